@@ -1,0 +1,204 @@
+"""MLflow for the stages: SQLite in `runs/` by default, a server by URI, or off.
+
+    with tracked("train", run_name=name, uri=options.tracking_uri, params=config) as run:
+        run.metrics({"loss": 0.3}, step=10)
+        run.artifact(path)
+
+The store is reached before any work starts, and a dead server is a `StorageError` within
+seconds. A server that dies later costs its metrics, never the run: the loss is counted and said
+once. A run left by a block that raised is FAILED, by Ctrl-C KILLED, else FINISHED.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deepsic.errors import StorageError
+from pipelines import console
+
+__all__ = ["OFF", "Run", "check_store", "close_stale", "default_uri", "tracked"]
+
+OFF = "off"
+REACH_SECONDS = 5.0
+
+
+def default_uri() -> str:
+    """`MLFLOW_TRACKING_URI` if set, else SQLite in `runs/mlflow.db` under this folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('runs').resolve()}/mlflow.db"
+
+
+def check_store(uri: str | None = None) -> str:
+    """Reach the store before work starts; return its URI.
+
+    Raises: `StorageError` when a server doesn't answer or a database can't be opened.
+    """
+    uri = uri or default_uri()
+    if uri == OFF:
+        return uri
+    if uri.startswith(("http://", "https://")):
+        _check_server(uri)
+        # The client's own default is to try for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    elif uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("ab").close()
+        except OSError as error:
+            raise StorageError(f"can't write the MLflow store {path}: {error}") from error
+    return uri
+
+
+def _check_server(uri: str) -> None:
+    url = uri.rstrip("/") + "/health"
+    try:
+        with urllib.request.urlopen(url, timeout=REACH_SECONDS):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403, 404):  # it answers; access shows with the first call
+            return
+        reason: object = f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+    raise StorageError(
+        f"no MLflow server answers at {uri} ({reason}); start it, give another --tracking-uri, "
+        "or turn tracking off with --tracking-uri off"
+    )
+
+
+class Run:
+    """One MLflow run, or none (`id` is None); logging never raises, losses are counted."""
+
+    def __init__(self, client: Any = None, run_id: str | None = None, uri: str = OFF) -> None:
+        self._client, self.id, self.uri = client, run_id, uri
+        self.lost = 0
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log settings; long values are cut at MLflow's bound of 6,000 characters."""
+        for key, value in values.items():
+            self._try("log_param", key, str(value)[:6000])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers under one step."""
+        if self._client is None:
+            return
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(key, float(value), now, step) for key, value in values.items()]
+        self._try("log_batch", metrics=entries)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Log one file, or a folder whole."""
+        self._try("log_artifacts" if path.is_dir() else "log_artifact", str(path), folder)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Log tags."""
+        for key, value in values.items():
+            self._try("set_tag", key, value)
+
+    def end(self, status: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._try("set_terminated", status)
+
+    def _try(self, method: str, *arguments: Any, **named: Any) -> None:
+        if self._client is None:
+            return
+        try:
+            getattr(self._client, method)(self.id, *arguments, **named)
+        except Exception as error:  # third-party stores fail in many ways; none may stop the work
+            self.lost += 1
+            if self.lost == 1:
+                console.say(f"warning: MLflow at {self.uri} refused {method}: {error}; going on")
+
+
+@contextlib.contextmanager
+def tracked(
+    experiment: str,
+    *,
+    run_name: str,
+    uri: str | None = None,
+    params: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """A run of `experiment` for the length of a block.
+
+    uri: None for `default_uri()`, "off" for no tracking.
+    Raises: `StorageError` before the block when the store can't be reached.
+    """
+    uri = check_store(uri)
+    if uri == OFF:
+        yield Run()
+        return
+    client = _client(uri)
+    try:
+        experiment_id = _experiment(client, experiment, uri)
+        run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
+    except Exception as error:
+        raise StorageError(f"MLflow at {uri} refused a new run: {error}") from error
+    run = Run(client, run_id, uri)
+    run.params(params or {})
+    run.tags(tags or {})
+    try:
+        yield run
+    except (KeyboardInterrupt, SystemExit):
+        run.end("KILLED")
+        raise
+    except BaseException:
+        run.end("FAILED")
+        raise
+    run.end("FINISHED")
+
+
+def close_stale(experiment: str, *, uri: str | None = None, name_prefix: str = "") -> int:
+    """End as KILLED the runs of an interrupted job that still say RUNNING; return how many.
+
+    Call it only where no other job writes to the same experiment and `name_prefix`.
+    """
+    uri = check_store(uri)
+    if uri == OFF:
+        return 0
+    client = _client(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return 0
+    runs = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'")
+    stale = [run for run in runs if (run.info.run_name or "").startswith(name_prefix)]
+    for run in stale:
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(stale)
+
+
+def _client(uri: str) -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("alembic", "mlflow"):  # migrations of a new database are not the user's news
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: Any, name: str, uri: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None
+    if uri.startswith("sqlite:///"):  # else MLflow scatters ./mlruns wherever a stage is called
+        location = (Path(uri.removeprefix("sqlite:///")).parent / "mlflow-artifacts").as_uri()
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except Exception:
+        found = client.get_experiment_by_name(name)  # another process was first
+        if found is None:
+            raise
+        return str(found.experiment_id)
