@@ -1,0 +1,27 @@
+"""Downstream networks: what a decoded picture is looked at with.
+
+    net = load_classifier("efficientnet-lite0")       # from its package, offline
+    logits = net.logits(x01)                          # Bx3xHxW in [0, 1] -> BxC
+    maps = net.features(x01, "_blocks.10")            # BxKxMxN, any layer by name
+
+    detector = load_detector("fastestdet", weights="fastestdet.pth")
+    found = detector.detect(x01)                      # [Detection(boxes, scores, labels)]
+
+Networks are frozen: their weights take no gradient, pictures do.
+"""
+
+from __future__ import annotations
+
+from deepsic.tasks.classifier import Classifier
+from deepsic.tasks.detector import Detection, Detector
+from deepsic.tasks.registry import CLASSIFIERS, DETECTORS, load_classifier, load_detector
+
+__all__ = [
+    "CLASSIFIERS",
+    "DETECTORS",
+    "Classifier",
+    "Detection",
+    "Detector",
+    "load_classifier",
+    "load_detector",
+]

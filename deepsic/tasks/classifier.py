@@ -1,0 +1,94 @@
+"""A frozen image classifier with the preparation of pictures that it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepsic.errors import UsageError
+from deepsic.tasks.hooks import LayerTap
+
+__all__ = ["Classifier", "Preparation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How a network wants its pictures: `(255 * x - mean) / std`, resized, RGB or BGR."""
+
+    size: int
+    """Side of the square input, pixels."""
+    mean: tuple[float, float, float]
+    """Subtracted from each channel, on the scale 0-255, in the network's channel order."""
+    std: tuple[float, float, float]
+    """Divides each channel, on the scale 0-255, in the network's channel order."""
+    bgr: bool = False
+    """Whether the network wants blue first."""
+
+    def __call__(self, x01: Tensor) -> Tensor:
+        """Bx3xHxW RGB in [0, 1], any size -> what the network takes; differentiable."""
+        if x01.ndim != 4 or x01.shape[1] != 3:
+            raise UsageError(f"pictures must be Bx3xHxW, not {tuple(x01.shape)}")
+        if x01.shape[-2:] != (self.size, self.size):
+            x01 = F.interpolate(
+                x01, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
+        if self.bgr:
+            x01 = x01.flip(1)
+        mean = x01.new_tensor(self.mean).view(3, 1, 1)
+        std = x01.new_tensor(self.std).view(3, 1, 1)
+        return (255 * x01 - mean) / std
+
+
+class Classifier(nn.Module):
+    """Frozen classifier that takes pictures of any size in [0, 1] RGB.
+
+    It stays in evaluation mode, whatever is done to a module that holds it, and its weights
+    take no gradient; gradients reach the picture.
+
+    Args:
+        name: what it was loaded as.
+        network: takes prepared pictures, returns BxC logits.
+        preparation: turns [0, 1] RGB into the network's input.
+        default_layer: layer whose maps the semantic losses read if none is named.
+    """
+
+    def __init__(
+        self, name: str, network: nn.Module, preparation: Preparation, default_layer: str
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.network = network.eval().requires_grad_(False)
+        self.preparation = preparation
+        self.default_layer = default_layer
+        self.eval()
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Stay in evaluation mode: a judge may not learn."""
+        super().train(False)
+        return self
+
+    def logits(self, x01: Tensor) -> Tensor:
+        """Bx3xHxW RGB in [0, 1] -> BxC logits."""
+        y: Tensor = self.network(self.preparation(x01))
+        return y
+
+    forward = logits
+
+    def observe(self, x01: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
+        """Logits BxC and the maps BxKxMxN of the named layers, from one forward pass."""
+        with LayerTap(self.network, layers) as tap:
+            y: Tensor = self.network(self.preparation(x01))
+        return y, [tap[name] for name in layers]
+
+    def features(self, x01: Tensor, layer: str | None = None) -> Tensor:
+        """Feature maps BxKxMxN of `layer` (the classifier's default if None); SAIC Eq. 1."""
+        return self.observe(x01, (layer or self.default_layer,))[1][0]
+
+    @torch.no_grad()
+    def predict(self, x01: Tensor) -> Tensor:
+        """Class numbers B of the largest logits."""
+        return self.logits(x01).argmax(1)

@@ -1,0 +1,65 @@
+"""Load a downstream network by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.models import list_models
+from torchvision.models import detection as _detection
+
+from deepsic.errors import UsageError
+from deepsic.tasks.classifier import Classifier
+from deepsic.tasks.detector import Detector
+from deepsic.tasks.efficientnet import load_efficientnet_lite
+from deepsic.tasks.fastestdet import load_fastestdet
+from deepsic.tasks.squeezenet import load_squeezenet
+from deepsic.tasks.torchvision_nets import load_torchvision_classifier, load_torchvision_detector
+
+__all__ = ["CLASSIFIERS", "DETECTORS", "load_classifier", "load_detector"]
+
+_LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+#: Of torchvision: name -> layer whose maps the semantic losses read by default.
+_TORCHVISION = {"resnet18": "layer3", "vgg16": "features.23"}
+
+CLASSIFIERS: tuple[str, ...] = (*_LITE, "squeezenet", *_TORCHVISION)
+DETECTORS: tuple[str, ...] = ("fastestdet", *list_models(module=_detection))
+
+
+def load_classifier(name: str, weights: str | Path | None = None) -> Classifier:
+    """Load a frozen ImageNet classifier.
+
+    Args:
+        name: one of `CLASSIFIERS`.
+        weights: path of a state dict; None takes the package's weights (EfficientNet-Lite,
+            SqueezeNet: offline) or torchvision's own download (ResNet18, VGG16).
+
+    Raises:
+        UsageError: unknown name, or its package isn't installed.
+        InputError: the weights can't be read or downloaded.
+    """
+    if name in _LITE:
+        return load_efficientnet_lite(name, weights)
+    if name == "squeezenet":
+        return load_squeezenet(weights)
+    if name in _TORCHVISION:
+        return load_torchvision_classifier(name, _TORCHVISION[name], weights)
+    raise UsageError(f"no classifier {name!r}; choose from {', '.join(CLASSIFIERS)}")
+
+
+def load_detector(name: str, weights: str | Path | None = None) -> Detector:
+    """Load a frozen detector of COCO's 80 classes.
+
+    Args:
+        name: one of `DETECTORS`.
+        weights: path of a state dict; needed for fastestdet, else None lets torchvision
+            download its own.
+
+    Raises:
+        UsageError: unknown name, or fastestdet without a path.
+        InputError: the weights can't be read or downloaded.
+    """
+    if name == "fastestdet":
+        return load_fastestdet(weights)
+    if name in DETECTORS:
+        return load_torchvision_detector(name, weights)
+    raise UsageError(f"no detector {name!r}; choose from {', '.join(DETECTORS)}")
