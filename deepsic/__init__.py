@@ -1,0 +1,60 @@
+"""DeepSIC: a learned image codec whose files say what is in the picture.
+
+>>> import deepsic
+>>> codec = deepsic.Codec.load("sic")                      # doctest: +SKIP
+>>> blob = codec.encode("photo.jpg", quality=50)           # doctest: +SKIP
+>>> image = codec.decode(blob)                             # doctest: +SKIP
+>>> deepsic.info(blob).labels                              # doctest: +SKIP
+
+Importing this package imports nothing heavy: names are looked up when first used, so that
+`deepsic info` and `deepsic labels` answer without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepsic.bitstream import Info, Label, info, verify
+    from deepsic.codec import Codec
+    from deepsic.errors import DeepsicError
+    from deepsic.limits import Limits
+    from deepsic.pillow_plugin import register_pillow
+
+__all__ = [
+    "Codec",
+    "DeepsicError",
+    "Info",
+    "Label",
+    "Limits",
+    "__version__",
+    "info",
+    "register_pillow",
+    "verify",
+]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Codec": "deepsic.codec",
+    "DeepsicError": "deepsic.errors",
+    "Info": "deepsic.bitstream",
+    "Label": "deepsic.bitstream",
+    "Limits": "deepsic.limits",
+    "info": "deepsic.bitstream",
+    "register_pillow": "deepsic.pillow_plugin",
+    "verify": "deepsic.bitstream",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

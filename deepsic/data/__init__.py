@@ -1,0 +1,1 @@
+"""Pictures: safe loading, padding, augmentation, dataset readers."""
