@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from deepsic.tasks.classifier import Classifier
 from deepsic.tasks.detector import Detection, Detector
+from deepsic.tasks.observer import Observer
 from deepsic.tasks.registry import CLASSIFIERS, DETECTORS, load_classifier, load_detector
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Classifier",
     "Detection",
     "Detector",
+    "Observer",
     "load_classifier",
     "load_detector",
 ]

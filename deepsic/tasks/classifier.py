@@ -40,7 +40,8 @@ class Preparation:
             x01 = x01.flip(1)
         mean = x01.new_tensor(self.mean).view(3, 1, 1)
         std = x01.new_tensor(self.std).view(3, 1, 1)
-        return (255 * x01 - mean) / std
+        x = (255 * x01 - mean) / std
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 class Classifier(nn.Module):
@@ -61,7 +62,9 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        self.network = network.eval().requires_grad_(False)
+        # The layout in which convolutions of a small batch are fastest on a CPU.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
         self.preparation = preparation
         self.default_layer = default_layer
         self.eval()
@@ -78,15 +81,26 @@ class Classifier(nn.Module):
 
     forward = logits
 
-    def observe(self, x01: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
-        """Logits BxC and the maps BxKxMxN of the named layers, from one forward pass."""
-        with LayerTap(self.network, layers) as tap:
+    def observe(
+        self, x01: Tensor, layers: Sequence[str], *, leaf: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits BxC and the maps BxKxMxN of the named layers, from one forward pass.
+
+        With `leaf`, the logits can be differentiated by the maps and by nothing before them.
+        """
+        with LayerTap(self.network, layers, leaf=leaf) as tap:
             y: Tensor = self.network(self.preparation(x01))
         return y, [tap[name] for name in layers]
 
     def features(self, x01: Tensor, layer: str | None = None) -> Tensor:
-        """Feature maps BxKxMxN of `layer` (the classifier's default if None); SAIC Eq. 1."""
-        return self.observe(x01, (layer or self.default_layer,))[1][0]
+        """Feature maps BxKxMxN of `layer` (the default layer if None); SAIC Eq. 1.
+
+        The layers behind it don't run.
+        """
+        name = layer or self.default_layer
+        with LayerTap(self.network, (name,), stop=True) as tap:
+            self.network(self.preparation(x01))
+        return tap[name]
 
     @torch.no_grad()
     def predict(self, x01: Tensor) -> Tensor:

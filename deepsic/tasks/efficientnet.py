@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from deepsic.errors import InputError, UsageError
 from deepsic.tasks.classifier import Classifier, Preparation
@@ -32,6 +33,22 @@ def _packaged_weights(name: str) -> Path:
     return files[0]
 
 
+def _fold_norms(network: nn.Module) -> None:
+    """Put each batch norm into the convolution before it: the same function, half as much work.
+
+    The norms' names stay, as identities, so that layers keep their names.
+    """
+    pairs = {"_conv_stem": "_bn0", "_conv_head": "_bn1"}
+    inner = {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+    blocks = network.get_submodule("_blocks")
+    for module, names in [(network, pairs), *[(block, inner) for block in blocks.children()]]:
+        for conv, norm in names.items():
+            if hasattr(module, conv):
+                fused = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
+                setattr(module, conv, fused)
+                setattr(module, norm, nn.Identity())
+
+
 def load_efficientnet_lite(name: str, weights: str | Path | None = None) -> Classifier:
     """EfficientNet-Lite, 1000 ImageNet classes, weights from its own package, offline.
 
@@ -53,5 +70,6 @@ def load_efficientnet_lite(name: str, weights: str | Path | None = None) -> Clas
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path.name} holds no weights of {name}: {error}") from error
+    _fold_norms(network.eval())
     preparation = Preparation(size=_SIZES[name], mean=(127.0,) * 3, std=(128.0,) * 3)
     return Classifier(name, network, preparation, default_layer="_blocks.10")

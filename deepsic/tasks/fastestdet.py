@@ -11,6 +11,7 @@ BSD-3-Clause), which it loads as it is. It stands in for the SAIC paper's RFBNet
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from torchvision.ops import batched_nms
 
 from deepsic.errors import InputError, UsageError
 from deepsic.tasks.detector import COCO_CLASSES, Detection, Detector
+from deepsic.tasks.hooks import LayerTap
 from deepsic.tasks.shufflenet import ShuffleNetV2, conv_norm
 
 __all__ = ["FastestDet", "load_fastestdet"]
@@ -89,6 +91,7 @@ class FastestDet(Detector):
     """Takes pictures of any size; boxes come back in their pixels."""
 
     name = "fastestdet"
+    default_layer = "SPP"
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,6 +110,21 @@ class FastestDet(Detector):
         p3 = F.interpolate(p3, scale_factor=2, mode="nearest")
         y: Tensor = self.detect_head(self.SPP(torch.cat((p1, p2, p3), 1)))
         return y
+
+    def observe(
+        self, x01: Tensor, layers: Sequence[str], *, leaf: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All predictions, BxC flattened, and the maps of the named layers: for SAIC's weights."""
+        with LayerTap(self, layers, leaf=leaf) as tap:
+            y = self(x01)
+        return y.flatten(1), [tap[name] for name in layers]
+
+    def features(self, x01: Tensor, layer: str | None = None) -> Tensor:
+        """Feature maps BxKxMxN of `layer` (the pyramid pooling's if None); SAIC Eq. 1."""
+        name = layer or self.default_layer
+        with LayerTap(self, (name,), stop=True) as tap:
+            self(x01)
+        return tap[name]
 
     def _detect(self, pictures: list[Tensor]) -> list[Detection]:
         squares = [

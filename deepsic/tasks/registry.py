@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.models import list_models
 from torchvision.models import detection as _detection
+from torchvision.models import list_models
 
 from deepsic.errors import UsageError
 from deepsic.tasks.classifier import Classifier

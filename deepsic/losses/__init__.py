@@ -1,0 +1,41 @@
+"""Distortions that a codec is trained with: pixels, feature maps, and what they mean.
+
+| name | file | source |
+|---|---|---|
+| TDIC | `pixel.py` | SAIC Eq. 5 |
+| APIC | `feature.py` | SAIC section 4.3 and 4.6 |
+| SAIC | `semantic.py`, `semantic_weights.py` | SAIC Eq. 1-4 and 10 |
+| agreement | `agreement.py` | soft labels of a teacher, DeepSIC Eq. 4 |
+| mixes | `mix.py` | all of them together |
+"""
+
+from __future__ import annotations
+
+from deepsic.losses.agreement import agreement_errors, agreement_loss
+from deepsic.losses.feature import feature_errors, feature_loss
+from deepsic.losses.mix import APIC, MACHINE, MIXES, SAIC, TDIC, Distortion, DistortionMix, Targets
+from deepsic.losses.pixel import pixel_errors, pixel_loss
+from deepsic.losses.semantic import semantic_errors, semantic_loss
+from deepsic.losses.semantic_weights import dataset_weights, picture_weights, sharpen
+
+__all__ = [
+    "APIC",
+    "MACHINE",
+    "MIXES",
+    "SAIC",
+    "TDIC",
+    "Distortion",
+    "DistortionMix",
+    "Targets",
+    "agreement_errors",
+    "agreement_loss",
+    "dataset_weights",
+    "feature_errors",
+    "feature_loss",
+    "picture_weights",
+    "pixel_errors",
+    "pixel_loss",
+    "semantic_errors",
+    "semantic_loss",
+    "sharpen",
+]

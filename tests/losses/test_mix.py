@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deepsic.errors import UsageError
+from deepsic.losses import APIC, SAIC, TDIC, Distortion, DistortionMix
+
+from .test_semantic import TinyNetwork
+
+
+def test_parse_names_and_numbers() -> None:
+    assert DistortionMix.parse("saic") == SAIC
+    mix = DistortionMix.parse("pixel=0.1,agreement=200,layer=_blocks.3,tau=5")
+    assert mix == DistortionMix(pixel=0.1, agreement=200, layer="_blocks.3", tau=5)
+
+
+@pytest.mark.parametrize("text", ["", "pixel", "pixel=x", "colour=1", "pixel=-1", "pixel=0"])
+def test_parse_refuses(text: str) -> None:
+    with pytest.raises(UsageError):
+        DistortionMix.parse(text)
+
+
+def test_a_network_is_needed_for_more_than_pixels() -> None:
+    Distortion(TDIC)
+    with pytest.raises(UsageError, match="network"):
+        Distortion(APIC)
+
+
+def test_total_is_the_weighed_sum_and_saic_with_equal_weights_is_apic() -> None:
+    torch.manual_seed(0)
+    x, x_hat = torch.rand(2, 2, 3, 8, 8)
+    net = TinyNetwork()
+    mix = DistortionMix(pixel=0.5, feature=2.0, semantic=3.0, agreement=4.0, tau=0.0)
+    terms = Distortion(mix, net)(x_hat, x)
+    expected = sum(
+        getattr(mix, n) * terms[n] for n in ("pixel", "feature", "semantic", "agreement")
+    )
+    torch.testing.assert_close(terms["total"], torch.as_tensor(expected))
+    torch.testing.assert_close(terms["semantic"], terms["feature"])
+    same = Distortion(SAIC, net, weights=torch.ones(5))(x_hat, x)
+    assert torch.equal(same["total"], Distortion(APIC, net)(x_hat, x)["total"])
+    assert same["total"].shape == (2,)
