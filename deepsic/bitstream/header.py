@@ -125,7 +125,7 @@ class Prefix:
             return start, b""
         if len(self.semantics) > MAX_SEMANTICS:
             raise UsageError(
-                f"labels take {len(self.semantics):,} bytes of at most {MAX_SEMANTICS:,}; store fewer"
+                f"labels of {len(self.semantics):,} bytes, {MAX_SEMANTICS:,} at most; store fewer"
             )
         return start + varint(len(self.semantics)), self.semantics
 
