@@ -1,0 +1,142 @@
+"""What a request may cost before it is understood: bytes, time to deliver them, total time.
+
+The body is read here, in full, before any parser sees it: at most `max_body_bytes` of it, within
+`body_timeout_s`, and with all bodies of this process together under `max_buffered_bytes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deepsic.errors import LimitError, UsageError
+from pipelines.serving.problems import BusyError, TimeLimitError, problem_of
+from pipelines.serving.settings import ServeSettings
+
+__all__ = ["BoundsMiddleware", "SlowBodyError"]
+
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class SlowBodyError(TimeLimitError):
+    """The client took too long to send its body."""
+
+    http_status = 408
+    title = "Body too slow"
+
+
+@dataclass
+class Buffered:
+    """Bytes of request bodies that this process holds."""
+
+    count: int = 0
+
+
+class BoundsMiddleware:
+    """Reads the body within bounds, then runs the application within the time limit."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+        self.app = app
+        self.settings = settings
+        self.buffered = Buffered()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        held = 0
+        try:
+            body = b""
+            if scope["method"] in METHODS_WITH_BODY:
+                self._check_declared(Headers(scope=scope))
+                body = await self._read(receive)
+                held = len(body)
+            await self._run(scope, _replay(body, receive), send)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except (LimitError, BusyError, TimeLimitError, UsageError) as error:
+            identity = scope["deepsic.request_id"]
+            answer = problem_of(error, identity, self.settings.retry_after_s)
+            # The rest of the body is unread: the connection can't carry another request.
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, send)
+        finally:
+            self.buffered.count -= held
+
+    def _check_declared(self, headers: Headers) -> None:
+        declared = headers.get("content-length")
+        if declared is None:
+            return
+        if not declared.isdecimal():
+            raise UsageError("Content-Length is not a number")
+        self._check_size(int(declared))
+
+    def _check_size(self, count: int) -> None:
+        if count > self.settings.max_body_bytes:
+            raise LimitError(f"the body is larger than {self.settings.max_body_bytes:,} bytes")
+
+    async def _read(self, receive: Receive) -> bytes:
+        """The whole body; its bytes stay counted as held when this returns."""
+        chunks: list[bytes] = []
+        held = 0
+        try:
+            async with asyncio.timeout(self.settings.body_timeout_s):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    chunk = message.get("body", b"")
+                    held += len(chunk)
+                    self.buffered.count += len(chunk)
+                    self._check_size(held)
+                    if self.buffered.count > self.settings.max_buffered_bytes:
+                        raise BusyError("the service holds too many pictures at once")
+                    chunks.append(chunk)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            self.buffered.count -= held
+            raise SlowBodyError(
+                f"the body didn't arrive within {self.settings.body_timeout_s:g} s"
+            ) from None
+        except BaseException:
+            self.buffered.count -= held
+            raise
+        return b"".join(chunks)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_s):
+                await self.app(scope, receive, watched)
+        except TimeoutError:
+            if begun:
+                raise
+            raise TimeLimitError(
+                f"no answer within {self.settings.request_timeout_s:g} s; try a smaller picture"
+            ) from None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was read, then the connection's own events."""
+    sent = False
+
+    async def replayed() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,104 @@
+"""What a classifier sees: labels to store in a file, and the map of what it weighs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageOps
+
+from deepsic.bitstream.semantics import Label
+from deepsic.errors import DeepsicError, UsageError
+from deepsic.labels import label_set
+
+if TYPE_CHECKING:
+    from deepsic.tasks import Classifier
+
+__all__ = ["Looker"]
+
+STORED = 5
+#: Less probable classes are noise and only cost bytes; the first is always stored.
+MIN_PROBABILITY = 0.02
+log = logging.getLogger("deepsic.serve")
+
+
+class Looker:
+    """A classifier with names for its classes."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.name = classifier.name
+        self.nodes = label_set("imagenet1k").classes()
+        # Feature taps hook the network: one picture at a time.
+        self.lock = threading.Lock()
+
+    @classmethod
+    def load(cls, name: str | None) -> Looker | None:
+        """The classifier called `name`; None, and a line in the log, if it isn't installed."""
+        if name is None:
+            return None
+        try:
+            from deepsic.tasks import load_classifier
+
+            return cls(load_classifier(name))
+        except (ImportError, DeepsicError) as error:
+            log.warning("no labels and no heat maps: %s", error)
+            return None
+
+    def labels(self, image: Image.Image) -> list[Label]:
+        """The most probable classes of a picture, at most five."""
+        import torch
+
+        with self.lock, torch.inference_mode():
+            probabilities = self.classifier.logits(to_tensor(image)).softmax(1)[0]
+        values, numbers = probabilities.topk(STORED)
+        found = [
+            Label(self.nodes[number].name, self.nodes[number].wnid, value)
+            for value, number in zip(values.tolist(), numbers.tolist(), strict=True)
+        ]
+        return [label for i, label in enumerate(found) if i == 0 or label.probability >= MIN_PROBABILITY]
+
+    def heat(self, image: Image.Image, wnid: str | None = None) -> tuple[Image.Image, Label]:
+        """Where the classifier finds a class: gray, as large as its input, white weighs most.
+
+        The weights of SAIC's Eqs. 2-4: each feature map counts as much as the class's score rises
+        with it (Grad-CAM).
+
+        Args:
+            image: any size; the map is of the picture turned upright.
+            wnid: the class to explain; None: the most probable one.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        x = to_tensor(image).requires_grad_()
+        with self.lock, torch.enable_grad():
+            logits, (maps,) = self.classifier.observe(x, (self.classifier.default_layer,))
+            number = int(logits[0].argmax()) if wnid is None else self._number(wnid)
+            (gradient,) = torch.autograd.grad(logits[0, number], maps)
+        weights = gradient.mean((2, 3), keepdim=True)
+        heat = (weights * maps).sum(1, keepdim=True).relu().detach()
+        side = self.classifier.preparation.size
+        heat = F.interpolate(heat, (side, side), mode="bicubic", align_corners=False).clamp(min=0)
+        heat = (255 * heat / heat.amax().clamp(min=1e-9)).round().to(torch.uint8)
+        probability = float(logits.detach().softmax(1)[0, number])
+        node = self.nodes[number]
+        picture = Image.fromarray(heat[0, 0].cpu().numpy())
+        return picture, Label(node.name, node.wnid, probability)
+
+    def _number(self, wnid: str) -> int:
+        for number, node in enumerate(self.nodes):
+            if node.wnid == wnid:
+                return number
+        raise UsageError(f"{wnid!r} isn't one of the classifier's classes, such as n02102040")
+
+
+def to_tensor(image: Image.Image) -> Any:
+    """1x3xHxW in [0, 1], upright. Large pictures are first reduced to 512 pixels a side: it looks at 224."""
+    import numpy as np
+    import torch
+
+    rgb = ImageOps.exif_transpose(image).convert("RGB")
+    rgb.thumbnail((512, 512), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return torch.from_numpy(np.asarray(rgb).copy()).permute(2, 0, 1).unsqueeze(0).float() / 255

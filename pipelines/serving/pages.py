@@ -1,0 +1,141 @@
+"""The page, its sample photographs, the API's documentation, and the probes. No outside requests."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+from PIL import Image
+from starlette.responses import FileResponse, HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from deepsic.errors import DeepsicError
+from pipelines.serving.backends import Backend
+from pipelines.serving.metrics import CONTENT_TYPE_LATEST, Metrics
+
+__all__ = ["add_pages", "page_router"]
+
+WEB = Path(__file__).resolve().parent.parent / "web"
+DAY = {"Cache-Control": "public, max-age=86400"}
+#: Photographs inside packages that the evaluation needs anyway: file -> package folder, caption.
+SAMPLES = {
+    "coffee.png": ("skimage.data", "Coffee"),
+    "chelsea.png": ("skimage.data", "Chelsea, a cat"),
+    "flower.jpg": ("sklearn.datasets.images", "Dahlia"),
+    "rocket.jpg": ("skimage.data", "Rocket launch"),
+    "china.jpg": ("sklearn.datasets.images", "Summer Palace"),
+    "astronaut.png": ("skimage.data", "Eileen Collins"),
+}
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+@cache
+def sample_bytes(name: str) -> bytes | None:
+    """A sample's file, or None if its package isn't installed."""
+    package, _ = SAMPLES[name]
+    if find_spec(package.partition(".")[0]) is None:
+        return None
+    # By the top package's folder: importing skimage or sklearn would take a second.
+    top, *inner = package.split(".")
+    file = files(top).joinpath(*inner, name)
+    return file.read_bytes() if file.is_file() else None
+
+
+@cache
+def thumbnail(name: str) -> bytes:
+    """A small JPEG of a sample."""
+    image = Image.open(io.BytesIO(sample_bytes(name) or b"")).convert("RGB")
+    image.thumbnail((240, 240))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=82)
+    return out.getvalue()
+
+
+def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
+    """Everything that isn't the API."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def page() -> Response:
+        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @router.get("/favicon.ico")
+    async def icon() -> Response:
+        return FileResponse(WEB / "icon.svg", media_type="image/svg+xml", headers=DAY)
+
+    @router.get("/samples")
+    async def samples() -> list[dict[str, str]]:
+        return [
+            {"name": name, "caption": caption}
+            for name, (_, caption) in SAMPLES.items()
+            if sample_bytes(name) is not None
+        ]
+
+    @router.get("/samples/{name}")
+    async def sample(name: str, thumb: bool = False) -> Response:
+        data = sample_bytes(name) if name in SAMPLES else None
+        if data is None:
+            return Response(status_code=404)
+        if thumb:
+            return Response(thumbnail(name), media_type="image/jpeg", headers=DAY)
+        return Response(data, media_type=MEDIA[Path(name).suffix], headers=DAY)
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether this process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz(response: Response) -> dict[str, Any]:
+        """Whether a codec replica answers."""
+        try:
+            await backend.models()
+            classifier = await backend.classifier()  # never cached: this reaches a replica
+        except DeepsicError as error:
+            response.status_code = 503
+            return {"status": "not ready", "reason": str(error)}
+        return {"status": "ready", "classifier": classifier}
+
+    @router.get("/metrics")
+    async def prometheus() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @router.get("/docs")
+    async def docs() -> Response:
+        return swagger_page()
+
+    return router
+
+
+def swagger_folder() -> Path | None:
+    """Where the package `swagger-ui-bundle` keeps Swagger UI."""
+    spec = find_spec("swagger_ui_bundle")
+    for place in (spec.submodule_search_locations if spec else None) or []:
+        for folder in sorted(Path(place, "vendor").glob("swagger-ui-*"), reverse=True):
+            return folder
+    return None
+
+
+def swagger_page() -> Response:
+    """Swagger UI from our own origin; without its package, a pointer to the OpenAPI document."""
+    if swagger_folder() is None:
+        return HTMLResponse(
+            "<!doctype html><title>API</title><p>The API is described in "
+            '<a href="/openapi.json">openapi.json</a>. For an interactive page: '
+            "pip install swagger-ui-bundle"
+        )
+    return FileResponse(WEB / "docs.html", headers={"Cache-Control": "no-cache"})
+
+
+def add_pages(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
+    """Mount the page and its files."""
+    app.include_router(page_router(backend, metrics))
+    folder = swagger_folder()
+    if folder is not None:
+        app.mount("/static/swagger", StaticFiles(directory=folder), name="swagger")
+    app.mount("/static", StaticFiles(directory=WEB), name="static")

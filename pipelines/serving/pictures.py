@@ -1,0 +1,131 @@
+"""Pictures in ordinary formats: measured from their header, opened, written as the client asks."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from deepsic.errors import InputError, LimitError, UnsupportedImageError
+from deepsic.limits import Limits
+
+__all__ = ["MEDIA_TYPES", "Measured", "choose_media_type", "measure", "open_picture", "write"]
+
+#: Pillow's decoders that may see uploaded bytes; each more is attack surface.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
+#: What `/v1/decode` can answer; the first is the default. PNG at level 1: five times as fast as
+#: Pillow's default and a tenth larger.
+MEDIA_TYPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "image/png": ("PNG", {"compress_level": 1}),
+    "image/webp": ("WEBP", {"lossless": True, "method": 0, "quality": 20}),
+    "image/jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+}
+ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a picture's header says."""
+
+    width: int
+    height: int
+    format: str
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise InputError("the body is empty: send the picture's bytes")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures; `limits` decides about them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise LimitError("the picture's header claims an absurd size") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"not a picture of a kind that is taken: {', '.join(FORMATS)}") from error
+    except Exception as error:  # Pillow's header parsers raise many kinds on hostile bytes
+        raise InputError("the picture's header can't be read") from error
+
+
+def measure(data: bytes, limits: Limits) -> Measured:
+    """Width, height and format from the header alone, checked against `limits`.
+
+    Raises: `InputError`, `UnsupportedImageError` (an animation), `LimitError`.
+    """
+    with _open(data) as image:
+        limits.check_size(*image.size)
+        if getattr(image, "n_frames", 1) > 1 and image.format != "TIFF":
+            raise UnsupportedImageError("an animation; send one of its pictures")
+        return Measured(width=image.width, height=image.height, format=str(image.format))
+
+
+def open_picture(data: bytes, limits: Limits) -> Image.Image:
+    """The whole picture, decoded; its EXIF and ICC profile stay in `info`.
+
+    Raises: `InputError` when pixels are missing or damaged, and what `measure` raises.
+    """
+    measure(data, limits)
+    image = _open(data)
+    try:
+        image.load()
+    except Exception as error:  # as above: one answer for all the ways to be damaged
+        raise InputError("the picture is damaged or cut short") from error
+    return image
+
+
+def choose_media_type(accept: str | None) -> str | None:
+    """The best of `MEDIA_TYPES` for an `Accept` header; None if it takes none of them.
+
+    >>> choose_media_type("image/webp;q=0.9, image/png;q=0.5")
+    'image/webp'
+    >>> choose_media_type("*/*")
+    'image/png'
+    """
+    if not accept:
+        return next(iter(MEDIA_TYPES))
+    weights: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter[2:])
+                except ValueError:
+                    weight = 0.0
+        weights[name] = weight
+
+    def weight_of(media_type: str) -> float:
+        for name in (media_type, "image/*", "*/*"):
+            if name in weights:
+                return weights[name]
+        return 0.0
+
+    best = max(MEDIA_TYPES, key=weight_of)
+    return best if weight_of(best) > 0 else None
+
+
+def write(image: Image.Image, media_type: str, *, upright: bool = False) -> bytes:
+    """`image` as a file of `media_type`, with its EXIF and ICC profile."""
+    if upright:
+        image = ImageOps.exif_transpose(image)
+    kind, options = MEDIA_TYPES[media_type]
+    kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    if kind == "JPEG" and image.mode not in ("L", "RGB"):
+        image = on_white(image)
+    out = io.BytesIO()
+    image.save(out, kind, **options, **kept)
+    return out.getvalue()
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """RGB, with what is transparent laid on white; the other metadata stays."""
+    rgba = image.convert("RGBA")
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(rgba, mask=rgba.getchannel("A"))
+    flat.info = dict(image.info)
+    return flat

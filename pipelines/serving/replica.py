@@ -1,0 +1,183 @@
+"""The codec on Ray Serve: replicas that batch, keep a few models, and leave no caller alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from ray import serve
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from deepsic.bitstream.semantics import Label
+from deepsic.errors import DeepsicError
+from pipelines.serving.jobs import (
+    ClassifyJob,
+    Decoded,
+    DecodeJob,
+    Encoded,
+    EncodeJob,
+    HeatJob,
+    LabelsJob,
+    ModelInfo,
+    RivalJob,
+)
+from pipelines.serving.problems import BusyError
+from pipelines.serving.settings import ServeSettings
+from pipelines.serving.worker import CodecLike, Loader, Worker, load_codec
+
+__all__ = ["CodecReplica", "RayBackend"]
+
+T = TypeVar("T")
+MODELS_PER_REPLICA = 3
+#: A replica that dies takes its requests with it. The work has no side effects, so it is done
+#: again elsewhere; a picture that kills every replica it meets must not go on for ever.
+ATTEMPTS = 3
+REPLICA_GONE = (ActorDiedError, ActorUnavailableError, RayActorError)
+
+
+class CodecReplica:
+    """One process with codecs. The event loop stays free: all work runs in one thread."""
+
+    def __init__(self, settings: ServeSettings, loader: Loader = load_codec) -> None:
+        self.settings = settings
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="codec")
+        self.worker = Worker(settings, loader)
+        self.encode.set_max_batch_size(settings.max_batch)  # type: ignore[attr-defined]
+        self.encode.set_batch_wait_timeout_s(settings.batch_wait_s)  # type: ignore[attr-defined]
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.thread, function, *arguments)
+
+    @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)
+    async def codec(self, name: str) -> CodecLike:
+        """A model, loaded at its first use; the least recently used one leaves."""
+        return await self._run(self.worker.load, name)
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.002)
+    async def encode(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:
+        """Encode what came in together; Ray hands each caller its own result or error."""
+        by_model: dict[str, list[int]] = defaultdict(list)
+        for index, job in enumerate(jobs):
+            by_model[job.model].append(index)
+        results: dict[int, Encoded | Exception] = {}
+        for model, indices in by_model.items():
+            try:
+                codec = await self.codec(model)
+                batch = [jobs[index] for index in indices]
+                done = await self._run(self.worker.encode_many, codec, batch)
+            except Exception as error:  # of one model; the others' pictures go on
+                results.update(dict.fromkeys(indices, error))
+            else:
+                results.update(zip(indices, done, strict=True))
+        return [results[index] for index in range(len(jobs))]
+
+    async def decode(self, job: DecodeJob) -> Decoded:
+        """Decode one file."""
+        return await self._run(self.worker.decode, await self.codec(job.model), job)
+
+    async def labels(self, job: LabelsJob) -> list[Label]:
+        """Labels by the model's semantic head."""
+        return await self._run(self.worker.labels, await self.codec(job.model), job)
+
+    async def rival(self, job: RivalJob) -> Decoded:
+        """The picture by an ordinary codec."""
+        return await self._run(self.worker.rival, job)
+
+    async def classify(self, job: ClassifyJob) -> list[Label]:
+        """What the classifier sees in a picture."""
+        return await self._run(self.worker.classify, job)
+
+    async def heat(self, job: HeatJob) -> Decoded:
+        """The classifier's weights as a gray picture."""
+        return await self._run(self.worker.heat, job)
+
+    async def describe(self, name: str) -> ModelInfo:
+        """A model's identity; also what loads the default model before the first request."""
+        return self.worker.describe(await self.codec(name))
+
+    async def classifier(self, _: None = None) -> str | None:
+        """Name of the classifier, if there is one."""
+        return None if self.worker.looker is None else self.worker.looker.name
+
+
+class RayBackend:
+    """Calls the replicas through a deployment handle."""
+
+    def __init__(self, settings: ServeSettings, handle: DeploymentHandle) -> None:
+        self.settings = settings
+        self.handle = handle
+        self._handles: dict[tuple[str, str], DeploymentHandle] = {}
+        self._models: list[ModelInfo] | None = None
+
+    def _to(self, method: str, model: str) -> DeploymentHandle:
+        key = (method, model)
+        if key not in self._handles:
+            self._handles[key] = self.handle.options(
+                method_name=method, multiplexed_model_id=model
+            )
+        return self._handles[key]
+
+    async def _call(self, method: str, argument: Any, model: str = "") -> Any:
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._to(method, model).remote(argument)
+            except RayTaskError as error:
+                # Its text is a trace; the error inside is what the codec meant to say.
+                if isinstance(error.cause, DeepsicError):
+                    raise error.cause from None
+                raise
+            except BackPressureError:
+                raise BusyError from None
+            except REPLICA_GONE:
+                continue
+            except DeploymentUnavailableError:
+                raise BusyError("the codec is being deployed") from None
+        raise BusyError("the codec's replicas are restarting")
+
+    async def models(self) -> list[ModelInfo]:
+        """All offered models; asked once."""
+        if self._models is None:
+            names = self.settings.models
+            self._models = [await self._call("describe", name, name) for name in names]
+        return self._models
+
+    async def classifier(self) -> str | None:
+        """Name of the classifier, if there is one."""
+        name: str | None = await self._call("classifier", None)
+        return name
+
+    async def encode(self, job: EncodeJob) -> Encoded:
+        """Encode one picture, with others of its kind."""
+        encoded: Encoded = await self._call("encode", job, job.model)
+        return encoded
+
+    async def decode(self, job: DecodeJob) -> Decoded:
+        """Decode one file."""
+        decoded: Decoded = await self._call("decode", job, job.model)
+        return decoded
+
+    async def labels(self, job: LabelsJob) -> list[Label]:
+        """Labels by the model's semantic head."""
+        labels: list[Label] = await self._call("labels", job, job.model)
+        return labels
+
+    async def rival(self, job: RivalJob) -> Decoded:
+        """The picture by an ordinary codec."""
+        decoded: Decoded = await self._call("rival", job)
+        return decoded
+
+    async def classify(self, job: ClassifyJob) -> list[Label]:
+        """What the classifier sees in a picture."""
+        labels: list[Label] = await self._call("classify", job)
+        return labels
+
+    async def heat(self, job: HeatJob) -> Decoded:
+        """The classifier's weights as a gray picture."""
+        decoded: Decoded = await self._call("heat", job)
+        return decoded

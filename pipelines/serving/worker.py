@@ -1,0 +1,173 @@
+"""The work itself, without HTTP and without Ray: bytes in, bytes out, one call at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from deepsic.bitstream.semantics import Label
+from deepsic.errors import DeepsicError, InputError, UnknownModelError
+from pipelines.serving import pictures, rivals
+from pipelines.serving.jobs import (
+    ClassifyJob,
+    Decoded,
+    DecodeJob,
+    Encoded,
+    EncodeJob,
+    HeatJob,
+    LabelsJob,
+    ModelInfo,
+    RivalJob,
+)
+from pipelines.serving.looking import Looker
+from pipelines.serving.problems import MissingClassifierError
+from pipelines.serving.settings import ServeSettings
+
+__all__ = ["CodecLike", "Loader", "Worker", "load_codec"]
+
+
+class CodecLike(Protocol):
+    """What the service uses of `deepsic.Codec`."""
+
+    name: str
+    identity: bytes
+
+    def encode(self, image: Any, **options: Any) -> bytes: ...
+    def encode_batch(self, images: Sequence[Any], **options: Any) -> list[bytes]: ...
+    def decode(self, blob: bytes) -> Image.Image: ...
+    def labels(self, blob: bytes, top: int = 5) -> Sequence[Label]: ...
+
+
+Loader = Callable[[str, ServeSettings], CodecLike]
+
+
+def load_codec(name: str, settings: ServeSettings) -> CodecLike:
+    """The real codec, by shipped name or path."""
+    import torch
+
+    import deepsic
+
+    torch.set_num_threads(max(1, int(settings.cpus_per_replica)))
+    codec: CodecLike = deepsic.Codec.load(name, device=settings.device, limits=settings.limits)
+    return codec
+
+
+class Worker:
+    """Codecs of one process. Not for several threads at once: each call wants the whole share."""
+
+    def __init__(self, settings: ServeSettings, loader: Loader = load_codec) -> None:
+        self.settings = settings
+        self.loader = loader
+        self.looker = Looker.load(settings.classifier)
+
+    def load(self, name: str) -> CodecLike:
+        """Load one of the offered models; raises `UnknownModelError` for another name."""
+        for offered in self.settings.models:
+            if name in (offered, Path(offered).stem):
+                return self.loader(offered, self.settings)
+        raise UnknownModelError(f"model {name!r} isn't offered here; see /v1/models")
+
+    def describe(self, codec: CodecLike) -> ModelInfo:
+        """What clients may know of a model."""
+        return ModelInfo(name=codec.name, identity=codec.identity.hex())
+
+    def encode_many(self, codec: CodecLike, jobs: Sequence[EncodeJob]) -> list[Encoded | DeepsicError]:
+        """Encode all jobs; a picture that fails spoils only its own result."""
+        results: dict[int, Encoded | DeepsicError] = {}
+        groups: dict[Any, list[tuple[int, Image.Image]]] = defaultdict(list)
+        for index, job in enumerate(jobs):
+            try:
+                image = pictures.open_picture(job.data, self.settings.limits)
+            except DeepsicError as error:
+                results[index] = error
+            else:
+                groups[job.together].append((index, image))
+        for members in groups.values():
+            images = [image for _, image in members]
+            indices = [index for index, _ in members]
+            outcome = self._encode_group(codec, images, [jobs[i] for i in indices])
+            results.update(zip(indices, outcome, strict=True))
+        return [results[index] for index in range(len(jobs))]
+
+    def _encode_group(
+        self, codec: CodecLike, images: list[Image.Image], jobs: list[EncodeJob]
+    ) -> list[Encoded | DeepsicError]:
+        job = jobs[0]
+        size = {"quality": job.quality, "bpp": job.bpp, "max_bytes": job.max_bytes}
+        options: dict[str, Any] = {key: value for key, value in size.items() if value is not None}
+        if job.labels and self.looker is not None:
+            options["labeler"] = self.looker.labels
+        started = time.perf_counter()
+        try:
+            if len(images) > 1 and set(options) <= {"quality", "labeler"}:
+                blobs = codec.encode_batch(images, **options)
+            else:
+                blobs = [codec.encode(image, **options) for image in images]
+        except DeepsicError as error:
+            if len(images) == 1:
+                return [error]
+            # Find the picture at fault; the others still get their file.
+            halves = (slice(0, len(images) // 2), slice(len(images) // 2, None))
+            return [r for half in halves for r in self._encode_group(codec, images[half], jobs[half])]
+        seconds = (time.perf_counter() - started) / len(images)
+        return [Encoded(blob=blob, seconds=seconds, batch=len(images)) for blob in blobs]
+
+    def decode(self, codec: CodecLike, job: DecodeJob) -> Decoded:
+        """Decode a `.sic` file and write it as an ordinary picture."""
+        started = time.perf_counter()
+        image = codec.decode(job.data)
+        seconds = time.perf_counter() - started
+        return Decoded(
+            data=pictures.write(image, job.media_type, upright=job.upright),
+            media_type=job.media_type,
+            width=image.width,
+            height=image.height,
+            seconds=seconds,
+        )
+
+    def labels(self, codec: CodecLike, job: LabelsJob) -> list[Label]:
+        """Labels by the model's semantic head; a codec without one says so."""
+        return list(codec.labels(job.data, top=job.top))
+
+    def rival(self, job: RivalJob) -> Decoded:
+        """The same picture by an ordinary codec, within a number of bytes."""
+        if job.format not in rivals.available():
+            raise InputError(f"this service can't write {job.format}; see /v1/models")
+        started = time.perf_counter()
+        image = pictures.open_picture(job.data, self.settings.limits)
+        best = rivals.fit(image, job.format, job.max_bytes)
+        return Decoded(
+            data=best.data,
+            media_type=rivals.RIVALS[job.format][0],
+            width=image.width,
+            height=image.height,
+            seconds=time.perf_counter() - started,
+            headers={"X-Quality": str(best.quality), "X-Fits": "yes" if best.fits else "no"},
+        )
+
+    def classify(self, job: ClassifyJob) -> list[Label]:
+        """What the classifier sees in a picture."""
+        if self.looker is None:
+            raise MissingClassifierError("the service was started without a classifier")
+        return self.looker.labels(pictures.open_picture(job.data, self.settings.limits))
+
+    def heat(self, job: HeatJob) -> Decoded:
+        """A gray PNG as large as the picture's thumbnail: white is what the classifier weighs."""
+        if self.looker is None:
+            raise MissingClassifierError("the service was started without a classifier")
+        started = time.perf_counter()
+        image = pictures.open_picture(job.data, self.settings.limits)
+        heat, label = self.looker.heat(image, job.label)
+        return Decoded(
+            data=pictures.write(heat, "image/png"),
+            media_type="image/png",
+            width=heat.width,
+            height=heat.height,
+            seconds=time.perf_counter() - started,
+            headers={"X-Label": label.name.encode("ascii", "replace").decode(), "X-Wnid": label.wnid},
+        )
