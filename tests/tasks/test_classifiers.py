@@ -30,7 +30,8 @@ def test_logits_of_any_size_and_gradients_to_the_picture_only(
     y = classifier.logits(x)  # type: ignore[operator]
     assert y.shape == (2, 1000)
     y.sum().backward()
-    assert x.grad is not None and bool(x.grad.abs().sum() > 0)
+    assert x.grad is not None
+    assert bool(x.grad.abs().sum() > 0)
     assert not any(p.requires_grad for p in classifier.parameters())
     assert not classifier.train().training
 
@@ -39,7 +40,8 @@ def test_features_are_the_ones_that_the_logits_come_from() -> None:
     net = load_classifier("efficientnet-lite0")
     x = torch.rand(1, 3, 224, 224)
     y, (early, late) = net.observe(x, ("_blocks.3", "_blocks.10"))
-    assert early.shape[1:] == (40, 28, 28) and late.shape[1:] == (112, 14, 14)
+    assert early.shape[1:] == (40, 28, 28)
+    assert late.shape[1:] == (112, 14, 14)
     torch.testing.assert_close(net.features(x), late)
     torch.testing.assert_close(net.logits(x), y)
 
@@ -84,7 +86,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.parametrize("name", [n for n in CLASSIFIERS])
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_wrong_weights_are_named(name: str, tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(InputError, match="holds no"):
@@ -106,5 +108,5 @@ def test_torchvision_nets_load_a_state_dict(tmp_path: Path) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(UsageError, match="efficientnet-lite0"):
         load_classifier("alexnet-9000")
-    with pytest.raises(UsageError, match="3xHxW|Bx3xHxW"):
+    with pytest.raises(UsageError, match="Bx3xHxW"):
         load_classifier("squeezenet").logits(torch.rand(1, 1, 8, 8))
