@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepsic import __version__, files
-from deepsic.bitstream import Info, Label, info, unpack
+from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.labels import label_set
 from deepsic.report import Report, run_verb
@@ -118,13 +118,15 @@ def labels(
     with Report(len(found), json=json) as out:
         for source, _ in found:
             with out.item(str(source)) as item:
-                start = files.read(source) if source == files.STREAM else source
-                facts = info(start)
-                seen: Sequence[Label] = facts.labels
-                if facts.label_set is None:
-                    blob = start if isinstance(start, bytes) else files.read(start)
-                    codec = _codec_for(facts, model, device, codecs)
-                    seen = codec.labels(blob, top=top)
+                # Only the start of the file, so that damage behind it doesn't matter.
+                start = files.read_start(source, PREFIX_BYTES)
+                stored = read_semantics(start)
+                if stored is None:
+                    blob = start if source == files.STREAM else files.read(source)
+                    codec = _codec_for(info(blob), model, device, codecs)
+                    seen: Sequence[Label] = codec.labels(blob, top=top)
+                else:
+                    seen = stored.labels
                 shown = _at_depth(seen, depth)[:top]
                 item.done({"labels": [_label(label) for label in shown]}, _labels_line)
 

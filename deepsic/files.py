@@ -16,7 +16,7 @@ from pathlib import Path
 from deepsic.errors import InputError, StorageError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["PICTURES", "STREAM", "Job", "check_free", "expand", "plan", "read", "write"]
+__all__ = ["PICTURES", "STREAM", "Job", "check_free", "expand", "plan", "read", "read_start", "write"]
 
 STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
@@ -113,6 +113,17 @@ def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
         raise InputError(f"{path}: {error.strerror or error}") from None
     limits.check_bytes(len(data))
     return data
+
+
+def read_start(path: Path, count: int) -> bytes:
+    """Return a file's first `count` bytes, or all of standard input. Raises as `read`."""
+    if path == STREAM:
+        return read(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
 
 
 def check_free(path: Path, *, force: bool) -> None:
