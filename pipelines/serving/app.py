@@ -26,9 +26,7 @@ Pictures to `.sic` files and back. A file's first bytes say what the picture sho
 
 def create_api(settings: ServeSettings, backend: Backend, metrics: Metrics) -> FastAPI:
     """The routes, without the layers that protect them."""
-    app = FastAPI(
-        title="DeepSIC", version="1", description=ABOUT, docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="DeepSIC", version="1", description=ABOUT, docs_url=None, redoc_url=None)
     install_handlers(app, settings.retry_after_s)
     app.include_router(api_router(settings, backend, metrics))
     add_pages(app, backend, metrics)

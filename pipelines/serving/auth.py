@@ -26,9 +26,7 @@ def digest(text: str) -> bytes:
 class AuthMiddleware:
     """Refuses requests without the token, and POSTs that another site's page makes."""
 
-    def __init__(
-        self, app: ASGIApp, token: str | None, cors_origins: Collection[str] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, cors_origins: Collection[str] = ()) -> None:
         self.app = app
         self.expected = None if token is None else digest(token)
         self.cors_origins = frozenset(cors_origins)

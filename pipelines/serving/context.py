@@ -62,18 +62,24 @@ class ContextMiddleware:
         policy = DOCS_POLICY if scope["path"] == "/docs" else CONTENT_SECURITY_POLICY
         extra["content-security-policy"] = policy
         status = 0
+        finished = False
         started = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, finished
             if message["type"] == "http.response.start":
                 status = message["status"]
                 present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *((k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in present),
+                    *(
+                        (k.encode(), v.encode())
+                        for k, v in extra.items()
+                        if k.encode() not in present
+                    ),
                 ]
             await send(message)
+            finished = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
             await self.app(scope, receive, send_with_headers)
@@ -81,9 +87,12 @@ class ContextMiddleware:
             status = status or 499
             raise
         except Exception as error:
-            if status:  # the answer had begun: all we can do is to break it off visibly
+            # Starlette answers, then raises again; an answer that had only begun is broken off
+            # visibly, because there is no way to take it back.
+            if not status:
+                await problem_of(error, identity)(scope, receive, send_with_headers)
+            elif not finished:
                 raise
-            await problem_of(error, identity)(scope, receive, send_with_headers)
         finally:
             route = scope.get("route")
             path = getattr(route, "path", "other")

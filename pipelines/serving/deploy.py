@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ray import serve
 from ray.serve import Application
@@ -24,13 +24,14 @@ from pipelines.serving.worker import Loader, load_codec
 __all__ = ["build", "build_application"]
 
 INGRESS_ONGOING = 256
+DRAIN_POLL_S = 0.5
 
 
 @serve.ingress()
 class Ingress:
     """Speaks HTTP; owns no codec."""
 
-    def __init__(self, settings: ServeSettings, codec: DeploymentHandle) -> None:
+    def __init__(self, settings: ServeSettings, codec: DeploymentHandle[Any]) -> None:
         self.settings = settings
         self.codec = codec
         # On machines other than the one that built the application it doesn't exist yet.
@@ -48,10 +49,6 @@ def metrics_folder() -> str:
 
 def build_application(settings: ServeSettings, loader: Loader = load_codec) -> Application:
     """The application for `serve.run`; `loader` makes codecs, and tests bring their own."""
-    drain = {
-        "graceful_shutdown_timeout_s": settings.drain_s,
-        "graceful_shutdown_wait_loop_s": 0.5,
-    }
     threads = str(max(1, int(settings.cpus_per_replica)))
     codec = serve.deployment(
         CodecReplica,
@@ -73,10 +70,11 @@ def build_application(settings: ServeSettings, loader: Loader = load_codec) -> A
         max_queued_requests=settings.max_queued,
         health_check_period_s=5,
         health_check_timeout_s=60,
-        **drain,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
     ingress = serve.deployment(
-        Ingress,
+        cast(type, Ingress),
         name="ingress",
         num_replicas=settings.ingress_replicas,
         ray_actor_options={
@@ -84,7 +82,8 @@ def build_application(settings: ServeSettings, loader: Loader = load_codec) -> A
             "runtime_env": {"env_vars": {"PROMETHEUS_MULTIPROC_DIR": metrics_folder()}},
         },
         max_ongoing_requests=INGRESS_ONGOING,
-        **drain,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
     bound: Application = ingress.bind(settings, codec.bind(settings, loader))
     return bound

@@ -20,6 +20,9 @@ __all__ = ["Looker"]
 STORED = 5
 #: Less probable classes are noise and only cost bytes; the first is always stored.
 MIN_PROBABILITY = 0.02
+#: Where the classes are told apart in space, for the map that people look at: the last convolution.
+#: (The layers that the losses read are earlier and finer, and look like noise to a person.)
+LAST_LAYERS = {"efficientnet-lite": "_conv_head"}
 log = logging.getLogger("deepsic.serve")
 
 
@@ -30,6 +33,7 @@ class Looker:
         self.classifier = classifier
         self.name = classifier.name
         self.nodes = label_set("imagenet1k").classes()
+        self.layer = LAST_LAYERS.get(classifier.name[:-1], classifier.default_layer)
         # Feature taps hook the network: one picture at a time.
         self.lock = threading.Lock()
 
@@ -57,7 +61,7 @@ class Looker:
             Label(self.nodes[number].name, self.nodes[number].wnid, value)
             for value, number in zip(values.tolist(), numbers.tolist(), strict=True)
         ]
-        return [label for i, label in enumerate(found) if i == 0 or label.probability >= MIN_PROBABILITY]
+        return found[:1] + [label for label in found[1:] if label.probability >= MIN_PROBABILITY]
 
     def heat(self, image: Image.Image, wnid: str | None = None) -> tuple[Image.Image, Label]:
         """Where the classifier finds a class: gray, as large as its input, white weighs most.
@@ -74,7 +78,7 @@ class Looker:
 
         x = to_tensor(image).requires_grad_()
         with self.lock, torch.enable_grad():
-            logits, (maps,) = self.classifier.observe(x, (self.classifier.default_layer,))
+            logits, (maps,) = self.classifier.observe(x, (self.layer,))
             number = int(logits[0].argmax()) if wnid is None else self._number(wnid)
             (gradient,) = torch.autograd.grad(logits[0, number], maps)
         weights = gradient.mean((2, 3), keepdim=True)
@@ -95,7 +99,7 @@ class Looker:
 
 
 def to_tensor(image: Image.Image) -> Any:
-    """1x3xHxW in [0, 1], upright. Large pictures are first reduced to 512 pixels a side: it looks at 224."""
+    """1x3xHxW in [0, 1], upright; at most 512 pixels a side, because a classifier looks at 224."""
     import numpy as np
     import torch
 

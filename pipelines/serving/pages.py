@@ -1,4 +1,7 @@
-"""The page, its sample photographs, the API's documentation, and the probes. No outside requests."""
+"""The page, its sample photographs, the API's documentation, and the probes.
+
+Nothing here makes a browser ask another origin.
+"""
 
 from __future__ import annotations
 

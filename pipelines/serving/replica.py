@@ -54,7 +54,7 @@ class CodecReplica:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.thread, function, *arguments)
 
-    @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)
+    @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)  # type: ignore[untyped-decorator]
     async def codec(self, name: str) -> CodecLike:
         """A model, loaded at its first use; the least recently used one leaves."""
         return await self._run(self.worker.load, name)
@@ -109,18 +109,16 @@ class CodecReplica:
 class RayBackend:
     """Calls the replicas through a deployment handle."""
 
-    def __init__(self, settings: ServeSettings, handle: DeploymentHandle) -> None:
+    def __init__(self, settings: ServeSettings, handle: DeploymentHandle[Any]) -> None:
         self.settings = settings
         self.handle = handle
-        self._handles: dict[tuple[str, str], DeploymentHandle] = {}
+        self._handles: dict[tuple[str, str], DeploymentHandle[Any]] = {}
         self._models: list[ModelInfo] | None = None
 
-    def _to(self, method: str, model: str) -> DeploymentHandle:
+    def _to(self, method: str, model: str) -> DeploymentHandle[Any]:
         key = (method, model)
         if key not in self._handles:
-            self._handles[key] = self.handle.options(
-                method_name=method, multiplexed_model_id=model
-            )
+            self._handles[key] = self.handle.options(method_name=method, multiplexed_model_id=model)
         return self._handles[key]
 
     async def _call(self, method: str, argument: Any, model: str = "") -> Any:

@@ -18,7 +18,15 @@ from deepsic.errors import InputError, UnknownModelError, UsageError
 from deepsic.labels import label_set
 from pipelines.serving import pictures, rivals
 from pipelines.serving.backends import Backend
-from pipelines.serving.jobs import ClassifyJob, Decoded, DecodeJob, EncodeJob, HeatJob, LabelsJob, RivalJob
+from pipelines.serving.jobs import (
+    ClassifyJob,
+    Decoded,
+    DecodeJob,
+    EncodeJob,
+    HeatJob,
+    LabelsJob,
+    RivalJob,
+)
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.problems import PROBLEM_RESPONSES
 from pipelines.serving.settings import ServeSettings
@@ -35,10 +43,19 @@ FORM = {
     }
 }
 
+Quality = Annotated[int | None, Query(ge=1, le=100, description="1 to 100; 50 if no size is given")]
+BitsPerPixel = Annotated[
+    float | None, Query(gt=0, le=24, allow_inf_nan=False, description="Header included")
+]
+MaxBytes = Annotated[int | None, Query(ge=64, le=2**31, description="The file stays below")]
+
 
 def body_of(*kinds: str) -> dict[str, Any]:
     """OpenAPI's words for a raw body of any of `kinds`, or a form with one file."""
-    content = {**dict.fromkeys((*kinds, "application/octet-stream"), BINARY), "multipart/form-data": FORM}
+    content = {
+        **dict.fromkeys((*kinds, "application/octet-stream"), BINARY),
+        "multipart/form-data": FORM,
+    }
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -131,9 +148,9 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
     )
     async def encode(
         request: Request,
-        quality: Annotated[int | None, Query(ge=1, le=100, description="1 to 100; 50 if no size is given")] = None,
-        bpp: Annotated[float | None, Query(gt=0, le=24, allow_inf_nan=False, description="Bits a pixel, header included")] = None,
-        max_bytes: Annotated[int | None, Query(ge=64, le=2**31, description="Largest file")] = None,
+        quality: Quality = None,
+        bpp: BitsPerPixel = None,
+        max_bytes: MaxBytes = None,
         model: Annotated[str | None, Query(max_length=100, description="See /v1/models")] = None,
         labels: Annotated[bool, Query(description="Store what a classifier sees")] = True,
     ) -> Response:
@@ -246,7 +263,10 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
             "default": offered[0]["name"],
             "classifier": await backend.classifier(),
             "rivals": rivals.available(),
-            "limits": {"max_body_bytes": settings.max_body_bytes, "max_pixels": settings.max_pixels},
+            "limits": {
+                "max_body_bytes": settings.max_body_bytes,
+                "max_pixels": settings.max_pixels,
+            },
         }
 
     @router.post(

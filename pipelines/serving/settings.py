@@ -62,8 +62,6 @@ class ServeSettings:
     """How long a picture waits for company, seconds."""
     max_queued: int = 32
     """Requests that may wait for a codec replica, for each ingress replica; beyond: 503."""
-    models_per_replica: int = 3
-    """Models kept in a replica's memory; the least recently used one leaves."""
     drain_s: float = 30.0
     """How long a stopping replica may finish what it has, seconds."""
 
@@ -121,8 +119,12 @@ def settings_from(arguments: Mapping[str, Any]) -> ServeSettings:
     known = {field.name for field in fields(ServeSettings)}
     unknown = sorted(set(arguments) - known)
     if unknown:
-        raise UsageError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()}
+        raise UsageError(
+            f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )
+    values: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()
+    }
     try:
         return ServeSettings(**values)
     except TypeError as error:

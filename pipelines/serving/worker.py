@@ -76,7 +76,9 @@ class Worker:
         """What clients may know of a model."""
         return ModelInfo(name=codec.name, identity=codec.identity.hex())
 
-    def encode_many(self, codec: CodecLike, jobs: Sequence[EncodeJob]) -> list[Encoded | DeepsicError]:
+    def encode_many(
+        self, codec: CodecLike, jobs: Sequence[EncodeJob]
+    ) -> list[Encoded | DeepsicError]:
         """Encode all jobs; a picture that fails spoils only its own result."""
         results: dict[int, Encoded | DeepsicError] = {}
         groups: dict[Any, list[tuple[int, Image.Image]]] = defaultdict(list)
@@ -113,7 +115,9 @@ class Worker:
                 return [error]
             # Find the picture at fault; the others still get their file.
             halves = (slice(0, len(images) // 2), slice(len(images) // 2, None))
-            return [r for half in halves for r in self._encode_group(codec, images[half], jobs[half])]
+            return [
+                r for half in halves for r in self._encode_group(codec, images[half], jobs[half])
+            ]
         seconds = (time.perf_counter() - started) / len(images)
         return [Encoded(blob=blob, seconds=seconds, batch=len(images)) for blob in blobs]
 
@@ -169,5 +173,8 @@ class Worker:
             width=heat.width,
             height=heat.height,
             seconds=time.perf_counter() - started,
-            headers={"X-Label": label.name.encode("ascii", "replace").decode(), "X-Wnid": label.wnid},
+            headers={
+                "X-Label": label.name.encode("ascii", "replace").decode(),
+                "X-Wnid": label.wnid,
+            },
         )

@@ -55,9 +55,9 @@ export function showSize(size, pixels, source) {
   $("kilobytes").value = kilobytes(size);
   $("bpp").textContent = ((8 * size) / pixels).toFixed(3);
   $("ratio").textContent = source > size
-    ? `${(source / size).toFixed(source < 10 * size ? 1 : 0)}× smaller than the ${kilobytes(source)} original`
+    ? `${(source / size).toFixed(source < 10 * size ? 1 : 0)}× smaller\nthan the ${kilobytes(source)} original`
     : "";
-  $("rest").textContent = `${kilobytes(size)} of picture follow`;
+  $("rest").textContent = `picture, ${kilobytes(size)}`;
 }
 
 export const decibels = (value) => (value === null ? "–" : value === Infinity ? "lossless" : `${value.toFixed(1)} dB`);

