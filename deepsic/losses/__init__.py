@@ -16,7 +16,7 @@ from deepsic.losses.feature import feature_errors, feature_loss
 from deepsic.losses.mix import APIC, MACHINE, MIXES, SAIC, TDIC, Distortion, DistortionMix, Targets
 from deepsic.losses.pixel import pixel_errors, pixel_loss
 from deepsic.losses.semantic import semantic_errors, semantic_loss
-from deepsic.losses.semantic_weights import dataset_weights, picture_weights, sharpen
+from deepsic.losses.semantic_weights import Sharpness, dataset_weights, picture_weights, sharpen
 
 __all__ = [
     "APIC",
@@ -26,6 +26,7 @@ __all__ = [
     "TDIC",
     "Distortion",
     "DistortionMix",
+    "Sharpness",
     "Targets",
     "agreement_errors",
     "agreement_loss",

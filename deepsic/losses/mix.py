@@ -9,6 +9,7 @@ MACHINE  some pixel, semantic, agreement: what `sic-machine` is trained with
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from deepsic.losses.agreement import agreement_errors
 from deepsic.losses.feature import feature_errors
 from deepsic.losses.pixel import pixel_errors
 from deepsic.losses.semantic import semantic_errors
-from deepsic.losses.semantic_weights import picture_weights
+from deepsic.losses.semantic_weights import Sharpness, picture_weights
 from deepsic.tasks.observer import Observer
 
 __all__ = ["APIC", "MACHINE", "MIXES", "SAIC", "TDIC", "Distortion", "DistortionMix", "Targets"]
@@ -41,6 +42,8 @@ class DistortionMix:
     """Of the divergence of the classifier's outputs, nats."""
     tau: float = 1000.0
     """Temperature of the semantic weights (SAIC Eq. 4); the paper's range is 1 to 10,000."""
+    top: int | None = None
+    """Outputs that semantic weights are taken from, the largest of each picture; None: all C."""
     layer: str | None = None
     """Layer whose maps are compared; None is the network's default."""
     temperature: float = 1.0
@@ -50,8 +53,14 @@ class DistortionMix:
         terms = (self.pixel, self.feature, self.semantic, self.agreement)
         if min(terms) < 0 or max(terms) == 0:
             raise UsageError(f"weights {terms} must not be negative, nor all zero")
-        if self.tau < 0 or self.temperature <= 0:
-            raise UsageError(f"tau={self.tau} or temperature={self.temperature} out of range")
+        if self.temperature <= 0:
+            raise UsageError(f"temperature={self.temperature} must be positive")
+        Sharpness(tau=self.tau, top=self.top)
+
+    @property
+    def sharpness(self) -> Sharpness:
+        """How this mix makes its semantic weights."""
+        return Sharpness(tau=self.tau, top=self.top)
 
     @property
     def needs_network(self) -> bool:
@@ -63,17 +72,18 @@ class DistortionMix:
         """A preset's name, or 'pixel=0.1,agreement=200': the command line's form."""
         if text in MIXES:
             return MIXES[text]
-        known = {field.name for field in fields(cls)} - {"layer"}
-        values: dict[str, float | str] = {}
+        known = sorted(field.name for field in fields(cls))
+        values: dict[str, Any] = {}
         for part in text.split(","):
             name, _, value = part.partition("=")
+            if name not in known:
+                raise UsageError(f"no distortion {name!r}; choose from {', '.join(known)}")
+            read = {"layer": str, "top": int}.get(name, float)
             try:
-                values[name] = value if name == "layer" else float(value)
+                values[name] = read(value)
             except ValueError:
                 raise UsageError(f"{part!r} is not NAME=NUMBER") from None
-            if name not in known and name != "layer":
-                raise UsageError(f"no distortion {name!r}; choose from {', '.join(sorted(known))}")
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)
 
 
 TDIC = DistortionMix(pixel=1.0)
@@ -119,7 +129,7 @@ class Distortion:
         """Targets of originals Bx3xHxW in [0, 1]; None if the mix is of pixels only."""
         if self.network is None or not self.mix.needs_network:
             return None
-        w, f, y = picture_weights(self.network, x, tau=self.mix.tau, layer=self.mix.layer)
+        w, f, y = picture_weights(self.network, x, self.mix.sharpness, self.mix.layer)
         return Targets(maps=f, weights=w if self.weights is None else self.weights, outputs=y)
 
     def __call__(

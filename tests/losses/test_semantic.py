@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.losses import (
+    Sharpness,
     agreement_errors,
     dataset_weights,
     feature_loss,
@@ -24,6 +25,8 @@ from deepsic.tasks import Observer
 from deepsic.tasks.hooks import LayerTap
 
 K, C = 5, 7
+#: Whose logarithm is w but for a constant.
+LETTER = Sharpness(tau=1.0, r=1.0, relative=False)
 
 
 class TinyNetwork(nn.Module):
@@ -85,14 +88,14 @@ def test_uniform_weights_are_apic_bit_for_bit(pictures: tuple[Tensor, Tensor]) -
 
 def test_tau_zero_is_apic(pictures: tuple[Tensor, Tensor]) -> None:
     net = TinyNetwork()
-    weights, f, _ = picture_weights(net, pictures[0], tau=0.0)
+    weights, f, _ = picture_weights(net, pictures[0], Sharpness(tau=0.0))
     f_hat = net.features(pictures[1])
     torch.testing.assert_close(semantic_loss(f_hat, f, weights), feature_loss(f_hat, f))
 
 
 def test_equation_10(pictures: tuple[Tensor, Tensor]) -> None:
     net = TinyNetwork()
-    weights, f, _ = picture_weights(net, pictures[0], tau=300.0)
+    weights, f, _ = picture_weights(net, pictures[0], Sharpness(tau=3000.0))
     f_hat = net.features(pictures[1])
     expected = numpy_equation_10(f_hat.numpy(), f.numpy(), weights.numpy())
     assert float(semantic_loss(f_hat, f, weights)) == pytest.approx(expected, rel=1e-5)
@@ -116,7 +119,7 @@ def test_equation_2_by_finite_differences(pictures: tuple[Tensor, Tensor]) -> No
     net = TinyNetwork().double()
     x = pictures[0].double()
     _, (f,) = net.observe(x, ("first",), leaf=True)
-    w = picture_weights(net, x, tau=1.0, r=1.0)[0].log()  # τ = r = 1: softmax's log is w + const
+    w = picture_weights(net, x, LETTER)[0].log()  # τ = r = 1: softmax's log is w + const
 
     def mean_output(f: Tensor) -> Tensor:
         h = nn.functional.adaptive_avg_pool2d(torch.relu(f).square(), 2)
@@ -137,11 +140,32 @@ def test_equation_2_by_finite_differences(pictures: tuple[Tensor, Tensor]) -> No
 
 def test_equation_4() -> None:
     w = np.array([0.001, -0.002, 0.0005])
+    sharpness = Sharpness(tau=400.0, r=2.0, relative=False)
     expected = 2.0 * np.exp(400 * w) / np.exp(400 * w).sum()
-    np.testing.assert_allclose(sharpen(torch.from_numpy(w), 400.0, r=2.0).numpy(), expected)
-    assert float(sharpen(torch.from_numpy(w), 400.0).sum()) == pytest.approx(3.0)
+    np.testing.assert_allclose(sharpen(torch.from_numpy(w), sharpness).numpy(), expected)
+    mean_of_one = Sharpness(tau=400.0, relative=False)
+    assert float(sharpen(torch.from_numpy(w), mean_of_one).sum()) == pytest.approx(3.0)
     with pytest.raises(UsageError):
-        sharpen(torch.from_numpy(w), -1.0)
+        Sharpness(tau=-1.0)
+    with pytest.raises(UsageError):
+        Sharpness(tau=1.0, top=0)
+
+
+def test_relative_weights_do_not_depend_on_the_size_of_gradients() -> None:
+    w = torch.tensor([0.001, -0.002, 0.0005, 0.0])
+    scaled = sharpen(1e-4 * w, Sharpness(tau=1000.0))
+    torch.testing.assert_close(sharpen(w, Sharpness(tau=1000.0)), scaled)
+    same = sharpen(w / w.std(), Sharpness(tau=1.0, relative=False))
+    torch.testing.assert_close(scaled, same)
+    assert float(sharpen(torch.zeros(3), Sharpness(tau=9.0)).std()) == 0.0
+
+
+def test_top_takes_the_largest_outputs(pictures: tuple[Tensor, Tensor]) -> None:
+    net = TinyNetwork()
+    y, (f,) = net.observe(pictures[0], ("first",), leaf=True)
+    largest = y.max(1).values.sum()
+    (expected,) = torch.autograd.grad(largest, f, retain_graph=True)
+    torch.testing.assert_close(channel_gradients(y, f, top=1), expected.mean((2, 3)))
 
 
 def test_equation_5(pictures: tuple[Tensor, Tensor]) -> None:
@@ -154,11 +178,13 @@ def test_equation_5(pictures: tuple[Tensor, Tensor]) -> None:
 
 def test_dataset_weights_average_before_softmax(pictures: tuple[Tensor, Tensor]) -> None:
     net, x = TinyNetwork(), pictures[0]
-    w = torch.stack([picture_weights(net, one[None], tau=1.0, r=1.0)[0][0].log() for one in x])
-    expected = sharpen(w.mean(0), 50.0)  # constants of the logs cancel in the softmax
-    torch.testing.assert_close(dataset_weights(net, [x[:3], x[3:]], tau=50.0), expected)
+    w = torch.stack([picture_weights(net, one[None], LETTER)[0][0].log() for one in x])
+    # The logarithms' constants cancel in the softmax.
+    expected = sharpen(w.mean(0), Sharpness(tau=50.0))
+    found = dataset_weights(net, [x[:3], x[3:]], Sharpness(tau=50.0))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     with pytest.raises(UsageError):
-        dataset_weights(net, [], tau=1.0)
+        dataset_weights(net, [], Sharpness(tau=1.0))
 
 
 def test_softmax_outputs_would_say_nothing(pictures: tuple[Tensor, Tensor]) -> None:
@@ -172,7 +198,7 @@ def test_gradient_reaches_the_picture_and_not_the_network(
     pictures: tuple[Tensor, Tensor],
 ) -> None:
     net = TinyNetwork()
-    weights, f, _ = picture_weights(net, pictures[0], tau=10.0)
+    weights, f, _ = picture_weights(net, pictures[0], Sharpness(tau=10.0))
     x_hat = pictures[1].clone().requires_grad_()
     torch.autograd.backward(semantic_loss(net.features(x_hat), f, weights))
     assert x_hat.grad is not None
