@@ -51,6 +51,12 @@ class Counter:
         elif time.monotonic() - self._spoke >= EVERY_SECONDS:
             self.write()
 
+    def expect(self, total: int) -> None:
+        """Say how many items there will be, once that is known."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
     def show(self, **values: float) -> None:
         """Set values that are states, not sums (loss=0.31); shown beside the counts."""
         self.counts.update(values)

@@ -1,0 +1,110 @@
+"""What the worker asks of a codec, and how a worker process comes by one, once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+from PIL import Image
+
+from deepsic.bitstream import Label
+from deepsic.errors import UnknownModelError
+from deepsic.limits import DEFAULT_LIMITS, Limits
+
+__all__ = ["Coder", "CoderSource", "ModelSource", "checked_coder", "coder_of"]
+
+
+class Coder(Protocol):
+    """The part of `deepsic.Codec` that an archive job uses."""
+
+    @property
+    def identity(self) -> bytes:
+        """First 8 bytes of the SHA-256 of the model file."""
+
+    def encode(self, image: Image.Image, **settings: Any) -> bytes:
+        """One picture to `.sic` bytes."""
+
+    def encode_batch(self, images: Sequence[Image.Image], **settings: Any) -> list[bytes]:
+        """Pictures of one size to `.sic` bytes."""
+
+    def decode(self, blob: bytes) -> Image.Image:
+        """`.sic` bytes to a picture."""
+
+    def labels(self, blob: bytes, top: int = 5) -> list[Label]:
+        """What is in the picture, most probable first."""
+
+
+class CoderSource(Protocol):
+    """A recipe for a coder: small, hashable, travels to the workers in its place."""
+
+    def load(self) -> Coder:
+        """Load the coder in this process."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A DeepSIC model by name or path."""
+
+    model: str = "sic"
+    device: str = "auto"
+    limits: Limits = DEFAULT_LIMITS
+    labeler: str | None = None
+    """Classifier whose labels are stored in the files; None: what the model gives by itself."""
+    top: int = 5
+    """Labels that the classifier gives."""
+
+    def on(self, device: str) -> ModelSource:
+        """The same on a device."""
+        return replace(self, device=device)
+
+    def load(self) -> Coder:
+        """Load the model; raises `UnknownModelError` where this machine doesn't have it."""
+        import deepsic
+
+        codec = deepsic.Codec.load(self.model, device=self.device, limits=self.limits)
+        if self.labeler is None:
+            return cast(Coder, codec)
+        from deepsic.labeler import load_labeler
+
+        return _Labelled(codec, load_labeler(self.labeler, top=self.top))
+
+
+class _Labelled:
+    """A codec that stores a classifier's labels in every file."""
+
+    def __init__(self, codec: Any, labeler: Any) -> None:
+        self.identity: bytes = codec.identity
+        self.decode, self.labels = codec.decode, codec.labels
+        self._codec, self._labeler = codec, labeler
+
+    def encode(self, image: Image.Image, **settings: Any) -> bytes:
+        blob: bytes = self._codec.encode(image, labeler=self._labeler, **settings)
+        return blob
+
+    def encode_batch(self, images: Sequence[Image.Image], **settings: Any) -> list[bytes]:
+        blobs: list[bytes] = self._codec.encode_batch(images, labeler=self._labeler, **settings)
+        return blobs
+
+
+@functools.lru_cache(maxsize=1)
+def coder_of(source: CoderSource) -> Coder:
+    """This process's coder: loaded with the first chunk, kept for all that follow."""
+    return source.load()
+
+
+def checked_coder(source: CoderSource, model_id: str) -> Coder:
+    """`coder_of`, and see that it is the model that the job began with.
+
+    Raises: `UnknownModelError` on a machine with another file under the same name.
+    """
+    coder = coder_of(source)
+    if coder.identity.hex() != model_id:
+        raise UnknownModelError(
+            f"this worker's model is {coder.identity.hex()}, the job's is {model_id}; install the "
+            "same release on every node"
+        )
+    return coder

@@ -1,0 +1,105 @@
+"""Pictures to `.sic` bytes: like sizes together, each within its time, one bad one alone."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from deepsic.bitstream import Label
+from pipelines.archive.check import Check
+from pipelines.archive.coder import Coder
+from pipelines.archive.pictures import Facts, Picture
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.timing import time_limit
+
+__all__ = ["Encoded", "Encoder"]
+
+BATCH_PICTURES = 8
+#: A batch that goes through the net together, pixels: beyond this, batching gains nothing.
+BATCH_PIXELS = 2_000_000
+#: Decoded pictures that wait for company, pixels (3 bytes each).
+WAITING_PIXELS = 16_000_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture's file, or the error in its place."""
+
+    facts: Facts
+    blob: bytes = b""
+    labels: list[Label] = field(default_factory=list)
+    psnr: float | None = None
+    """dB, where the file was decoded."""
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A coder with one job's settings."""
+
+    coder: Coder
+    settings: JobSettings
+    seconds_per_picture: float
+    """Time limit; 0 for none."""
+    check: Check
+
+    def encode(self, pictures: Iterable[Picture]) -> Iterator[Encoded]:
+        """Encode a stream of pictures, not in its order. Holds a bounded number of pixels."""
+        bins: dict[tuple[str, tuple[int, int]], list[Picture]] = defaultdict(list)
+        waiting = 0
+        for picture in pictures:
+            place = (picture.image.mode, picture.image.size)
+            bins[place].append(picture)
+            waiting += picture.facts.pixels
+            full = len(bins[place]) >= self._batch_size(picture)
+            while full or waiting > WAITING_PIXELS:
+                batch = bins.pop(place if full else max(bins, key=lambda p: _weight(bins[p])))
+                waiting -= _weight(batch)
+                yield from self._batch(batch)
+                full = False
+        for batch in bins.values():
+            yield from self._batch(batch)
+
+    def _batch_size(self, picture: Picture) -> int:
+        if self.settings.quality is None:
+            return 1  # a byte target is searched for, picture by picture
+        return max(1, min(BATCH_PICTURES, BATCH_PIXELS // picture.facts.pixels))
+
+    def _batch(self, batch: list[Picture]) -> Iterator[Encoded]:
+        if len(batch) == 1:
+            yield self._single(batch[0])
+            return
+        began = time.perf_counter()
+        try:
+            with time_limit(self.seconds_per_picture * len(batch)):
+                images = [picture.image for picture in batch]
+                blobs = self.coder.encode_batch(images, **self.settings.target)
+                made = [self._finish(*pair) for pair in zip(batch, blobs, strict=True)]
+        except Exception:  # whichever of them it was: each alone tells
+            made = [self._single(picture) for picture in batch]
+        else:
+            seconds = (time.perf_counter() - began) / len(batch)
+            made = [replace(one, seconds=seconds) for one in made]
+        yield from made
+
+    def _single(self, picture: Picture) -> Encoded:
+        began = time.perf_counter()
+        try:
+            with time_limit(self.seconds_per_picture):
+                blob = self.coder.encode(picture.image, **self.settings.target)
+                made = self._finish(picture, blob)
+        except Exception as error:  # one picture's trouble, whatever it is, is a row of its own
+            made = Encoded(picture.facts, error=error)
+        return replace(made, seconds=time.perf_counter() - began)
+
+    def _finish(self, picture: Picture, blob: bytes) -> Encoded:
+        labels = list(self.coder.labels(blob, top=self.settings.top))
+        value = self.check.run(picture.image, blob, labels, self.coder)
+        return Encoded(picture.facts, blob, labels, value)
+
+
+def _weight(pictures: list[Picture]) -> int:
+    return sum(picture.facts.pixels for picture in pictures)

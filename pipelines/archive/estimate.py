@@ -1,0 +1,94 @@
+"""What a job would make and take, from a sample of its source. Writes nothing."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipelines.archive.check import Check, Verify
+from pipelines.archive.chunks import Item
+from pipelines.archive.cluster import Resources, spread
+from pipelines.archive.coder import checked_coder
+from pipelines.archive.encoder import Encoder
+from pipelines.archive.pictures import Facts, Picture, open_picture, refuse_unread
+from pipelines.archive.worker import Job
+from pipelines.storage import ObjectInfo
+
+__all__ = ["Estimate", "estimate_job", "sample"]
+
+SAMPLE = 32
+SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Totals scaled up from a sample by bytes."""
+
+    objects: int
+    bytes_in: int
+    sampled: int
+    sampled_ok: int
+    bytes_out: int
+    """Expected."""
+    hours: float
+    """Expected, on the cluster as it is now."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    ok: bool
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+
+
+def sample(listing: Iterable[ObjectInfo], count: int) -> tuple[list[ObjectInfo], int, int]:
+    """(a uniform sample, number of objects, their bytes) of a listing of any length."""
+    chosen: list[ObjectInfo] = []
+    dice = random.Random(SEED)
+    objects = size = 0
+    for info in listing:
+        objects += 1
+        size += info.size
+        if len(chosen) < count:
+            chosen.append(info)
+        elif (place := dice.randrange(objects)) < count:
+            chosen[place] = info
+    return chosen, objects, size
+
+
+def estimate_job(job: Job, resources: Resources, count: int = SAMPLE) -> Estimate:
+    """List the source, compress a sample in memory, and scale up. Ray runs already."""
+    job.source.check()
+    chosen, objects, size = sample(job.source.list(), count)
+    waiting = iter(chosen)
+    results = [r for _, r in spread(_try, job, lambda: next(waiting, None), resources)]
+    trials = [trial for trial in results if trial is not None]
+    seen = sum(trial.bytes_in for trial in trials)
+    scale = size / seen if seen else 0.0
+    return Estimate(
+        objects=objects,
+        bytes_in=size,
+        sampled=len(chosen),
+        sampled_ok=sum(trial.ok for trial in trials),
+        bytes_out=round(scale * sum(trial.bytes_out for trial in trials)),
+        hours=scale * sum(trial.seconds for trial in trials) / resources.slots() / 3600,
+    )
+
+
+def _try(job: Job, info: ObjectInfo) -> _Trial:
+    coder = checked_coder(job.coder, job.settings.model_id)
+    encoder = Encoder(coder, job.settings, job.seconds_per_picture, Check(verify=Verify.NONE))
+    began = time.perf_counter()
+    try:
+        refuse_unread(Item(info), job.limits)
+        data = job.source.get(info.key).data
+        image = open_picture(info.key, data, job.limits)
+    except Exception:  # counted as not ok; the job itself will say why
+        return _Trial(False, info.size, 0, time.perf_counter() - began)
+    facts = Facts(Item(info), info.etag, len(data), "", *image.size)
+    (made,) = encoder.encode([Picture(facts, image)])
+    seconds = time.perf_counter() - began
+    return _Trial(made.error is None, info.size, len(made.blob), seconds)

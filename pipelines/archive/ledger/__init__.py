@@ -1,0 +1,9 @@
+"""The ledger: what became of every source object, in append-only Parquet parts."""
+
+from __future__ import annotations
+
+from pipelines.archive.ledger.row import FAILED, OK, SKIPPED, Row, row_schema
+from pipelines.archive.ledger.store import LEDGER, Ledger
+from pipelines.archive.ledger.sweep import Sweep
+
+__all__ = ["FAILED", "LEDGER", "OK", "SKIPPED", "Ledger", "Row", "Sweep", "row_schema"]

@@ -1,0 +1,70 @@
+"""One row of the ledger, and its Parquet schema."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from deepsic.bitstream import Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FAILED", "OK", "SKIPPED", "TRANSIENT", "Row", "row_schema"]
+
+OK, SKIPPED, FAILED = "ok", "skipped", "failed"
+#: Kinds of failure that say nothing about the picture: the next run tries these again unasked.
+TRANSIENT = frozenset({"storage", "source", "damaged"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What became of one source object."""
+
+    source_key: str
+    source_etag: str
+    source_size: int
+    """Bytes."""
+    source_sha256: str = ""
+    output_key: str = ""
+    output_sha256: str = ""
+    output_size: int = 0
+    """Bytes; 0 unless ok."""
+    width: int = 0
+    height: int = 0
+    bpp: float = 0.0
+    """Bits of the whole file per pixel."""
+    psnr: float | None = None
+    """Of all channels as RGB, dB; only where `--verify decode` measured it."""
+    labels: list[Label] = field(default_factory=list)
+    job: str
+    status: str
+    """ok, skipped or failed."""
+    kind: str = ""
+    """Of a failure: input, unsupported, limit, time, verification, storage, source, crash, ..."""
+    reason: str = ""
+    """In words, for people."""
+    attempt: int = 0
+    worker: str = ""
+    """Host and process."""
+    seconds: float = 0.0
+    """Of this object alone; shared equally among pictures of a batch."""
+    finished: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@functools.cache
+def row_schema() -> pa.Schema:
+    """Schema of every part."""
+    import pyarrow as pa
+
+    label = pa.struct([("name", pa.string()), ("wnid", pa.string()), ("probability", pa.float32())])
+    text = ["source_key", "source_etag", "source_sha256", "output_key", "output_sha256"]
+    text += ["job", "status", "kind", "reason", "worker"]
+    types = dict.fromkeys(text, pa.string())
+    types |= dict.fromkeys(("source_size", "output_size"), pa.int64())
+    types |= dict.fromkeys(("width", "height", "attempt"), pa.int32())
+    types |= {"bpp": pa.float64(), "psnr": pa.float32(), "seconds": pa.float32()}
+    types |= {"labels": pa.list_(label), "finished": pa.timestamp("us", "UTC")}
+    return pa.schema([(name, types[name]) for name in Row.__dataclass_fields__])

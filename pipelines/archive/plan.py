@@ -1,0 +1,122 @@
+"""What the commands have in common: a model, its identity, Ray, and a job made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepsic.bitstream import VERSION
+from deepsic.limits import DEFAULT_LIMITS
+from pipelines import console
+from pipelines.archive import demo
+from pipelines.archive.check import Check, Verify
+from pipelines.archive.cluster import Resources, model_identity
+from pipelines.archive.coder import ModelSource
+from pipelines.archive.estimate import Estimate, estimate_job
+from pipelines.archive.job import Summary, check_apart, run_job
+from pipelines.archive.restore import Restored, restore_archive
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.worker import Job
+from pipelines.runtime import ray_runtime
+from pipelines.storage import Storage, open_storage
+
+__all__ = ["Request", "demonstrate", "estimate", "restore_all", "work"]
+
+#: Share of a GPU that one task takes: the net is small, and the entropy coder works on a CPU.
+GPU_SHARE = 0.25
+DEMO = Path("out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asked for."""
+
+    model: ModelSource
+    target: dict[str, Any]
+    check: Check
+    seconds_per_picture: float
+    max_failures: int | None
+    retry_failed: bool
+
+
+@contextmanager
+def _cluster(device: str) -> Iterator[Resources]:
+    """Ray, and what a task takes of it: a share of a GPU where there are GPUs."""
+    with ray_runtime() as where:
+        console.say(where)
+        import ray
+
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus = GPU_SHARE if device == "cuda" or (device == "auto" and "GPU" in resources) else 0
+        yield Resources(gpus=gpus)
+
+
+def _job(request: Request, source: Storage, destination: Storage, resources: Resources) -> Job:
+    model = request.model.on("cuda" if resources.gpus else "cpu")
+    settings = JobSettings(
+        model=model.model,
+        model_id=model_identity(model, resources),
+        format_version=VERSION,
+        labeler=model.labeler,
+        top=model.top,
+        **request.target,
+    )
+    return Job(
+        source=source,
+        destination=destination,
+        settings=settings,
+        coder=model,
+        check=request.check,
+        limits=model.limits or DEFAULT_LIMITS,
+        seconds_per_picture=request.seconds_per_picture,
+    )
+
+
+def work(request: Request, source: Storage, destination: Storage) -> Summary:
+    """Run the job. Raises what `run_job` raises; addresses are checked before Ray starts."""
+    check_apart(source, destination)
+    source.check()
+    destination.create()
+    with _cluster(request.model.device) as resources:
+        job = _job(request, source, destination, resources)
+        return run_job(
+            job, resources, retry_failed=request.retry_failed, max_failures=request.max_failures
+        )
+
+
+def estimate(request: Request, source: Storage, destination: str) -> Estimate:
+    """Estimate the job from a sample."""
+    source.check()
+    with _cluster(request.model.device) as resources:
+        return estimate_job(_job(request, source, open_storage(destination), resources), resources)
+
+
+def restore_all(
+    archive: Storage, out: Storage, model: ModelSource, model_id: str, *, force: bool
+) -> Restored:
+    """Decode an archive."""
+    check_apart(archive, out)
+    with _cluster(model.device) as resources:
+        source = model.on("cuda" if resources.gpus else "cpu")
+        return restore_archive(archive, out, source, model_id, resources, force=force)
+
+
+def demonstrate(request: Request) -> list[str]:
+    """Compress scikit-image's photographs into ./out, decode them, and draw both; what was made."""
+    originals, decoded, picture = DEMO / "originals", DEMO / "decoded", DEMO / "comparison.png"
+    demo.gather_photographs(originals)
+    with _cluster(request.model.device) as resources:
+        check = Check(verify=Verify.DECODE, psnr_floor=request.check.psnr_floor)
+        draft = _job(request, open_storage(str(originals)), open_storage(str(DEMO)), resources)
+        # A folder for each choice of settings, so that the demonstration can be run with others.
+        archive = open_storage(str(DEMO / f"archive-{draft.settings.job_id}"))
+        job = Job(**(vars(draft) | {"destination": archive, "check": check}))
+        run_job(job, resources)
+        out = open_storage(str(decoded / draft.settings.job_id))
+        restore_archive(archive, out, job.coder, job.settings.model_id, resources)
+    demo.photograph_table(archive.url)
+    demo.comparison(originals, archive.url, Path(out.url), picture)
+    return [archive.url, str(picture.resolve())]

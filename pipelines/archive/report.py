@@ -1,0 +1,92 @@
+"""An archive in numbers, from its ledger alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.archive.ledger import FAILED, OK, Ledger
+
+__all__ = ["Report", "failures", "report_archive"]
+
+COLUMNS = (
+    "source_size", "output_size", "width", "height", "psnr", "status", "kind", "seconds", "labels"
+)  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Sums over the rows that count."""
+
+    status: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Failures by kind."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Pictures by their most probable label."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pixels: int = 0
+    seconds: float = 0.0
+    """Of encoding, all workers together."""
+    psnr_sum: float = 0.0
+    psnr_count: int = 0
+
+    @property
+    def bpp(self) -> float | None:
+        """Bits a pixel over all pixels."""
+        return 8 * self.bytes_out / self.pixels if self.pixels else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Bytes of sources for each byte stored."""
+        return self.bytes_in / self.bytes_out if self.bytes_out else None
+
+    @property
+    def psnr(self) -> float | None:
+        """Mean over the pictures that were decoded, dB."""
+        return self.psnr_sum / self.psnr_count if self.psnr_count else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = {
+            name: getattr(self, name) for name in ("bytes_in", "bytes_out", "pixels", "seconds")
+        }
+        counts = {"status": dict(self.status), "failures": dict(self.kinds)}
+        means = {"bpp": self.bpp, "ratio": self.ratio, "psnr": self.psnr}
+        return {**counts, **plain, **means, "labels": dict(self.labels.most_common(20))}
+
+
+def report_archive(ledger: Ledger) -> Report:
+    """Sum a ledger up, some thousand rows at a time."""
+    import pyarrow.compute as pc
+
+    report = Report()
+    for table in ledger.tables(COLUMNS):
+        report.status.update(table["status"].to_pylist())
+        report.kinds.update(table.filter(pc.equal(table["status"], FAILED))["kind"].to_pylist())
+        done = table.filter(pc.equal(table["status"], OK))
+        if not done.num_rows:
+            continue
+        report.bytes_in += pc.sum(done["source_size"]).as_py()
+        report.bytes_out += pc.sum(done["output_size"]).as_py()
+        report.pixels += pc.sum(pc.multiply(done["width"].cast("int64"), done["height"])).as_py()
+        report.seconds += pc.sum(done["seconds"]).as_py()
+        measured = done["psnr"].drop_null()
+        report.psnr_sum += pc.sum(measured).as_py() or 0.0
+        report.psnr_count += len(measured)
+        report.labels.update(found[0]["name"] for found in done["labels"].to_pylist() if found)
+    return report
+
+
+def failures(ledger: Ledger, limit: int) -> list[tuple[str, str, str]]:
+    """(source key, kind, reason) of the first `limit` failed objects."""
+    import pyarrow.compute as pc
+
+    found: list[tuple[str, str, str]] = []
+    for table in ledger.tables(("status", "kind", "reason")):
+        rows = table.filter(pc.equal(table["status"], FAILED)).to_pylist()
+        found += [(row["source_key"], row["kind"], row["reason"]) for row in rows]
+        if len(found) >= limit:
+            break
+    return found[:limit]

@@ -1,0 +1,115 @@
+"""What decides the bytes that a job makes, and the identity that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deepsic.errors import UsageError
+from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
+
+__all__ = ["JOB_KEY", "JobSettings", "claim", "read_job"]
+
+JOB_KEY = ".deepsic/job.json"
+#: Raised when the layout of a destination changes, so that old and new never mix.
+LAYOUT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSettings:
+    """Everything that changes the bytes of an output. Exactly one of the targets is set."""
+
+    model: str
+    """Name of the model, as asked for."""
+    model_id: str
+    """First 8 bytes of the SHA-256 of the model file, hex."""
+    format_version: int
+    """Version of the `.sic` format."""
+    quality: int | None = None
+    """Target: quality, 1-100."""
+    bpp: float | None = None
+    """Target: bits per pixel of the whole file."""
+    max_bytes: int | None = None
+    """Target: size of each file, bytes."""
+    labeler: str | None = None
+    """Classifier whose labels are stored in the file; None: what the model gives by itself."""
+    top: int = 5
+    """Labels kept for each picture."""
+
+    def __post_init__(self) -> None:
+        given = [self.quality, self.bpp, self.max_bytes]
+        if sum(value is not None for value in given) != 1:
+            raise UsageError("give exactly one of --quality, --bpp and --max-bytes")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"--quality {self.quality} must be within 1-100")
+        if self.bpp is not None and not 0 < self.bpp <= 24:
+            raise UsageError(f"--bpp {self.bpp} must be above 0 and at most 24")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise UsageError(f"--max-bytes {self.max_bytes} must be positive")
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """The target as the codec's `encode` takes it."""
+        if self.quality is not None:
+            return {"quality": self.quality}
+        return {"bpp": self.bpp} if self.bpp is not None else {"max_bytes": self.max_bytes}
+
+    @property
+    def job_id(self) -> str:
+        """16 hex digits: a hash of model, settings, format and layout version."""
+        content = asdict(self) | {"layout": LAYOUT_VERSION}
+        del content["model"]  # the same file under another name makes the same bytes
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:
+    """Make `destination` this job's, or see that it is; True when it was there before.
+
+    Raises: `UsageError` when it belongs to a job with other settings or another source.
+    """
+    content: dict[str, Any] = {
+        "job": settings.job_id,
+        "source": source_url,
+        "settings": asdict(settings),
+    }
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    found = read_job(destination)
+    if found is None:
+        try:
+            destination.put(JOB_KEY, text.encode(), exclusive=True)
+            return False
+        except ObjectExistsError:  # another driver was faster: the same job, or the error below
+            found = read_job(destination) or content
+    theirs = found.get("settings", {})
+    if found.get("job") != settings.job_id:
+        ours = asdict(settings)
+        names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+        changes = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in names)
+        raise UsageError(
+            f"{destination.url} holds a job with other settings ({changes or 'another layout'}); "
+            "give them again as they were, or choose another destination"
+        )
+    if found.get("source") != source_url:
+        raise UsageError(
+            f"{destination.url} holds the archive of {found.get('source')}, not of {source_url}; "
+            "choose another destination"
+        )
+    return True
+
+
+def read_job(destination: Storage) -> dict[str, Any] | None:
+    """The job description at a destination; None when no job was ever run there."""
+    try:
+        data = destination.get(JOB_KEY).data
+    except ObjectMissingError:
+        return None
+    try:
+        content = json.loads(data)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UsageError(f"{destination.url}/{JOB_KEY} is damaged; restore it or start anew")
+    return content

@@ -1,0 +1,132 @@
+"""What the commands print when they are done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from pipelines import console
+from pipelines.archive.estimate import Estimate
+from pipelines.archive.find import Match
+from pipelines.archive.job import Summary
+from pipelines.archive.ledger import LEDGER
+from pipelines.archive.report import Report
+from pipelines.archive.restore import Restored
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.verify import Verified
+from pipelines.storage import Storage
+
+__all__ = ["estimate", "made", "match", "report", "restored", "summary", "verified"]
+
+MB = 1e6
+SHOWN = 20
+
+
+def summary(found: Summary, archive: Storage) -> None:
+    """The table at the end of a job."""
+    done, already = found.done, found.already
+    rows: list[list[object]] = [
+        [name, getattr(done, name), getattr(already, name)] for name in ("ok", "skipped", "failed")
+    ]
+    rows += [
+        ["MB in", f"{done.bytes_in / MB:.2f}", f"{already.bytes_in / MB:.2f}"],
+        ["MB out", f"{done.bytes_out / MB:.2f}", f"{already.bytes_out / MB:.2f}"],
+        [
+            "ratio",
+            _ratio(done.bytes_in, done.bytes_out),
+            _ratio(already.bytes_in, already.bytes_out),
+        ],
+        ["bpp", 8 * done.bytes_out / done.pixels if done.pixels else None, None],
+        ["pictures/s", done.ok / found.seconds if found.seconds else None, None],
+        ["seconds", round(found.seconds, 1), None],
+    ]
+    console.table("Archive", ["", "this run", "before"], rows)
+    for key, reason in done.failures:
+        console.say(f"failed: {key}: {reason}")
+    made([archive.url, f"{archive.url}/{LEDGER}"])
+
+
+def _ratio(bytes_in: int, bytes_out: int) -> str | None:
+    return f"{bytes_in / bytes_out:.2f}" if bytes_out else None
+
+
+def made(paths: list[str]) -> None:
+    """Where the results are."""
+    for path in paths:
+        typer.echo(path)
+
+
+def estimate(found: Estimate) -> None:
+    """What a job would come to."""
+    rows: list[list[object]] = [
+        ["objects", found.objects],
+        ["MB in", f"{found.bytes_in / MB:.2f}"],
+        ["MB out, expected", f"{found.bytes_out / MB:.2f}"],
+        ["hours, expected", f"{found.hours:.3f}"],
+        ["sampled, of these usable", f"{found.sampled}, {found.sampled_ok}"],
+    ]
+    console.table("Estimate (nothing was written)", ["", "value"], rows)
+
+
+def verified(found: Verified) -> None:
+    """Counts, and the first outputs that are not what they should be."""
+    rows: list[list[object]] = [
+        ["checked", found.checked],
+        ["damaged or missing", len(found.problems)],
+        ["objects that the ledger doesn't know", found.extra],
+    ]
+    console.table("Verified", ["", "outputs"], rows)
+    _problems(found.problems)
+
+
+def restored(found: Restored, out: str) -> None:
+    """Counts, and the first pictures that could not be decoded."""
+    rows: list[list[object]] = [
+        ["written", found.written],
+        ["there before", found.present],
+        ["failed", len(found.problems)],
+    ]
+    console.table("Restored", ["", "pictures"], rows)
+    _problems(found.problems)
+    made([out])
+
+
+def _problems(problems: list[tuple[str, str]]) -> None:
+    for key, problem in problems[:SHOWN]:
+        console.say(f"{key}: {problem}")
+    if len(problems) > SHOWN:
+        console.say(f"... and {len(problems) - SHOWN} more")
+
+
+def match(found: Match, *, json_lines: bool) -> None:
+    """One picture that a search found, on a line."""
+    if json_lines:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        typer.echo(f"{found.probability:6.1%}  {found.name:24}  {found.output_key}")
+
+
+def report(found: Report, failed: list[tuple[str, str, str]], settings: JobSettings) -> None:
+    """An archive in numbers."""
+    target = ", ".join(f"{name} {value}" for name, value in settings.target.items())
+    rows: list[list[object]] = [
+        ["job", settings.job_id],
+        ["model", f"{settings.model} {settings.model_id}"],
+        ["target", target],
+    ]
+    rows += [[name, count] for name, count in sorted(found.status.items())]
+    rows += [[f"failed: {kind}", count] for kind, count in sorted(found.kinds.items())]
+    rows += [
+        ["MB in", f"{found.bytes_in / MB:.2f}"],
+        ["MB out", f"{found.bytes_out / MB:.2f}"],
+        ["ratio", found.ratio],
+        ["bpp", found.bpp],
+        ["PSNR dB (decoded ones)", found.psnr],
+        ["encoding, seconds", round(found.seconds, 1)],
+    ]
+    rows += [[f"label: {name}", count] for name, count in found.labels.most_common(10)]
+    console.table("Archive", ["", "value"], rows)
+    for key, kind, reason in failed:
+        console.say(f"{kind}: {key}: {reason}")

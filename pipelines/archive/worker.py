@@ -1,0 +1,212 @@
+"""One chunk of work: read, decode, encode, store, read back, and only then write its rows."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from deepsic.errors import InputError, LimitError, StorageError
+from deepsic.limits import DEFAULT_LIMITS, Limits
+from pipelines.archive.check import Check
+from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.coder import CoderSource, checked_coder
+from pipelines.archive.encoder import Encoded, Encoder
+from pipelines.archive.keys import output_key
+from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, Row
+from pipelines.archive.pictures import Facts, Picture, Refusal, kind_of, open_picture, refuse_unread
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.tally import Tally
+from pipelines.archive.timing import time_limit
+from pipelines.storage import (
+    AccessError,
+    Fetched,
+    MissingBucketError,
+    Storage,
+    StorageFullError,
+    StorageUnavailableError,
+    put_verified,
+    sha256,
+)
+
+__all__ = ["Job", "compress_chunk", "failed_row"]
+
+READ_AHEAD = 8
+READ_AHEAD_BYTES = 64_000_000
+THREADS = 8
+#: What no other object would fare better with: the job stops, and goes on when run again.
+JOB_WIDE = (MissingBucketError, StorageFullError, StorageUnavailableError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a worker needs to know; sent once to each."""
+
+    source: Storage
+    destination: Storage
+    settings: JobSettings
+    coder: CoderSource
+    check: Check = Check()  # noqa: RUF009 frozen
+    limits: Limits = DEFAULT_LIMITS
+    seconds_per_picture: float = 60.0
+
+
+def compress_chunk(job: Job, chunk: Chunk) -> Tally:
+    """Work on a chunk; when this returns, its rows are in the ledger for good.
+
+    Doing it again, or twice at once, changes nothing: outputs are equal byte for byte, and the
+    ledger part has a name that follows from the chunk.
+
+    Raises: the storage errors of `JOB_WIDE` and `AccessError` for the destination; nothing of
+        the chunk is in the ledger then.
+    """
+    ledger = Ledger(job.destination)
+    tally = Tally()
+    rows = ledger.rows(chunk.part)  # of a worker that died after its last write
+    if rows is None:
+        rows = _Work(job, chunk).run()
+        ledger.append(chunk.part, rows)
+    for row in rows:
+        tally.add_row(row)
+    return tally
+
+
+class _Work:
+    """The state of one `compress_chunk`."""
+
+    def __init__(self, job: Job, chunk: Chunk) -> None:
+        self.job, self.chunk = job, chunk
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+        self.rows: list[Row] = []
+
+    def run(self) -> list[Row]:
+        """Reads run ahead of the encoder and writes behind it, in threads."""
+        job = self.job
+        encoder = Encoder(
+            checked_coder(job.coder, job.settings.model_id),
+            job.settings,
+            job.seconds_per_picture,
+            job.check,
+        )
+        with (
+            ThreadPoolExecutor(THREADS, "read") as readers,
+            ThreadPoolExecutor(THREADS, "write") as writers,
+        ):
+            try:
+                pictures = self._pictures(self._fetched(readers))
+                writes = [writers.submit(self._store, made) for made in encoder.encode(pictures)]
+                self.rows.extend(write.result() for write in writes)
+            except BaseException:
+                readers.shutdown(wait=False, cancel_futures=True)
+                writers.shutdown(wait=False, cancel_futures=True)
+                raise
+        return self.rows
+
+    def _fetched(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Item, Future[Fetched]]]:
+        """Read in order, a bounded number of objects and bytes ahead."""
+        ahead: deque[tuple[Item, Future[Fetched]]] = deque()
+        size = 0
+        for item in self.chunk.items:
+            try:
+                refuse_unread(item, self.job.limits)
+            except (Refusal, InputError, LimitError) as error:
+                self._give_up(item, error)
+                continue
+            while ahead and (len(ahead) >= READ_AHEAD or size + item.info.size > READ_AHEAD_BYTES):
+                size -= ahead[0][0].info.size
+                yield ahead.popleft()
+            ahead.append((item, pool.submit(self.job.source.get, item.info.key)))
+            size += item.info.size
+        yield from ahead
+
+    def _pictures(self, fetched: Iterable[tuple[Item, Future[Fetched]]]) -> Iterator[Picture]:
+        limits, seconds = self.job.limits, self.job.seconds_per_picture
+        for item, future in fetched:
+            began = time.perf_counter()
+            digest = ""
+            try:
+                found = self._result(future)
+                digest = sha256(found.data)
+                with time_limit(seconds):
+                    image = open_picture(item.info.key, found.data, limits)
+            except JOB_WIDE:
+                raise
+            except Exception as error:  # any trouble with one source is a row of its own
+                self._give_up(item, error, sha=digest, seconds=time.perf_counter() - began)
+                continue
+            facts = Facts(item, found.etag, len(found.data), digest, *image.size)
+            yield Picture(facts, image)
+
+    def _result(self, future: Future[Fetched]) -> Fetched:
+        try:
+            return future.result()
+        except StorageUnavailableError as error:
+            self.job.source.check()  # raises if it is the store, not this object
+            raise StorageError(str(error)) from error
+
+    def _store(self, made: Encoded) -> Row:
+        """Put one file at its final key; runs in a thread."""
+        facts, settings, destination = made.facts, self.job.settings, self.job.destination
+        key = facts.item.info.key
+        target = output_key(key, max_key_bytes=destination.max_key_bytes)
+        try:
+            if made.error is not None:
+                raise made.error
+            put_verified(destination, target, made.blob)
+        except (*JOB_WIDE, AccessError):
+            raise
+        except Exception as error:
+            failed = self._row(facts.item, error, facts.sha256, made.seconds)
+            return replace(failed, source_etag=facts.etag, source_size=facts.size)
+        return Row(
+            source_key=key,
+            source_etag=facts.etag,
+            source_size=facts.size,
+            source_sha256=facts.sha256,
+            output_key=target,
+            output_sha256=sha256(made.blob),
+            output_size=len(made.blob),
+            width=facts.width,
+            height=facts.height,
+            bpp=8 * len(made.blob) / facts.pixels,
+            psnr=made.psnr,
+            labels=made.labels,
+            job=settings.job_id,
+            status=OK,
+            attempt=facts.item.attempt,
+            worker=self.worker,
+            seconds=made.seconds,
+        )
+
+    def _give_up(self, item: Item, error: Exception, *, sha: str = "", seconds: float = 0) -> None:
+        self.rows.append(self._row(item, error, sha, seconds))
+
+    def _row(self, item: Item, error: Exception, sha: str, seconds: float) -> Row:
+        return failed_row(
+            item, error, self.job.settings.job_id, sha=sha, worker=self.worker, seconds=seconds
+        )
+
+
+def failed_row(
+    item: Item, error: Exception, job: str, *, sha: str = "", worker: str = "", seconds: float = 0
+) -> Row:
+    """The row of an object that has no output: skipped for a `Refusal`, else failed."""
+    skipped = isinstance(error, Refusal)
+    kind, reason = ("", str(error)) if skipped else kind_of(error)
+    return Row(
+        source_key=item.info.key,
+        source_etag=item.info.etag,
+        source_size=item.info.size,
+        source_sha256=sha,
+        job=job,
+        status=SKIPPED if skipped else FAILED,
+        kind=kind,
+        reason=reason,
+        attempt=item.attempt,
+        worker=worker,
+        seconds=seconds,
+    )

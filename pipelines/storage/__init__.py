@@ -1,0 +1,51 @@
+"""A folder or an S3 bucket behind one small interface: list, get, put, delete.
+
+    storage = open_storage("s3://bucket/photos")      # or a local folder
+    for item in storage.list():                       # sorted by key, streaming
+        data = storage.get(item.key).data
+    put_verified(storage, "a.jpg.sic", data)          # checksum, no overwrite, read back
+
+Credentials, region and endpoint of S3 come by boto3's usual chain (AWS_PROFILE,
+AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, instance roles, ...), retries by botocore's own modes
+(AWS_RETRY_MODE, AWS_MAX_ATTEMPTS).
+"""
+
+from __future__ import annotations
+
+from pipelines.storage.base import Fetched, ObjectInfo, Storage, put_verified, sha256
+from pipelines.storage.errors import (
+    AccessError,
+    MissingBucketError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from pipelines.storage.local import LocalStorage
+from pipelines.storage.s3 import S3Storage
+
+__all__ = [
+    "AccessError",
+    "Fetched",
+    "LocalStorage",
+    "MissingBucketError",
+    "ObjectExistsError",
+    "ObjectInfo",
+    "ObjectMissingError",
+    "S3Storage",
+    "Storage",
+    "StorageFullError",
+    "StorageUnavailableError",
+    "open_storage",
+    "put_verified",
+    "sha256",
+]
+
+
+def open_storage(url: str) -> Storage:
+    """The storage that `url` names: `s3://bucket/prefix`, else a local folder.
+
+    Nothing is read or made yet; `Storage.check` does that.
+    Raises: `UsageError` for an S3 address without a bucket, or another scheme.
+    """
+    return S3Storage(url) if url.startswith("s3://") else LocalStorage(url)

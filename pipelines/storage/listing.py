@@ -1,0 +1,103 @@
+"""A local tree as a sorted stream of objects, as S3 would list it."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+
+from pipelines.storage.base import ObjectInfo
+
+__all__ = ["etag_of", "walk"]
+
+#: Names of one folder that are sorted in memory; a larger folder is sorted by way of a file.
+RUN_NAMES = 50_000
+
+
+def etag_of(status: os.stat_result) -> str:
+    """Tag of a file's content: changes with its size or modification time."""
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def walk(
+    root: str, prefix: str = "", *, hidden: frozenset[str] = frozenset()
+) -> Iterator[ObjectInfo]:
+    """Every file below `root`/`prefix`, by key in UTF-8 order.
+
+    Links to files are read as files. Links to folders are not entered, so loops can't be: they
+    are listed with a `problem`, as are sockets, dangling links and names that aren't UTF-8.
+
+    hidden: keys of folders to leave out.
+    """
+    stack = [(prefix, _entries(os.path.join(root, prefix), prefix))]
+    while stack:
+        folder, entries = stack[-1]
+        try:
+            entry = next(entries, None)
+        except FileNotFoundError:  # removed since its parent was read
+            if len(stack) == 1:
+                raise
+            entry = None
+        except OSError as error:
+            if len(stack) == 1:
+                raise
+            yield ObjectInfo(folder, 0, "", f"folder can't be listed: {error.strerror}")
+            entry = None
+        if entry is None:
+            stack.pop()
+        elif not entry[0].endswith("/"):
+            yield _describe(*entry)
+        elif entry[0].rstrip("/") not in hidden:
+            stack.append((entry[0], _entries(entry[1], entry[0])))
+
+
+def _entries(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    """(key, path) of a folder's entries in key order; keys of folders end in a slash."""
+    with contextlib.ExitStack() as files:
+        for key, name in _sorted(_scan(folder, prefix), files):
+            yield key, os.path.join(folder, name)
+
+
+def _scan(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    with os.scandir(folder or ".") as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
+            slash = "/" if entry.is_dir(follow_symlinks=False) else ""
+            yield prefix + name + slash, entry.name
+
+
+def _sorted(
+    pairs: Iterable[tuple[str, str]], files: contextlib.ExitStack
+) -> Iterator[tuple[str, str]]:
+    """Sort in bounded memory: runs of `RUN_NAMES`, each in a file of its own, merged."""
+    pairs = iter(pairs)
+    first = sorted(itertools.islice(pairs, RUN_NAMES))
+    runs: list[Iterator[tuple[str, str]]] = [iter(first)]
+    while run := sorted(itertools.islice(pairs, RUN_NAMES)):
+        spill = files.enter_context(tempfile.TemporaryFile("w+", encoding="ascii"))  # noqa: SIM115
+        spill.writelines(json.dumps(pair) + "\n" for pair in run)
+        spill.seek(0)
+        runs.append((pair[0], pair[1]) for pair in map(json.loads, spill))
+    return heapq.merge(*runs) if len(runs) > 1 else runs[0]
+
+
+def _describe(key: str, path: str) -> ObjectInfo:
+    problem = ""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return ObjectInfo(key, 0, "", "gone, or a link to nothing")
+    except OSError as error:
+        return ObjectInfo(key, 0, "", f"can't be looked at: {error.strerror}")
+    if stat.S_ISDIR(status.st_mode):
+        problem = "a link to a folder; links to folders are not followed"
+    elif not stat.S_ISREG(status.st_mode):
+        problem = "not a regular file"
+    elif any("\udc80" <= letter <= "\udcff" for letter in path):
+        problem = "its name is not valid UTF-8; rename it"
+    return ObjectInfo(key, status.st_size, etag_of(status), problem)

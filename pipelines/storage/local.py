@@ -1,0 +1,174 @@
+"""A local folder as a storage: temporary name, fsync, then a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepsic.errors import StorageError, UsageError
+from pipelines.storage.base import Fetched, ObjectInfo
+from pipelines.storage.errors import (
+    AccessError,
+    MissingBucketError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from pipelines.storage.listing import etag_of, walk
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+__all__ = ["LocalStorage"]
+
+#: Files being written live here, on the same file system as what they become.
+TEMPORARY = ".deepsic/tmp"
+#: A temporary file untouched for this long belongs to nobody, seconds.
+STALE_SECONDS = 600
+READS = 3
+
+
+@dataclass(frozen=True)
+class LocalStorage:
+    """A folder. See `Storage` for what the methods promise."""
+
+    url: str
+    max_key_bytes: int = 3_000  # PATH_MAX is 4,096 for the whole path
+
+    def __post_init__(self) -> None:
+        if "://" in self.url:
+            raise UsageError(f"{self.url}: give a local folder or s3://bucket/prefix")
+        object.__setattr__(self, "url", os.path.abspath(os.path.expanduser(self.url)))
+
+    def check(self) -> None:
+        """See that the folder exists."""
+        if os.path.isfile(self.url):
+            raise UsageError(f"{self.url} is a file; give the folder that it is in")
+        with _named(self.url, MissingBucketError), os.scandir(self.url):
+            pass
+
+    def create(self) -> None:
+        """Make the folder and its parents."""
+        with _named(self.url):
+            os.makedirs(self.url, exist_ok=True)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All files below, sorted; what is being written is left out."""
+        if prefix and not os.path.isdir(self._path(prefix)):
+            return
+        with _named(self.url, MissingBucketError):
+            yield from walk(self.url, prefix, hidden=frozenset([TEMPORARY]))
+
+    def get(self, key: str) -> Fetched:
+        """Read a file that doesn't change meanwhile (three tries)."""
+        path = self._path(key)
+        for _ in range(READS):
+            with _named(path), open(path, "rb") as file:
+                before = os.fstat(file.fileno())
+                data = file.read()
+                after = os.fstat(file.fileno())
+            if etag_of(before) == etag_of(after) and len(data) == after.st_size:
+                return Fetched(data, etag_of(after))
+        raise ObjectMissingError(f"{path} keeps changing while it is read; run again later")
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file of that name."""
+        return os.path.isfile(self._path(key))
+
+    def put(self, key: str, data: bytes, *, exclusive: bool = False) -> None:
+        """Write to a temporary file, fsync, and give it its name."""
+        path = self._path(key)
+        temporary = os.path.join(self.url, TEMPORARY, f"{uuid.uuid4().hex}.part")
+        with _named(path):
+            os.makedirs(os.path.dirname(temporary), exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                _publish(temporary, path, exclusive)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+            _sync_folder(os.path.dirname(path))
+
+    def delete(self, key: str) -> None:
+        """Remove a file."""
+        path = self._path(key)
+        with contextlib.suppress(ObjectMissingError), _named(path):
+            os.unlink(path)
+
+    def clear_temporary(self) -> int:
+        """Remove temporary files that nobody has touched for ten minutes."""
+        folder = os.path.join(self.url, TEMPORARY)
+        removed = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > STALE_SECONDS:
+                        os.unlink(entry.path)
+                        removed += 1
+        return removed
+
+    def arrow(self) -> tuple[FileSystem, str]:
+        """pyarrow's local filesystem."""
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem(), self.url
+
+    def _path(self, key: str) -> str:
+        parts = key.removesuffix("/").split("/")
+        if "\0" in key or any(part in ("", ".", "..") for part in parts):
+            raise UsageError(f"{key!r} can't be a file's path below {self.url}")
+        return os.path.join(self.url, *parts)
+
+
+def _publish(temporary: str, path: str, exclusive: bool) -> None:
+    if exclusive:
+        try:
+            os.link(temporary, path)  # unlike rename, fails when the name is taken
+            return
+        except OSError as error:
+            unsupported = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+            if error.errno not in unsupported:
+                raise
+        if os.path.exists(path):  # a file system without links: the best that it can do
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    os.replace(temporary, path)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _named(path: str, missing: type[StorageError] = ObjectMissingError) -> Iterator[None]:
+    """Turn what the operating system says into errors by name."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise missing(f"{path} doesn't exist") from error
+    except FileExistsError as error:
+        raise ObjectExistsError(f"{path} exists") from error
+    except PermissionError as error:
+        raise AccessError(f"{path}: {error.strerror}; check its owner and rights") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                f"{path}: {error.strerror}; free some space, then run the same command again"
+            ) from error
+        if error.errno == errno.EROFS:
+            raise AccessError(f"{path}: {error.strerror}") from error
+        raise StorageUnavailableError(f"{path}: {error.strerror or error}") from error

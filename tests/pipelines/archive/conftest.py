@@ -1,0 +1,124 @@
+"""Folders of pictures, a job over them, an S3 server, and one Ray for the session."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepsic.bitstream import VERSION
+from pipelines.archive.cluster import Resources
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.worker import Job
+from pipelines.storage import open_storage
+
+from .fakes import IDENTITY, WebpSource
+
+
+def save_picture(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
+    """A small smooth colour picture that differs with its seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve pictures in three folders."""
+    folder = tmp_path / "photos"
+    for number in range(12):
+        save_picture(folder / f"f{number % 3}" / f"p{number:02d}.png", number)
+    return folder
+
+
+@pytest.fixture
+def make_job() -> Callable[..., Job]:
+    """Make a job from addresses; named arguments override its settings and its fields."""
+
+    def make(source: object, destination: object, *, quality: int = 50, **fields: Any) -> Job:
+        settings = JobSettings(
+            model="fake", model_id=IDENTITY.hex(), format_version=VERSION, quality=quality
+        )
+        return Job(
+            source=open_storage(str(source)),
+            destination=open_storage(str(destination)),
+            settings=settings,
+            coder=WebpSource(),
+            **fields,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ray_here(s3_environment: dict[str, str]) -> Iterator[Resources]:
+    """A small Ray, whose workers inherit the S3 server's address."""
+    from pipelines.runtime import RuntimeOptions, ray_runtime
+
+    paths = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    options = RuntimeOptions(
+        address="local", num_cpus=2, object_store_mb=200, worker_env={"PYTHONPATH": paths}
+    )
+    with ray_runtime(options):
+        yield Resources()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A moto server on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(endpoint, timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        yield endpoint
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def s3_environment(s3_endpoint: str) -> Iterator[dict[str, str]]:
+    """The usual variables of boto3 for that server."""
+    values = {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "testtest",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield values
+
+
+@pytest.fixture
+def bucket(s3_environment: dict[str, str]) -> str:
+    """Address of a new, empty bucket."""
+    import boto3
+
+    name = f"b{time.time_ns()}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
