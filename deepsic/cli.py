@@ -27,7 +27,7 @@ from deepsic.report import Report, run_verb
 if TYPE_CHECKING:
     from deepsic.codec import Codec
 
-__all__ = ["decode", "encode", "labels", "models", "run", "show_info", "verify"]
+__all__ = ["bench", "decode", "encode", "labels", "models", "run", "show_info", "verify"]
 
 _SIC = frozenset({".sic"})
 

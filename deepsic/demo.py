@@ -33,7 +33,7 @@ from deepsic.labeler import Labeler, load_labeler
 if TYPE_CHECKING:
     from deepsic.codec import Codec
 
-__all__ = ["main"]
+__all__ = ["Result", "main"]
 
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 _LABELER = "efficientnet-lite0"
@@ -99,7 +99,9 @@ def _pictures(sources: list[str]) -> Iterable[Path]:
     try:
         import skimage
     except ModuleNotFoundError:
-        raise UsageError("the demo's photographs are in scikit-image: install deepsic[demo]") from None
+        raise UsageError(
+            "the demo's photographs are in scikit-image: install deepsic[demo]"
+        ) from None
     folder = Path(skimage.__file__).parent / "data"
     return [folder / name for name in _PHOTOGRAPHS]
 
@@ -154,7 +156,9 @@ def _sheet(results: list[Result]) -> Image.Image:
     rows = []
     for result in results:
         pair = Image.fromarray(np.hstack([result.original, result.decoded]))
-        rows.append(pair.resize((2 * _SHEET_WIDTH, round(2 * _SHEET_WIDTH * pair.height / pair.width))))
+        rows.append(
+            pair.resize((2 * _SHEET_WIDTH, round(2 * _SHEET_WIDTH * pair.height / pair.width)))
+        )
     sheet = Image.new("RGB", (2 * _SHEET_WIDTH, sum(row.height for row in rows)))
     top = 0
     for row in rows:

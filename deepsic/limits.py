@@ -18,7 +18,7 @@ class Limits:
     Traceback (most recent call last):
         ...
     deepsic.errors.LimitError: picture of 500x500 has 250,000 pixels, more than the limit of 100; raise max_pixels if you trust it
-    """
+    """  # noqa: E501
 
     max_pixels: int = 200_000_000
     """Width x height of a picture, pixels."""

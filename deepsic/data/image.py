@@ -42,6 +42,8 @@ _STRUCTURE = {
     *range(0x00FE, 0x0108), 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D, 0x0140, 0x0142,
     0x0143, 0x0144, 0x0145, 0x0152, 0x0153, 0x015B, 0x0211, 0x0212, 0x0213, 0x02BC, 0x8773,
 }  # fmt: skip
+#: What Pillow's decoders raise on damaged files.
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -118,6 +120,8 @@ def _from_file(file: Any, limits: Limits, name: str) -> LoadedImage:
         raise InputError(f"{name}: not a picture in a format that we read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitError(f"{name}: {error}") from None
+    except _PILLOW_ERRORS as error:
+        raise InputError(f"{name}: damaged or truncated ({error})") from None
 
 
 def _known_formats() -> tuple[str, ...]:
@@ -146,8 +150,7 @@ def _from_pil(image: Image.Image, limits: Limits, name: str) -> LoadedImage:
             image = ImageOps.exif_transpose(image)
             exif, xmp = _exif(image), _xmp(image)
         image, icc = _to_supported_mode(image, icc, name)
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        # Pillow's decoders raise all of these on damaged files.
+    except _PILLOW_ERRORS as error:
         raise InputError(f"{name}: damaged or truncated ({error})") from None
     _check_metadata((exif, icc, xmp), limits)
     pixels = np.asarray(image)

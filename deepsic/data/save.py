@@ -11,6 +11,8 @@ from deepsic.errors import UsageError
 
 __all__ = ["picture_bytes"]
 
+_TIFF_XMP = 700
+
 
 def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     """Return `image` as a file of the kind that `suffix` (such as ".png") names.
@@ -29,6 +31,10 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     options = {name: value for name, value in options.items() if value is not None}
     if kind == "PNG" and "xmp" in options:
         options["pnginfo"] = _png_text(options.pop("xmp"))
+    if kind == "TIFF" and "xmp" in options:
+        tags = image.getexif()
+        tags[_TIFF_XMP] = options.pop("xmp")
+        options["exif"] = tags
     if kind in ("JPEG", "WEBP", "AVIF"):
         options["quality"] = 95
     if kind == "JPEG" and image.mode in ("LA", "RGBA"):

@@ -35,7 +35,9 @@ def test_round_trip(container: Container) -> None:
     assert pack(unpack(blob)) == blob
 
 
-@pytest.mark.parametrize(("length", "overhead"), [(0, 28), (100, 28), (16_000, 29), (2_000_000, 30)])
+@pytest.mark.parametrize(
+    ("length", "overhead"), [(0, 28), (100, 28), (16_000, 29), (2_000_000, 30)]
+)
 def test_overhead_of_one_tile_is_at_most_30_bytes(length: int, overhead: int) -> None:
     blob = pack(Container(header=HEADER, tiles=(bytes(length),)))
     assert len(blob) - length == overhead <= 30
