@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepsic.bitstream import Info, Label, info, verify
+    from deepsic.client import Client
     from deepsic.codec import Codec
     from deepsic.errors import DeepsicError
     from deepsic.limits import Limits
     from deepsic.pillow_plugin import register_pillow
 
 __all__ = [
+    "Client",
     "Codec",
     "DeepsicError",
     "Info",
@@ -37,6 +39,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "Client": "deepsic.client",
     "Codec": "deepsic.codec",
     "DeepsicError": "deepsic.errors",
     "Info": "deepsic.bitstream",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ray import serve
 from ray.serve import Application
@@ -73,8 +73,8 @@ def build_application(settings: ServeSettings, loader: Loader = load_codec) -> A
         graceful_shutdown_timeout_s=settings.drain_s,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
-    ingress = serve.deployment(
-        cast(type, Ingress),
+    ingress: Any = serve.deployment(
+        Ingress,
         name="ingress",
         num_replicas=settings.ingress_replicas,
         ray_actor_options={

@@ -47,8 +47,8 @@ class CodecReplica:
         self.settings = settings
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="codec")
         self.worker = Worker(settings, loader)
-        self.encode.set_max_batch_size(settings.max_batch)  # type: ignore[attr-defined]
-        self.encode.set_batch_wait_timeout_s(settings.batch_wait_s)  # type: ignore[attr-defined]
+        self.together.set_max_batch_size(settings.max_batch)  # type: ignore[attr-defined]
+        self.together.set_batch_wait_timeout_s(settings.batch_wait_s)  # type: ignore[attr-defined]
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
@@ -60,8 +60,8 @@ class CodecReplica:
         return await self._run(self.worker.load, name)
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.002)
-    async def encode(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:
-        """Encode what came in together; Ray hands each caller its own result or error."""
+    async def together(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:
+        """Encode what came in together; an error takes the place of its own picture's result."""
         by_model: dict[str, list[int]] = defaultdict(list)
         for index, job in enumerate(jobs):
             by_model[job.model].append(index)
@@ -76,6 +76,13 @@ class CodecReplica:
             else:
                 results.update(zip(indices, done, strict=True))
         return [results[index] for index in range(len(jobs))]
+
+    async def encode(self, job: EncodeJob) -> Encoded:
+        """Encode one picture, with those that wait beside it."""
+        result: Encoded | Exception = await self.together(job)  # type: ignore[assignment, arg-type]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def decode(self, job: DecodeJob) -> Decoded:
         """Decode one file."""

@@ -92,6 +92,11 @@ def load_fake(name: str, settings: ServeSettings) -> FakeCodec:
     return FakeCodec(name, float(os.environ.get("FAKE_SECONDS", "0")))
 
 
+def load_slow(name: str, settings: ServeSettings) -> FakeCodec:
+    """A codec that takes 50 ms for each picture, whether it encodes or decodes."""
+    return FakeCodec(name, 0.05)
+
+
 def picture(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:
     """Smooth colour with some texture: never two alike for two seeds."""
     rng = np.random.default_rng(seed)

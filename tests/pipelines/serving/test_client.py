@@ -1,0 +1,105 @@
+"""`deepsic.Client` against a real server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepsic.bitstream.container import unpack
+from deepsic.client import Client, ServiceError
+from deepsic.errors import (
+    CorruptFileError,
+    InputError,
+    LimitError,
+    UnknownModelError,
+    UsageError,
+)
+from tests.pipelines.serving.conftest import SMALL, running
+from tests.pipelines.serving.fakes import EXIF_ORIENTATION, FakeCodec, picture, picture_bytes
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as made:
+        yield made
+
+
+def test_the_verbs_of_codec(client: Client) -> None:
+    blob = client.encode(picture(), quality=60)
+    assert unpack(blob).header.quality == 60
+    assert client.decode(blob).size == (96, 64)
+    found = client.labels(blob, top=1)
+    assert [(label.name, label.wnid) for label in found] == [("English springer", "n02102040")]
+    assert found[0].probability == pytest.approx(0.91, abs=0.01)
+    assert client.info(blob)["width"] == 96
+    assert client.models()["default"] == "sic"
+
+
+def test_pictures_come_as_image_bytes_or_path(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "p.png"
+    file.write_bytes(picture_bytes())
+    assert client.encode(file) == client.encode(str(file)) == client.encode(picture_bytes())
+    assert client.encode(picture()) == client.encode(file)
+    sic = tmp_path / "p.sic"
+    sic.write_bytes(client.encode(file))
+    assert client.decode(sic).size == (96, 64)
+
+
+def test_exif_travels(client: Client) -> None:
+    image = picture()
+    exif = image.getexif()
+    exif[EXIF_ORIENTATION] = 3
+    image.info["exif"] = exif.tobytes()
+    assert client.decode(client.encode(image)).getexif()[EXIF_ORIENTATION] == 3
+
+
+def test_labels_send_only_the_first_bytes(client: Client) -> None:
+    blob = client.encode(picture(256, 256))
+    damaged = blob[:256] + b"\0" * (len(blob) - 256)
+    assert client.labels(damaged)[0].name == "English springer"
+
+
+def test_errors_are_those_of_codec(client: Client, tmp_path: Path) -> None:
+    blob = client.encode(picture())
+    with pytest.raises(CorruptFileError, match="checksum"):
+        client.decode(blob[:-9] + b"123456789")
+    with pytest.raises(InputError, match="not a picture"):
+        client.encode(b"hello")
+    with pytest.raises(LimitError, match="pixels"):
+        client.encode(picture(1100, 1000))
+    with pytest.raises(UnknownModelError):
+        client.decode(FakeCodec("other").encode(picture()))
+    with pytest.raises(UsageError):
+        client.encode(picture(), quality=500)
+    with pytest.raises(InputError, match="No such file"):
+        client.encode(tmp_path / "missing.png")
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    with Client("http://127.0.0.1:9") as nobody, pytest.raises(ServiceError, match="127.0.0.1:9"):
+        nobody.models()
+
+
+def test_the_token_is_sent(tmp_path: Path) -> None:
+    token = "a-token-that-is-long-enough"
+    file = tmp_path / "token"
+    file.write_text(token + "\n")
+    with running(replace(SMALL, token_file=str(file))) as address:
+        with Client(address, token=token) as known:
+            assert known.models()["default"] == "sic"
+        with Client(address) as stranger, pytest.raises(UsageError, match="Unauthorized"):
+            stranger.models()
+
+
+def test_the_client_is_light() -> None:
+    code = (
+        "import sys, deepsic; deepsic.Client('http://localhost:1').close();"
+        "heavy = {'torch', 'numpy', 'PIL', 'ray', 'fastapi'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,226 @@
+"""The application on Ray Serve, over real connections: batching, errors, kills, redeploys."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from deepsic.bitstream.container import unpack
+from pipelines.runtime import RuntimeOptions, start_ray, stop_ray
+from pipelines.serving.settings import ServeSettings
+from tests.pipelines.serving.fakes import load_slow, picture_bytes
+
+#: Ray 2.60 warns about itself when it starts and leaves sockets to the collector when it stops.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+SETTINGS = ServeSettings(
+    models=("sic", "other"),
+    classifier=None,
+    min_replicas=2,
+    max_replicas=2,
+    cpus_per_replica=0.4,
+    max_batch=4,
+    batch_wait_s=0.03,
+    max_queued=8,
+    max_pixels=4_000_000,
+    max_body_bytes=8_000_000,
+    request_timeout_s=20,
+    drain_s=10,
+)
+
+
+def deploy(settings: ServeSettings = SETTINGS) -> None:
+    from ray import serve
+
+    from pipelines.serving.deploy import build_application
+
+    serve.run(build_application(settings, load_slow), name="deepsic")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    import ray
+
+    ran_before = ray.is_initialized()
+    start_ray(RuntimeOptions(address="local", num_cpus=2, object_store_mb=200))
+    from ray import serve
+
+    port = free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 25})
+    try:
+        deploy()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        if not ran_before:
+            stop_ray()
+
+
+def codec_pids() -> list[int]:
+    """Processes of the codec replicas."""
+    from ray.util.state import list_actors
+
+    actors = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
+    return [actor.pid for actor in actors if "codec" in (actor.name or "").lower()]
+
+
+def test_a_picture_goes_round(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=30) as http:
+        answer = http.post("/v1/encode?quality=80", content=picture_bytes(width=200, height=100))
+        assert answer.status_code == 200, answer.text
+        assert unpack(answer.content).header.quality == 80
+        back = http.post("/v1/decode", content=answer.content)
+        assert Image.open(io.BytesIO(back.content)).size == (200, 100)
+        told = http.post("/v1/labels", content=answer.content[:256]).json()
+        assert told["labels"][0]["name"] == "English springer"
+
+
+def test_readiness_and_models(url: str) -> None:
+    assert httpx.get(f"{url}/readyz", timeout=30).json()["status"] == "ready"
+    told = httpx.get(f"{url}/v1/models", timeout=30).json()
+    assert [model["name"] for model in told["models"]] == ["sic", "other"]
+
+
+def test_models_are_multiplexed(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=30) as http:
+        blobs = [
+            http.post(f"/v1/encode?model={name}", content=picture_bytes()).content
+            for name in ("sic", "other")
+        ]
+        identities = {unpack(blob).header.model_id for blob in blobs}
+        assert len(identities) == 2
+        for blob in blobs:
+            assert http.post("/v1/decode", content=blob).status_code == 200
+
+
+def test_errors_keep_their_words_across_processes(url: str) -> None:
+    damaged = bytearray(httpx.post(f"{url}/v1/encode", content=picture_bytes()).content)
+    damaged[-30] ^= 1
+    answer = httpx.post(f"{url}/v1/decode", content=bytes(damaged))
+    told = answer.json()
+    assert (answer.status_code, told["title"]) == (422, "Corrupt file")
+    assert "Traceback" not in told["detail"]
+    assert "ray::" not in told["detail"]
+
+
+def test_one_bad_picture_spoils_no_batch(url: str) -> None:
+    good, bad = picture_bytes("JPEG", width=300, height=300), None
+    bad = good[:1000]
+    with ThreadPoolExecutor(8) as pool:
+        bodies = [good, bad, good, good, bad, good, good, good]
+        answers = list(pool.map(lambda body: httpx.post(f"{url}/v1/encode", content=body), bodies))
+    assert [answer.status_code for answer in answers] == [
+        200 if body is good else 415 for body in bodies
+    ]
+    assert len({a.content for a in answers if a.status_code == 200}) == 1
+
+
+def test_pictures_are_batched(url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda seed: httpx.post(
+                    f"{url}/v1/encode", content=picture_bytes(seed=seed), timeout=30
+                ),
+                range(16),
+            )
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    text = httpx.get(f"{url}/metrics").text
+    counts = {
+        line.split('le="')[1].split('"')[0]: float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith("deepsic_batch_pictures_bucket")
+    }
+    assert counts["+Inf"] > counts["1.0"], "never were two pictures encoded together"
+
+
+def test_overload_is_refused_at_once_and_passes(url: str) -> None:
+    def send(seed: int) -> tuple[int, float, str | None]:
+        started = time.monotonic()
+        answer = httpx.post(f"{url}/v1/encode", content=picture_bytes(seed=seed), timeout=60)
+        return answer.status_code, time.monotonic() - started, answer.headers.get("retry-after")
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(send, range(128)))
+    assert {status for status, _, _ in answers} == {200, 503}
+    assert all(after == "2" for status, _, after in answers if status == 503)
+    assert max(seconds for _, seconds, _ in answers) < 15
+    assert send(0)[0] == 200
+
+
+def test_a_killed_replica_costs_no_answer(url: str) -> None:
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def load(seed: int) -> None:
+        body = picture_bytes(seed=seed)
+        with httpx.Client(base_url=url, timeout=30) as http:
+            wanted = http.post("/v1/encode", content=body).content
+            while not stop.is_set():
+                answer = http.post("/v1/encode", content=body)
+                seen.append(answer.status_code)
+                if answer.status_code == 200:
+                    assert answer.content == wanted
+
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(load, seed) for seed in range(3)]
+        time.sleep(1.0)
+        before = codec_pids()
+        os.kill(before[0], signal.SIGKILL)
+        time.sleep(4.0)
+        stop.set()
+        for done in running:
+            done.result()
+    assert len(seen) > 20
+    assert set(seen) == {200}
+    deadline = time.monotonic() + 40
+    while len(set(codec_pids()) - {before[0]}) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert len(set(codec_pids()) - {before[0]}) == 2, "Serve didn't replace the replica"
+
+
+def test_a_redeploy_under_load_fails_nothing(url: str) -> None:
+    from dataclasses import replace
+
+    stop = threading.Event()
+    seen: list[Any] = []
+
+    def load() -> None:
+        with httpx.Client(base_url=url, timeout=30) as http:
+            while not stop.is_set():
+                answer = http.post("/v1/encode", content=picture_bytes())
+                seen.append(answer.status_code if answer.is_success else answer.text)
+
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(load) for _ in range(3)]
+        time.sleep(0.5)
+        deploy(replace(SETTINGS, retry_after_s=7))
+        time.sleep(1.0)
+        stop.set()
+        for done in running:
+            done.result()
+    assert len(seen) > 20
+    assert set(seen) == {200}
