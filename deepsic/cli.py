@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,9 +202,11 @@ def _parser() -> argparse.ArgumentParser:
     _verb(verbs, "info", show_info)
 
     verb = _verb(verbs, "labels", labels)
-    verb.add_argument("--top", type=int, default=5, metavar="K", help="how many at most [5]")
     verb.add_argument(
-        "--depth", type=int, metavar="N", help="name the ancestor at this depth of WordNet"
+        "--top", type=_at_least(1), default=5, metavar="K", help="how many at most [5]"
+    )
+    verb.add_argument(
+        "--depth", type=_at_least(0), metavar="N", help="name the ancestor at this depth of WordNet"
     )
     _model_options(verb)
 
@@ -238,6 +240,16 @@ def _output_options(verb: argparse.ArgumentParser) -> None:
 def _model_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--model", help="model file, where the one a file names doesn't ship")
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{value} is less than {low}")
+        return value
+
+    return number
 
 
 def _region(text: str) -> tuple[int, int, int, int]:

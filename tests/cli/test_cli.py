@@ -131,6 +131,9 @@ def test_usage_errors(picture: Path, tmp_path: Path) -> None:
     assert run("encode", picture, "--quality", 3, "--bpp", 1) == 2
     assert run("encode", picture, "--quality", 0) == 2
     assert run("info", tmp_path / "missing.sic") == 3
+    assert run("labels", picture, "--top", 0) == 2
+    assert run("labels", picture, "--depth", -1) == 2
+    assert run("labels", picture, "--depth", "deep") == 2
     assert run("encode", picture, "--labeler", "no.such.module:f") == 2
     (tmp_path / "empty").mkdir()
     assert run("info", tmp_path / "empty") == 2
