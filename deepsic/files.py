@@ -16,7 +16,17 @@ from pathlib import Path
 from deepsic.errors import InputError, StorageError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["PICTURES", "STREAM", "Job", "check_free", "expand", "plan", "read", "read_start", "write"]
+__all__ = [
+    "PICTURES",
+    "STREAM",
+    "Job",
+    "check_free",
+    "expand",
+    "plan",
+    "read",
+    "read_start",
+    "write",
+]
 
 STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
