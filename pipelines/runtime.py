@@ -107,7 +107,9 @@ def start_ray(options: RuntimeOptions | None = None) -> str:
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    where = "this machine" if _address(options) is None else f"{_address(options)}, {len(alive)} nodes"
+    where = (
+        "this machine" if _address(options) is None else f"{_address(options)}, {len(alive)} nodes"
+    )
     return f"Ray on {where} ({cpus} CPUs" + (f", {gpus} GPUs)" if gpus else ")")
 
 

@@ -1,0 +1,85 @@
+"""What a codec is to the measurements."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from PIL import Image
+
+from deepsic.errors import InputError
+
+__all__ = ["Coder", "Encoded", "decode_timed", "encode_timed"]
+
+
+class Coder(ABC):
+    """A codec with one knob; larger means a larger file and a better picture."""
+
+    name: str
+    """Short and unique: "jpeg2000"."""
+    title: str
+    """For people: "JPEG 2000"."""
+    settings: str
+    """Everything that decides the bytes but the knob, for the report."""
+    low: float
+    """Knob of the smallest file."""
+    high: float
+    """Knob of the largest file."""
+    step: float
+    """Distance between two knobs below which files don't differ."""
+    ladder: tuple[float, ...]
+    """Knobs for a rate-distortion curve over the useful rates, ascending."""
+
+    @abstractmethod
+    def encode(self, image: Image.Image, knob: float) -> bytes:
+        """Encode an RGB picture to a whole file."""
+
+    @abstractmethod
+    def decode(self, blob: bytes) -> Image.Image:
+        """Decode a whole file to an RGB picture."""
+
+    def missing(self) -> str | None:
+        """Why this codec can't run here, for the user; None if it can."""
+        return None
+
+    def start(self, image: Image.Image, bpp: float) -> float | None:
+        """A good first knob for `bpp`, where the codec knows one."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One whole file and what making it took."""
+
+    blob: bytes
+    knob: float
+    seconds: float
+
+
+def encode_timed(coder: Coder, image: Image.Image, knob: float) -> Encoded:
+    """Encode, and take the wall-clock time.
+
+    Raises: `InputError` naming the codec when it refuses the picture.
+    """
+    started = time.perf_counter()
+    try:
+        blob = coder.encode(image, knob)
+    except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{coder.name} can't encode {image.width}x{image.height}: {error}") from (
+            error
+        )
+    return Encoded(blob=blob, knob=knob, seconds=time.perf_counter() - started)
+
+
+def decode_timed(coder: Coder, blob: bytes) -> tuple[Image.Image, float]:
+    """Decode to RGB, and take the wall-clock time, seconds.
+
+    Raises: `InputError` naming the codec when its own file doesn't decode.
+    """
+    started = time.perf_counter()
+    try:
+        image = coder.decode(blob)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{coder.name} can't decode its own file: {error}") from error
+    return image, time.perf_counter() - started
