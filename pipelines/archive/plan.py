@@ -18,7 +18,7 @@ from pipelines.archive.coder import ModelSource
 from pipelines.archive.estimate import Estimate, estimate_job
 from pipelines.archive.job import Summary, check_apart, run_job
 from pipelines.archive.restore import Restored, restore_archive
-from pipelines.archive.settings import JobSettings
+from pipelines.archive.settings import JobSettings, check_target
 from pipelines.archive.worker import Job
 from pipelines.runtime import ray_runtime
 from pipelines.storage import Storage, open_storage
@@ -40,6 +40,9 @@ class Request:
     seconds_per_picture: float
     max_failures: int | None
     retry_failed: bool
+
+    def __post_init__(self) -> None:
+        check_target(**self.target)
 
 
 @contextmanager

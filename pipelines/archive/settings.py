@@ -10,7 +10,7 @@ from typing import Any
 from deepsic.errors import UsageError
 from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 
-__all__ = ["JOB_KEY", "JobSettings", "claim", "read_job"]
+__all__ = ["JOB_KEY", "JobSettings", "check_target", "claim", "read_job"]
 
 JOB_KEY = ".deepsic/job.json"
 #: Raised when the layout of a destination changes, so that old and new never mix.
@@ -39,15 +39,7 @@ class JobSettings:
     """Labels kept for each picture."""
 
     def __post_init__(self) -> None:
-        given = [self.quality, self.bpp, self.max_bytes]
-        if sum(value is not None for value in given) != 1:
-            raise UsageError("give exactly one of --quality, --bpp and --max-bytes")
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"--quality {self.quality} must be within 1-100")
-        if self.bpp is not None and not 0 < self.bpp <= 24:
-            raise UsageError(f"--bpp {self.bpp} must be above 0 and at most 24")
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise UsageError(f"--max-bytes {self.max_bytes} must be positive")
+        check_target(self.quality, self.bpp, self.max_bytes)
 
     @property
     def target(self) -> dict[str, Any]:
@@ -63,6 +55,18 @@ class JobSettings:
         del content["model"]  # the same file under another name makes the same bytes
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_target(quality: int | None, bpp: float | None, max_bytes: int | None) -> None:
+    """Raise `UsageError` unless exactly one is given, and is possible."""
+    if sum(value is not None for value in (quality, bpp, max_bytes)) != 1:
+        raise UsageError("give exactly one of --quality, --bpp and --max-bytes")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality {quality} must be within 1-100")
+    if bpp is not None and not 0 < bpp <= 24:
+        raise UsageError(f"--bpp {bpp} must be above 0 and at most 24")
+    if max_bytes is not None and max_bytes < 1:
+        raise UsageError(f"--max-bytes {max_bytes} must be positive")
 
 
 def claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:

@@ -25,6 +25,7 @@ ATTEMPTS = 10
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 CONNECTIONS = 64
 BODY_READS = 5
+PAGE_KEYS = 1000
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ class S3Storage:
     url: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", self.url.rstrip("/"))
+        object.__setattr__(self, "url", "s3://" + self.url.removeprefix("s3://").rstrip("/"))
         if not self.bucket:
             raise UsageError(f"{self.url!r}: give s3://bucket or s3://bucket/prefix")
 
     @property
     def bucket(self) -> str:
         """Name of the bucket."""
-        return self.url.removeprefix("s3:").lstrip("/").partition("/")[0]
+        return self.url.removeprefix("s3://").partition("/")[0]
 
     @property
     def prefix(self) -> str:
@@ -68,7 +69,9 @@ class S3Storage:
         pages = _client().get_paginator("list_objects_v2")
         start = self.prefix + prefix
         with named_errors(self.url):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=start):
+            for page in pages.paginate(
+                Bucket=self.bucket, Prefix=start, PaginationConfig={"PageSize": PAGE_KEYS}
+            ):
                 for entry in page.get("Contents", ()):
                     key = entry["Key"].removeprefix(self.prefix)
                     if key:

@@ -1,0 +1,37 @@
+"""Cutting a listing, and a sample of it."""
+
+from __future__ import annotations
+
+from pipelines.archive.chunks import Chunk, Item, cut
+from pipelines.archive.estimate import sample
+from pipelines.storage import ObjectInfo
+
+
+def listing(sizes: list[int]) -> list[ObjectInfo]:
+    return [ObjectInfo(f"{n:05d}", size, "e") for n, size in enumerate(sizes)]
+
+
+def test_cut_bounds_items_and_bytes_and_loses_nothing() -> None:
+    infos = listing([1, 1, 1, 1, 5, 9, 1, 20, 1])
+    pieces = list(cut(infos, max_items=3, max_bytes=10))
+    assert [info for piece in pieces for info in piece] == infos
+    assert [len(piece) for piece in pieces] == [3, 2, 2, 1, 1]
+    assert list(cut([])) == []
+
+
+def test_part_names_follow_the_work() -> None:
+    items = tuple(Item(info) for info in listing([1, 2, 3]))
+    chunk = Chunk(items)
+    assert chunk.part == Chunk(items).part
+    left, right = chunk.halves()
+    assert left.items + right.items == items
+    retried = tuple(Item(item.info, 1) for item in items)
+    names = {chunk.part, left.part, right.part, Chunk(retried).part}
+    assert len(names) == 4
+
+
+def test_sample_is_bounded_and_counts_all() -> None:
+    chosen, objects, size = sample(iter(listing([2] * 1000)), 10)
+    assert (len(chosen), objects, size) == (10, 1000, 2000)
+    assert len({info.key for info in chosen}) == 10
+    assert max(info.key for info in chosen) > "00100"

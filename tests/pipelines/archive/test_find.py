@@ -1,0 +1,68 @@
+"""Search in a ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepsic.bitstream import Label
+from deepsic.errors import UsageError
+from pipelines.archive.find import find
+from pipelines.archive.ledger import FAILED, OK, Ledger, Row
+from pipelines.storage import open_storage
+
+SPRINGER = Label("English springer", "n02102040", 0.9)
+BEAGLE = Label("beagle", "n02088364", 0.25)
+CHURCH = Label("church", "n03028079", 0.75)
+NOTE = Label("my own word", "", 0.5)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(open_storage(str(tmp_path)))
+    pictures = {
+        "a": [SPRINGER, BEAGLE],
+        "b": [CHURCH, BEAGLE],
+        "c": [NOTE],
+        "d": [],
+        "e": [SPRINGER],
+    }
+    rows = [
+        Row(
+            source_key=key,
+            source_etag="",
+            source_size=1,
+            output_key=f"{key}.sic",
+            labels=labels,
+            job="j",
+            status=FAILED if key == "e" else OK,
+        )
+        for key, labels in pictures.items()
+    ]
+    made.append("1.parquet", rows[:2])
+    made.append("2.parquet", rows[2:])
+    return made
+
+
+def found(ledger: Ledger, query: str, least: float = 0.0) -> list[tuple[str, str]]:
+    return [(match.output_key, match.name) for match in find(ledger, query, least)]
+
+
+def test_by_name_by_parent_and_by_wnid(ledger: Ledger) -> None:
+    assert found(ledger, "Beagle") == [("a.sic", "beagle"), ("b.sic", "beagle")]
+    assert found(ledger, "dog") == [("a.sic", "English springer"), ("b.sic", "beagle")]
+    assert found(ledger, "n03028079") == [("b.sic", "church")]
+    assert found(ledger, "my own word") == [("c.sic", "my own word")]
+
+
+def test_the_least_probability_counts_for_the_label_that_matches(ledger: Ledger) -> None:
+    assert found(ledger, "dog", 0.5) == [("a.sic", "English springer")]
+    assert found(ledger, "beagle", 0.25) == [("a.sic", "beagle"), ("b.sic", "beagle")]
+    assert found(ledger, "beagle", 0.26) == []
+
+
+def test_known_words_may_find_nothing_unknown_ones_are_an_error(ledger: Ledger) -> None:
+    assert found(ledger, "cat") == []
+    with pytest.raises(UsageError, match="blorb"):
+        found(ledger, "blorb")

@@ -1,0 +1,172 @@
+"""A folder as a storage."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from deepsic.errors import UsageError, VerificationError
+from pipelines.storage import (
+    AccessError,
+    Fetched,
+    LocalStorage,
+    MissingBucketError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StorageFullError,
+    open_storage,
+    put_verified,
+)
+from pipelines.storage import listing as listing_module
+from pipelines.storage import local as local_module
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(str(tmp_path))
+
+
+def keys(storage: LocalStorage, prefix: str = "") -> list[str]:
+    return [info.key for info in storage.list(prefix)]
+
+
+def test_put_get_list_delete(storage: LocalStorage) -> None:
+    storage.put("a/b.bin", b"one")
+    assert storage.get("a/b.bin").data == b"one"
+    storage.put("a/b.bin", b"two!")
+    (info,) = storage.list()
+    assert (info.key, info.size, info.etag) == ("a/b.bin", 4, storage.get("a/b.bin").etag)
+    assert storage.exists("a/b.bin")
+    storage.delete("a/b.bin")
+    storage.delete("a/b.bin")
+    assert keys(storage) == []
+    with pytest.raises(ObjectMissingError):
+        storage.get("a/b.bin")
+
+
+def test_exclusive_never_replaces(storage: LocalStorage) -> None:
+    storage.put("a", b"one", exclusive=True)
+    with pytest.raises(ObjectExistsError):
+        storage.put("a", b"two", exclusive=True)
+    assert storage.get("a").data == b"one"
+
+
+def test_exclusive_without_hard_links(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    storage.put("a", b"one", exclusive=True)
+    with pytest.raises(ObjectExistsError):
+        storage.put("a", b"two", exclusive=True)
+    assert keys(storage) == ["a"]
+
+
+def test_put_verified_adopts_equal_and_replaces_other_bytes(storage: LocalStorage) -> None:
+    put_verified(storage, "a", b"one")
+    before = (Path(storage.url) / "a").stat().st_mtime_ns
+    put_verified(storage, "a", b"one")
+    assert (Path(storage.url) / "a").stat().st_mtime_ns == before
+    put_verified(storage, "a", b"two")
+    assert storage.get("a").data == b"two"
+
+
+def test_put_verified_sees_a_store_that_lies(tmp_path: Path) -> None:
+    class Lies(LocalStorage):
+        def get(self, key: str) -> Fetched:
+            return Fetched(b"something else", "")
+
+    with pytest.raises(VerificationError, match="read back other bytes"):
+        put_verified(Lies(str(tmp_path)), "a", b"one")
+
+
+def test_keys_outside_the_folder_are_refused(storage: LocalStorage) -> None:
+    for key in ("../a", "/etc/passwd", "a/../../b", "", "a//b", "a\0b"):
+        with pytest.raises(UsageError):
+            storage.get(key)
+
+
+def test_listing_is_in_the_order_of_s3(storage: LocalStorage) -> None:
+    names = ["a/b", "a.b", "a-b/c", "a0", "A", "é", "ab", "a/b.c/d", "😀"]
+    for name in names:
+        storage.put(name + "_", b"")
+    assert keys(storage) == sorted(name + "_" for name in names)
+    assert keys(storage, "a/") == ["a/b.c/d_", "a/b_"]
+
+
+def test_a_large_folder_is_sorted_by_way_of_files(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing_module, "RUN_NAMES", 7)
+    names = sorted(f"{(n * 37) % 101:03d}\n{n}" for n in range(101))
+    for name in names:
+        (Path(storage.url) / name).touch()
+    assert keys(storage) == names
+
+
+def test_names_that_are_not_utf8_are_listed_with_a_problem(tmp_path: Path) -> None:
+    os.close(os.open(os.fsencode(tmp_path) + b"/caf\xe9.jpg", os.O_CREAT))
+    (info,) = LocalStorage(str(tmp_path)).list()
+    assert "UTF-8" in info.problem
+    info.key.encode()
+
+
+def test_deep_trees_and_folder_links(storage: LocalStorage) -> None:
+    deep = "/".join("abcdefgh" * 60)
+    storage.put(deep, b"")
+    os.symlink(storage.url, Path(storage.url) / "again")
+    found = list(storage.list())
+    assert [info.key for info in found] == [deep, "again"]
+    assert "link to a folder" in found[1].problem
+
+
+def test_missing_folder_and_full_disk_have_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = LocalStorage(str(tmp_path / "gone"))
+    with pytest.raises(MissingBucketError):
+        gone.check()
+    with pytest.raises(MissingBucketError):
+        list(gone.list())
+    with pytest.raises(UsageError, match="is a file"):
+        LocalStorage(__file__).check()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    storage = LocalStorage(str(tmp_path))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFullError, match="run the same command again"):
+        storage.put("a", b"one")
+    assert keys(storage) == []
+    assert list((tmp_path / local_module.TEMPORARY).iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_missing_rights_have_a_name(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(AccessError):
+        LocalStorage(str(tmp_path)).put("a", b"")
+
+
+def test_only_old_temporary_files_are_cleared(storage: LocalStorage) -> None:
+    folder = Path(storage.url) / local_module.TEMPORARY
+    folder.mkdir(parents=True)
+    (folder / "old.part").touch()
+    os.utime(folder / "old.part", (0, 0))
+    (folder / "new.part").touch()
+    assert storage.clear_temporary() == 1
+    assert [path.name for path in folder.iterdir()] == ["new.part"]
+    assert keys(storage) == []
+
+
+def test_addresses() -> None:
+    assert open_storage("s3://b/p/").url == "s3://b/p"
+    for wrong in ("s3://", "s3:///x", "gs://b/p", "http://x"):
+        with pytest.raises(UsageError):
+            open_storage(wrong)
