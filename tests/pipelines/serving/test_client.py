@@ -81,7 +81,10 @@ def test_errors_are_those_of_codec(client: Client, tmp_path: Path) -> None:
 
 
 def test_a_service_that_is_not_there_is_named() -> None:
-    with Client("http://127.0.0.1:9") as nobody, pytest.raises(ServiceError, match="127.0.0.1:9"):
+    with (
+        Client("http://127.0.0.1:9") as nobody,
+        pytest.raises(ServiceError, match=r"127\.0\.0\.1:9"),
+    ):
         nobody.models()
 
 
