@@ -1,0 +1,295 @@
+"""Kill and break everything while an archive is compressed, and count what was lost.
+
+    python benchmarks/archive_faults.py --objects 5000 --faults 50 --json faults.json
+    python benchmarks/archive_faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
+
+For each kind of fault: tiny pictures go from a folder to S3 (moto_server behind a proxy that
+misbehaves) on a Ray cluster of a head and two worker nodes on this machine, with the command that
+users run, until it ends with exit code 0. Where a run ends before enough faults were injected,
+another begins in a new destination. Every run is compared with one that nothing disturbed:
+
+    lost        sources without an ok row, or without an object of that SHA-256 at their key
+    duplicated  sources with more than one ok row, objects that no source explains
+    corrupt     objects whose bytes are not those of the undisturbed run
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks.fault_proxy import FAULTS, FaultProxy
+from benchmarks.machine import describe_run
+from pipelines import console
+
+ROOT = Path(__file__).parents[1]
+KINDS = ("worker", "driver", "node", "s3", "network")
+S3_RATE = 0.015
+"""Probability of each S3 fault for each request."""
+PAUSES = {"worker": (0.5, 3.0), "driver": (6.0, 14.0), "node": (3.0, 9.0), "network": (2.0, 5.0)}
+"""Seconds between two faults, drawn evenly."""
+CUT_SECONDS = (0.5, 3.0)
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of all runs of one kind."""
+
+    kind: str
+    injected: int = 0
+    details: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    restarts: int = 0
+    """Times that the command was started again."""
+    lost: int = 0
+    duplicated: int = 0
+    corrupt: int = 0
+    seconds: float = 0.0
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """`count` different PNG pictures of 24x24 pixels in folders of a hundred."""
+    for number in range(count):
+        path = folder / f"{number // 100:03d}" / f"{number:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 255, (3, 3, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((24, 24), Image.Resampling.BICUBIC).save(path)
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[str]:
+    """An S3 server; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, **quiet)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+class Trial:
+    """One kind of fault: the cluster, the injector, and the command run to its end."""
+
+    def __init__(self, kind: str, command: list[str], proxy: FaultProxy, faults: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.outcome = Outcome(kind=kind)
+        self.command, self.proxy, self.faults = command, proxy, faults
+        self.dice = random.Random(kind)
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.finished = threading.Event()
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8}
+        )
+        self.nodes = [self._add_node() for _ in range(2)]
+
+    def _add_node(self) -> Any:
+        return self.cluster.add_node(num_cpus=1, object_store_memory=10**8)
+
+    def run(self, source: Path, destination: str) -> None:
+        """Run the command until it ends with 0, while the injector is at work."""
+        self.finished.clear()
+        injector = threading.Thread(target=self._inject)
+        injector.start()
+        environment = os.environ | {"RAY_ADDRESS": self.cluster.address}
+        environment["AWS_ENDPOINT_URL"] = self.proxy.url
+        began = time.monotonic()
+        try:
+            while True:
+                log = tempfile.TemporaryFile()  # noqa: SIM115
+                self.driver = subprocess.Popen(
+                    [*self.command, str(source), destination],
+                    env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
+                )  # fmt: skip
+                status = self.driver.wait()
+                if status == 0:
+                    break
+                if status not in (-signal.SIGKILL, 1, 8):
+                    log.seek(0)
+                    raise RuntimeError(f"exit {status}: {log.read()[-3000:].decode()}")
+                self.outcome.restarts += 1
+                log.close()
+        finally:
+            self.finished.set()
+            injector.join()
+            self.outcome.seconds += time.monotonic() - began
+            self.outcome.runs += 1
+
+    def close(self) -> None:
+        """Stop the cluster."""
+        self.cluster.shutdown()
+
+    def _inject(self) -> None:
+        """Faults at random times until the run has ended."""
+        kind = self.outcome.kind
+        if kind == "s3":
+            before = self.proxy.counts.total()
+            self.proxy.rates = dict.fromkeys(FAULTS, S3_RATE)
+            self.finished.wait()
+            self.proxy.rates = {}
+            self.outcome.injected += self.proxy.counts.total() - before
+            self.outcome.details = Counter({name: self.proxy.counts[name] for name in FAULTS})
+            return
+        while not self.finished.wait(self.dice.uniform(*PAUSES[kind])):
+            if getattr(self, f"_hit_{kind}")():
+                self.outcome.injected += 1
+                console.say(f"{kind}: {self.outcome.injected} faults")
+
+    def _hit_worker(self) -> bool:
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "ray::compress_chunk" in " ".join(process.cmdline()):
+                    found.append(process)
+        if not found:
+            return False
+        self.dice.choice(found).kill()
+        return True
+
+    def _hit_driver(self) -> bool:
+        if self.driver is None or self.driver.poll() is not None:
+            return False
+        self.driver.kill()
+        return True
+
+    def _hit_node(self) -> bool:
+        node = self.nodes.pop(self.dice.randrange(len(self.nodes)))
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.append(self._add_node())
+        return True
+
+    def _hit_network(self) -> bool:
+        self.proxy.cut(self.dice.uniform(*CUT_SECONDS))
+        return True
+
+
+def outputs(url: str) -> dict[str, str]:
+    """SHA-256 of every output by its key."""
+    from pipelines.archive.keys import RESERVED
+    from pipelines.storage import open_storage, sha256
+
+    storage = open_storage(url)
+    keys = [item.key for item in storage.list() if not item.key.startswith(RESERVED)]
+    return {key: sha256(storage.get(key).data) for key in keys}
+
+
+def ok_rows(url: str) -> Counter[str]:
+    """How many ok rows each source has over all parts of the ledger, superseded ones included."""
+    from pipelines.archive.ledger import LEDGER, OK, Ledger
+    from pipelines.storage import open_storage
+
+    ledger = Ledger(open_storage(url))
+    rows: Counter[str] = Counter()
+    for item in ledger.storage.list(LEDGER):
+        for row in ledger.rows(item.key.removeprefix(LEDGER)) or ():
+            rows[row.source_key] += row.status == OK
+    return rows
+
+
+def judge(outcome: Outcome, url: str, sources: set[str], undisturbed: dict[str, str]) -> None:
+    """Count what went wrong in one run."""
+    made, rows = outputs(url), ok_rows(url)
+    explained = {f"{key}.sic" for key in sources}
+    outcome.lost += sum(rows[key] == 0 or f"{key}.sic" not in made for key in sources)
+    outcome.duplicated += sum(count > 1 for count in rows.values()) + len(set(made) - explained)
+    outcome.corrupt += sum(undisturbed.get(key) != digest for key, digest in made.items())
+
+
+def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
+    """All kinds, one after the other."""
+    import boto3
+
+    source = folder / "source"
+    make_pictures(source, options.objects)
+    sources = {str(path.relative_to(source)) for path in source.rglob("*.png")}
+    command = shlex.split(options.command)
+    calm = folder / "undisturbed"
+    subprocess.run([*command, str(source), str(calm)], check=True, cwd=ROOT)
+    undisturbed = outputs(str(calm))
+    found = []
+    with moto_server() as endpoint, FaultProxy(endpoint, {}) as proxy:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, to judge by
+        boto3.client("s3").create_bucket(Bucket="faults")
+        for kind in options.kinds:
+            os.environ["AWS_ENDPOINT_URL"] = proxy.url  # of the nodes that the trial starts
+            trial = Trial(kind, command, proxy, options.faults)
+            os.environ["AWS_ENDPOINT_URL"] = endpoint
+            try:
+                while trial.outcome.injected < options.faults:
+                    url = f"s3://faults/{kind}{trial.outcome.runs}"
+                    trial.run(source, url)
+                    judge(trial.outcome, url, sources, undisturbed)
+                    console.say(str(trial.outcome))
+            finally:
+                trial.close()
+            found.append(trial.outcome)
+    return found
+
+
+def main() -> int:
+    """Parse, run, print the table; 1 when anything was lost, duplicated or corrupt."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--objects", type=int, default=5000)
+    parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--json", type=Path, help="write the results there as well")
+    parser.add_argument(
+        "--command",
+        default=f"{sys.executable} {ROOT / 'pipelines' / 'compress_archive.py'}",
+        help="what is run, with source and destination appended",
+    )
+    options = parser.parse_args()
+    defaults = {
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
+        "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_MODE": "disabled",
+        "DEEPSIC_NUM_CPUS": "2", "DEEPSIC_OBJECT_STORE_MB": "200", "PYTHONPATH": str(ROOT),
+        "RAY_raylet_start_wait_time_s": "300",
+    }  # fmt: skip
+    os.environ.update(defaults)
+    with tempfile.TemporaryDirectory() as folder:
+        found = benchmark(options, Path(folder))
+    columns = ["kind", "faults", "runs", "restarts", "lost", "duplicated", "corrupt", "seconds"]
+    rows = [
+        [o.kind, o.injected, o.runs, o.restarts, o.lost, o.duplicated, o.corrupt, round(o.seconds)]
+        for o in found
+    ]
+    console.table(f"Faults, {options.objects} objects a run", columns, rows)
+    if options.json:
+        results = {"objects": options.objects, "results": [asdict(one) for one in found]}
+        options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")
+    return int(any(one.lost or one.duplicated or one.corrupt for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Pictures a second of the archive job, against its own codec in memory and against peers.
+
+    python benchmarks/archive_throughput.py PHOTOS --pictures 1000 --json throughput.json
+
+All in one run, on the same pictures and the same number of cores:
+
+    in memory    one process: decode the JPEG, encode, no files; times the cores is the ceiling
+    archive      pipelines/compress_archive.py, folder to folder, without Ray's start-up
+    cluster      the same on three nodes of this machine with the same cores in total
+    avif pool    multiprocessing.Pool, Pillow's AVIF at speed 6, folder to folder
+    rayim        the peer's command, JPEG to JPEG; only where the package is installed
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.machine import describe_run
+from pipelines import console
+
+QUALITY = 50
+AVIF_QUALITY, AVIF_SPEED = 60, 6
+WARM_UP = 64
+
+
+def choose(photos: Path, count: int, folder: Path) -> list[Path]:
+    """Copy the first `count` pictures, by name, to one folder."""
+    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    folder.mkdir()
+    made = []
+    for path in found[:count]:
+        target = folder / "-".join(path.relative_to(photos).parts)
+        shutil.copyfile(path, target)
+        made.append(target)
+    return made
+
+
+def in_memory(model: str, paths: list[Path]) -> float:
+    """Pictures a second of one process on one thread, batched as the job batches them."""
+    import torch
+
+    from deepsic.limits import DEFAULT_LIMITS
+    from pipelines.archive.check import Check
+    from pipelines.archive.chunks import Item
+    from pipelines.archive.coder import ModelSource
+    from pipelines.archive.encoder import Encoder
+    from pipelines.archive.pictures import Facts, Picture, open_picture
+    from pipelines.archive.settings import JobSettings
+    from pipelines.storage import ObjectInfo
+
+    torch.set_num_threads(1)
+    coder = ModelSource(model=model, device="cpu").load()
+    settings = JobSettings(
+        model=model, model_id=coder.identity.hex(), format_version=1, quality=QUALITY
+    )
+    encoder = Encoder(coder, settings, 0, Check())
+    sources = [path.read_bytes() for path in paths]
+
+    def pictures(blobs: list[bytes]) -> Iterator[Picture]:
+        for blob in blobs:
+            image = open_picture("a.jpg", blob, DEFAULT_LIMITS)
+            yield Picture(Facts(Item(ObjectInfo("", 0, "")), "", 0, "", *image.size), image)
+
+    list(encoder.encode(pictures(sources[:WARM_UP])))
+    began = time.perf_counter()
+    made = list(encoder.encode(pictures(sources)))
+    seconds = time.perf_counter() - began
+    if failed := [one.error for one in made if one.error]:
+        raise failed[0]
+    return len(made) / seconds
+
+
+def archive(model: str, source: Path, out: Path, cpus: int, address: str | None) -> float:
+    """Pictures a second of the job; Ray is up and its workers have the model."""
+    from deepsic.bitstream import VERSION
+    from pipelines.archive.cluster import Resources, model_identity
+    from pipelines.archive.coder import ModelSource
+    from pipelines.archive.job import run_job
+    from pipelines.archive.settings import JobSettings
+    from pipelines.archive.worker import Job
+    from pipelines.runtime import RuntimeOptions, ray_runtime
+    from pipelines.storage import open_storage
+
+    options = RuntimeOptions(address=address or "local", num_cpus=cpus, object_store_mb=200)
+    with ray_runtime(options):
+        coder, resources = ModelSource(model=model, device="cpu"), Resources()
+        settings = JobSettings(
+            model=model,
+            model_id=model_identity(coder, resources),
+            format_version=VERSION,
+            quality=QUALITY,
+        )
+
+        def job(where: Path) -> Job:
+            return Job(
+                source=open_storage(str(source)),
+                destination=open_storage(str(where)),
+                settings=settings,
+                coder=coder,
+            )
+
+        run_job(job(out / "warm-up"), resources)  # every worker loads its model and compiles
+        summary = run_job(job(out / "measured"), resources)
+    if summary.failed:
+        raise RuntimeError(f"{summary.failed} pictures failed: {summary.done.failures}")
+    return summary.done.ok / summary.seconds
+
+
+@contextlib.contextmanager
+def three_nodes(cpus: int) -> Iterator[str]:
+    """A head without CPUs and nodes that share `cpus` as evenly as whole CPUs allow; address."""
+    from ray.cluster_utils import Cluster
+
+    shares = [cpus // 2, cpus - cpus // 2]
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8}
+    )
+    try:
+        for share in shares:
+            cluster.add_node(num_cpus=share, object_store_memory=10**8)
+        yield str(cluster.address)
+    finally:
+        cluster.shutdown()
+
+
+def save_avif(paths: tuple[Path, Path]) -> int:
+    """One picture of the pool."""
+    source, target = paths
+    buffer = io.BytesIO()
+    with Image.open(source) as image:
+        image.convert("RGB").save(
+            buffer, "AVIF", quality=AVIF_QUALITY, speed=AVIF_SPEED, max_threads=1
+        )
+    target.write_bytes(buffer.getvalue())
+    return len(buffer.getvalue())
+
+
+def avif_pool(paths: list[Path], out: Path, cpus: int) -> tuple[float, int]:
+    """(pictures a second, bytes) of a plain pool."""
+    out.mkdir()
+    pairs = [(path, out / f"{path.name}.avif") for path in paths]
+    with multiprocessing.get_context("spawn").Pool(cpus) as pool:
+        pool.map(save_avif, pairs[:WARM_UP])
+        began = time.perf_counter()
+        sizes = pool.map(save_avif, pairs, chunksize=16)
+        seconds = time.perf_counter() - began
+    return len(paths) / seconds, sum(sizes)
+
+
+def rayim(source: Path, out: Path, paths: list[Path], cpus: int) -> float | None:
+    """Pictures a second of the peer, its own Ray's start-up taken off; None where not installed."""
+    if importlib.util.find_spec("rayim") is None:
+        return None
+    code = (
+        "import ray, sys, time; from rayim import rayim as r\n"
+        f"ray.init(num_cpus={cpus}, object_store_memory=10**8, logging_level='ERROR',"
+        " log_to_driver=False)\n"
+        "run = getattr(r, 'rayim', r); began = time.perf_counter()\n"
+        "run(path=[sys.argv[1]], output_dir=sys.argv[2], silent=True)\n"
+        "print('SECONDS', time.perf_counter() - began)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(source), str(out)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    seconds = float(answer.split("SECONDS")[1].split()[0])
+    return len(paths) / seconds
+
+
+def main() -> int:
+    """Parse, run, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--model", default="sic")
+    parser.add_argument("--cpus", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--json", type=Path, help="write the results there as well")
+    options = parser.parse_args()
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ["OMP_NUM_THREADS"] = "1"
+    results: dict[str, Any] = {"cpus": options.cpus, "quality": QUALITY}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "source"
+        paths = choose(options.photos, options.pictures, source)
+        results["pictures"] = len(paths)
+        speed = results["speed"] = {}
+        ceiling = in_memory(options.model, paths) * options.cpus
+        speed["in memory x cores"] = ceiling
+        speed["archive"] = archive(options.model, source, folder / "one", options.cpus, None)
+        with three_nodes(options.cpus) as address:
+            speed["cluster"] = archive(
+                options.model, source, folder / "three", options.cpus, address
+            )
+        speed["avif pool"], results["avif_bytes"] = avif_pool(paths, folder / "avif", options.cpus)
+        speed["rayim"] = rayim(source, folder / "rayim", paths, options.cpus)
+        results["sic_bytes"] = sum(
+            path.stat().st_size for path in (folder / "one" / "measured").rglob("*.sic")
+        )
+    rows = [[name, value, value and value / ceiling] for name, value in speed.items()]
+    console.table(
+        f"{len(paths)} pictures, {options.cpus} cores", ["", "pictures/s", "of ceiling"], rows
+    )
+    if options.json:
+        options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Where and when a published number was measured."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["describe_run"]
+
+
+def describe_run() -> dict[str, Any]:
+    """Command, commit, machine and date, for the head of a results file."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    return {
+        "command": shlex.join(
+            ["python", *(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv))]
+        ),
+        "commit": commit or "unknown",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": psutil.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+            "load_before": psutil.getloadavg()[0],
+            "python": platform.python_version(),
+        },
+    }
