@@ -85,7 +85,8 @@ class FineTune:
     ) -> None:
         self.config, self.distortion = config, distortion
         self.device = torch.device(device)
-        self.net = copy.deepcopy(start).to(self.device).requires_grad_(True).train()
+        net = copy.deepcopy(start).to(self.device).requires_grad_(True).train()
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.context.set_quantised(config.integer)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
@@ -116,11 +117,11 @@ class FineTune:
         """
         x = pictures.to(self.device).float()
         position = self._positions(len(x))
-        targets = self.distortion.targets(x / 255)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            targets = self.distortion.targets(x / 255)
             output = self.net(x, position)
-        terms = self.distortion(output.x_hat.float() / 255, x / 255, targets)
+            terms = self.distortion(output.x_hat.float() / 255, x / 255, targets)
         bpp = output.bits / (x.shape[2] * x.shape[3])
         lmbda = lagrangian(position)
         # The weight lambda^-1/2 makes equal relative savings count alike at every rate.

@@ -1,0 +1,362 @@
+"""The codec: pictures to `.sic` files and back, by one loaded model.
+
+>>> from deepsic import Codec                              # doctest: +SKIP
+>>> codec = Codec.load("sic")                              # doctest: +SKIP
+>>> blob = codec.encode("photo.jpg", bpp=0.25)             # doctest: +SKIP
+>>> codec.decode(blob).save("photo.png")                   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepsic import weights
+from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
+from deepsic.data.image import ImageSource, LoadedImage, load_image, to_pil
+from deepsic.errors import CorruptFileError, UnknownModelError, UsageError
+from deepsic.limits import DEFAULT_LIMITS, Limits
+from deepsic.models.engine import HALO, SicEngine
+from deepsic.models.packing import unpack as unpack_model
+from deepsic.models.probability import F32
+from deepsic.targets import smallest_loss
+from deepsic.tiling import Tile, pad, tiles
+
+__all__ = ["Codec", "Labeler"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+Labeler = Callable[[Image.Image], Sequence[Label]]
+"""Any classifier: an upright RGB picture to labels."""
+Region = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, ends exclusive, as Pillow's `crop` takes it."""
+
+TILE_LOG2 = 10
+"""Larger pictures are cut into tiles of 1024 pixels."""
+ONE_TILE = 1536
+"""Pictures with no side beyond this are one tile."""
+
+
+class Codec:
+    """One model, ready to encode and decode. Make it with `Codec.load`."""
+
+    def __init__(
+        self, engine: SicEngine, *, name: str, identity: bytes, label_set: str | None, limits: Limits
+    ) -> None:
+        self.engine = engine
+        self.name = name
+        self.identity = identity
+        self.label_set = label_set
+        self.limits = limits
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] = "sic",
+        *,
+        device: str = "auto",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Codec:
+        """Load a model by shipped name or path.
+
+        Args:
+            model: name of a shipped model, or path of a model file.
+            device: where the transforms run: "auto", "cpu" or "cuda" (untested on a GPU). Entropy
+                coding always runs on the CPU, in integers.
+            limits: bounds on what is encoded and decoded.
+
+        Raises:
+            UnknownModelError: no such model, or not a model file.
+        """
+        path = weights.resolve(model)
+        file = weights.read(path)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(
+            unpack_model(file, torch.device(device)),
+            name=path.stem,
+            identity=weights.identity_of(path),
+            label_set=file.label_set,
+            limits=limits,
+        )
+
+    def encode(
+        self,
+        image: ImageSource,
+        *,
+        quality: int | None = None,
+        bpp: float | None = None,
+        max_bytes: int | None = None,
+        labels: Sequence[Label] | None = None,
+        labeler: Labeler | None = None,
+        metadata: bool = True,
+    ) -> bytes:
+        """Return the `.sic` file of a picture.
+
+        Args:
+            image: PIL image, array (H, W, 3) uint8, path, or bytes of a picture file.
+            quality: 1 (smallest) to 100 (best); 50 if no target is given.
+            bpp: target for the whole file in bits per pixel, not exceeded.
+            max_bytes: target for the whole file in bytes, not exceeded.
+            labels: what to store in the semantics part.
+            labeler: called on the picture for labels, if `labels` is None.
+            metadata: whether EXIF, ICC and XMP are kept.
+
+        Raises:
+            UsageError: more than one target, or one that can't be met.
+            InputError, LimitError: as `deepsic.data.image.load_image`.
+        """
+        given = [v is not None for v in (quality, bpp, max_bytes)]
+        if sum(given) > 1:
+            raise UsageError("give one of quality, bpp and max_bytes")
+        picture = load_image(image, self.limits)
+        if labels is None and labeler is not None:
+            labels = labeler(Image.fromarray(picture.rgb))
+        semantics = None if labels is None else Semantics.of(labels)
+        if bpp is None and max_bytes is None:
+            return self._encode_at(picture, 50 if quality is None else quality, 1.0, semantics, metadata)
+        width, height = picture.size
+        target = max_bytes if max_bytes is not None else int((bpp or 0.0) * width * height / 8)
+        return smallest_loss(
+            lambda q, zone: self._encode_at(picture, q, zone, semantics, metadata), target
+        )
+
+    def encode_batch(
+        self, images: Sequence[ImageSource], *, quality: int = 50, labeler: Labeler | None = None
+    ) -> list[bytes]:
+        """Return the files of several pictures, in order."""
+        return [self.encode(image, quality=quality, labeler=labeler) for image in images]
+
+    def decode(self, blob: bytes, *, region: Region | None = None) -> Image.Image:
+        """Return the picture of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
+
+        Args:
+            blob: the whole file.
+            region: left, top, right, bottom; only tiles that it touches are decoded.
+
+        Raises:
+            CorruptFileError, UnknownVersionError, LimitError: as `deepsic.bitstream.unpack`.
+            UnknownModelError: the file was written by another model.
+            UsageError: the region isn't inside the picture.
+        """
+        layout = Layout.of(blob, self.limits)
+        header = layout.prefix.header
+        self._check_model(header)
+        box = region or (0, 0, header.width, header.height)
+        if not (0 <= box[0] < box[2] <= header.width and 0 <= box[1] < box[3] <= header.height):
+            raise UsageError(f"region {box} is not inside {header.width}x{header.height}")
+        rgb = self._decode_pixels(blob, layout, box)
+        alpha = None
+        if layout.alpha is not None:
+            whole = _unpack_alpha(blob[slice(*layout.alpha)], header)
+            alpha = whole[box[1] : box[3], box[0] : box[2]]
+        metadata = Metadata()
+        if layout.metadata is not None:
+            metadata = Metadata.unpack(memoryview(blob), layout.metadata, self.limits)
+        return to_pil(
+            LoadedImage(
+                rgb=rgb,
+                alpha=alpha,
+                gray=header.gray,
+                exif=metadata.exif,
+                icc=metadata.icc,
+                xmp=metadata.xmp,
+            )
+        )
+
+    def labels(self, blob: bytes, *, top: int = 5) -> list[Label]:
+        """Return what is in the picture, most probable first.
+
+        Stored labels (pre-semantic) are read without a network; the rest of the file may be
+        missing. Without stored labels, the model's post-semantic head reads the decoded latents:
+        no pixels are made.
+
+        Raises:
+            UnknownModelError: nothing is stored and the model has no head.
+        """
+        from deepsic.bitstream import read_semantics
+
+        stored = read_semantics(blob)
+        if stored is not None:
+            return list(stored.labels[:top])
+        raise UnknownModelError(
+            f"the file stores no labels and model {self.name!r} has no semantic head; "
+            "encode with labels or a labeler"
+        )
+
+    def _check_model(self, header: Header) -> None:
+        if header.model_id != self.identity:
+            path = weights.find(header.model_id)
+            hint = f"load model {path.stem!r}" if path else "get that model's file and load it"
+            raise UnknownModelError(
+                f"written by model {header.model_id.hex()}, this is {self.name} "
+                f"({self.identity.hex()}): {hint}"
+            )
+
+    def _encode_at(
+        self,
+        picture: LoadedImage,
+        quality: int,
+        zone: float,
+        semantics: Semantics | None,
+        metadata: bool,
+    ) -> bytes:
+        width, height = picture.size
+        tile_log2 = 0 if max(width, height) <= ONE_TILE else TILE_LOG2
+        header = Header(
+            width=width,
+            height=height,
+            model_id=self.identity,
+            quality=quality,
+            tile_log2=tile_log2,
+            gray=picture.gray,
+            alpha=picture.alpha is not None,
+            sixteen_bit=picture.sixteen_bit,
+        )
+        grid = tiles(height, width, _side(tile_log2))
+        streams = _each(lambda tile: self._encode_tile(picture.rgb, tile, quality, zone), grid)
+        container = Container(
+            header=header,
+            tiles=tuple(streams),
+            semantics=semantics,
+            alpha=None if picture.alpha is None else _pack_alpha(picture.alpha),
+            exif=picture.exif if metadata else None,
+            icc=picture.icc if metadata else None,
+            xmp=picture.xmp if metadata else None,
+        )
+        return pack(container)
+
+    def _encode_tile(self, rgb: NDArray[np.uint8], tile: Tile, quality: int, zone: float) -> bytes:
+        top, left, bottom, right = tile.window(HALO, *rgb.shape[:2])
+        v8, v16, _ = self.engine.analyse(pad(rgb[top:bottom, left:right]), quality)
+        v8, v16 = _crop(v8, v16, tile, top, left)
+        return self.engine.encode(v8, v16, quality, zone)
+
+    def _decode_pixels(self, blob: bytes, layout: Layout, box: Region) -> NDArray[np.uint8]:
+        header = layout.prefix.header
+        left, top, right, bottom = box
+        grid = tiles(header.height, header.width, _side(header.tile_log2))
+        wanted = [tile for tile in grid if tile.touches((top, left, bottom, right))]
+        out = np.empty((bottom - top, right - left, 3), np.uint8)
+        latents: dict[int, tuple[F32, F32]] = {}
+        for row in sorted({tile.row for tile in wanted}):
+            line = [tile for tile in wanted if tile.row == row]
+            self._decode_needed(blob, layout, grid, line, latents)
+
+            def draw(tile: Tile) -> None:
+                rgb = self._synthesise_tile(tile, grid, latents, header)
+                y0, y1 = max(top, tile.top), min(bottom, tile.bottom)
+                x0, x1 = max(left, tile.left), min(right, tile.right)
+                out[y0 - top : y1 - top, x0 - left : x1 - left] = rgb[
+                    y0 - tile.top : y1 - tile.top, x0 - tile.left : x1 - tile.left
+                ]
+
+            _each(draw, line)
+        return out
+
+    def _decode_needed(
+        self,
+        blob: bytes,
+        layout: Layout,
+        grid: list[Tile],
+        line: list[Tile],
+        latents: dict[int, tuple[F32, F32]],
+    ) -> None:
+        """Decode the tiles that a row of tiles and its halo need; forget those above."""
+        header = layout.prefix.header
+        windows = [tile.window(HALO, header.height, header.width) for tile in line]
+        needed = [i for i, tile in enumerate(grid) if any(tile.touches(w) for w in windows)]
+        for index in [i for i in latents if i not in needed]:
+            del latents[index]
+        view = memoryview(blob)
+
+        def decode(index: int) -> tuple[F32, F32]:
+            stream = layout.tile(view, index)
+            return self.engine.decode(stream, *grid[index].padded, header.quality)
+
+        missing = [i for i in needed if i not in latents]
+        latents.update(zip(missing, _each(decode, missing), strict=True))
+
+    def _synthesise_tile(
+        self, tile: Tile, grid: list[Tile], latents: dict[int, tuple[F32, F32]], header: Header
+    ) -> NDArray[np.uint8]:
+        top, left, bottom, right = tile.window(HALO, header.height, header.width)
+        if len(grid) == 1:
+            v8, v16 = latents[0]
+        else:
+            v8, v16 = _assemble((top, left, bottom, right), grid, latents)
+        rgb = self.engine.synthesise(v8, v16, header.quality)
+        return rgb[tile.top - top : tile.bottom - top, tile.left - left : tile.right - left]
+
+
+def _side(tile_log2: int) -> int:
+    return 1 << tile_log2 if tile_log2 else 0
+
+
+def _each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`map` over as many threads as torch may use; each kernel releases the interpreter lock."""
+    threads = min(torch.get_num_threads(), len(items))
+    if threads <= 1:
+        return [call(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(call, items))
+
+
+def _crop(v8: F32, v16: F32, tile: Tile, top: int, left: int) -> tuple[F32, F32]:
+    """The tile's own latents out of those of its window."""
+    height, width = tile.padded
+    y, x = tile.top - top, tile.left - left
+    return (
+        np.ascontiguousarray(v8[y // 8 : (y + height) // 8, x // 8 : (x + width) // 8]),
+        np.ascontiguousarray(v16[y // 16 : (y + height) // 16, x // 16 : (x + width) // 16]),
+    )
+
+
+def _assemble(
+    window: tuple[int, int, int, int], grid: list[Tile], latents: dict[int, tuple[F32, F32]]
+) -> tuple[F32, F32]:
+    """Latents of a window (top, left, bottom, right) that several tiles cover."""
+    top, left, bottom, right = window
+    height, width = -(-(bottom - top) // 32) * 32, -(-(right - left) // 32) * 32
+    pair: list[F32] = []
+    for part, stride in ((0, 8), (1, 16)):
+        some = next(iter(latents.values()))[part]
+        out = np.zeros((height // stride, width // stride, some.shape[2]), np.float32)
+        for index, tile in enumerate(grid):
+            if not tile.touches(window):
+                continue
+            own = latents[index][part]
+            # Offsets are multiples of 32: tiles and halos are.
+            y, x = (tile.top - top) // stride, (tile.left - left) // stride
+            y0, x0 = max(0, y), max(0, x)
+            y1 = min(out.shape[0], y + own.shape[0])
+            x1 = min(out.shape[1], x + own.shape[1])
+            out[y0:y1, x0:x1] = own[y0 - y : y1 - y, x0 - x : x1 - x]
+        pair.append(out)
+    return pair[0], pair[1]
+
+
+def _pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
+    """The alpha plane, lossless, as a PNG of its own."""
+    buffer = io.BytesIO()
+    Image.fromarray(alpha).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _unpack_alpha(stream: bytes, header: Header) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(stream), formats=("PNG",)) as image:
+            if image.size != (header.width, header.height) or image.mode != "L":
+                raise CorruptFileError("alpha: size or kind differs from the picture's")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CorruptFileError(f"alpha: {error}") from None
+

@@ -1,0 +1,270 @@
+"""Kernels that code one pass of latents, or the lowest band, in one sweep.
+
+Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros, so that
+neighbours need no bounds check; `parameters` is (H * W, 2 K), the net's accumulators for the K
+channels of this pass, mean then scale class, to which `bias` is added before the shift by 64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from deepsic.entropy.coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability, refill
+from deepsic.entropy.contexts import (
+    ESCAPE_AT,
+    ESCAPES,
+    MORE_AT,
+    ONE_AT,
+    PER_CLASS,
+    UNARY,
+    ZERO_AT,
+)
+
+SKIP = 2
+MEAN_LIMIT = 2047
+SYMBOL_LIMIT = 32000
+
+jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+inline: Any = numba.njit(inline="always")
+
+
+@inline
+def neighbourhood(symbols: Any, y: int, x: int, c: int, before: int) -> int:
+    """How large the coded neighbours are: 0, 1 or 2; the border holds row 0, columns 0 and W+1."""
+    total = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
+    if before >= 0:
+        total += abs(symbols[y + 1, x + 1, before])
+    return min(total, 2)
+
+
+@jit
+def encode_symbol(
+    state: Any, out: Any, states: Any, base: int, near: int, symbol: int
+) -> None:
+    """One symbol of the class whose contexts start at `base`."""
+    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    context = base + ZERO_AT + near
+    bit = 1 if symbol != 0 else 0
+    low, span, position = narrow(low, span, out, position, probability(states, context), bit)
+    adapt(states, context, bit)
+    if bit:
+        low, span, position = narrow(low, span, out, position, 32768, 1 if symbol < 0 else 0)
+        size = abs(symbol)
+        context = base + ONE_AT + near
+        level = 1
+        while level < UNARY:
+            bit = 1 if size > level else 0
+            p = probability(states, context)
+            low, span, position = narrow(low, span, out, position, p, bit)
+            adapt(states, context, bit)
+            if not bit:
+                break
+            context = base + MORE_AT + level - 1
+            level += 1
+        if level == UNARY:
+            rest = size - UNARY + 1
+            width = 0
+            while (rest >> (width + 1)) > 0:
+                width += 1
+            for k in range(width + 1):
+                context = ESCAPE_AT + min(k, ESCAPES - 1)
+                bit = 1 if k < width else 0
+                p = probability(states, context)
+                low, span, position = narrow(low, span, out, position, p, bit)
+                adapt(states, context, bit)
+            for k in range(width - 1, -1, -1):
+                low, span, position = narrow(low, span, out, position, 32768, (rest >> k) & 1)
+    state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
+
+
+@inline
+def take(code: Any, span: Any, data: Any, position: int, p: int) -> Any:
+    """Decode one bit whose 0 has probability p / 65536; returns bit, code, range, position."""
+    bound = (span >> U64(16)) * U64(p)
+    bit = 0
+    if code >= bound:
+        code -= bound
+        span -= bound
+        bit = 1
+    else:
+        span = bound
+    if span < U64(1 << 32):
+        code = (code << U64(32)) | refill(data, position)
+        span <<= U64(32)
+        position += 4
+    return bit, code, span, position
+
+
+@jit
+def decode_symbol(state: Any, data: Any, states: Any, base: int, near: int) -> int:
+    """Inverse of `encode_symbol`. Hostile streams give some symbol, never an endless loop."""
+    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    context = base + ZERO_AT + near
+    bit, code, span, position = take(code, span, data, position, probability(states, context))
+    adapt(states, context, bit)
+    symbol = 0
+    if bit:
+        negative, code, span, position = take(code, span, data, position, 32768)
+        context = base + ONE_AT + near
+        size = 1
+        while size < UNARY:
+            p = probability(states, context)
+            bit, code, span, position = take(code, span, data, position, p)
+            adapt(states, context, bit)
+            if not bit:
+                break
+            context = base + MORE_AT + size - 1
+            size += 1
+        if size == UNARY:
+            width = 0
+            bit = 1
+            while bit and width < 16:
+                context = ESCAPE_AT + min(width, ESCAPES - 1)
+                p = probability(states, context)
+                bit, code, span, position = take(code, span, data, position, p)
+                adapt(states, context, bit)
+                width += bit
+            rest = 1
+            for _ in range(width):
+                bit, code, span, position = take(code, span, data, position, 32768)
+                rest = rest * 2 + bit
+            size = min(UNARY + rest - 1, SYMBOL_LIMIT)
+        symbol = -size if negative else size
+    state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
+    return symbol
+
+
+@inline
+def class_of(parameters: Any, bias: Any, p: int, k: int) -> int:
+    """Scale class 0 .. 63 from the net's accumulator."""
+    return min(63, max(0, int(math.floor((parameters[p, k] + bias[k]) * 0.015625))))
+
+
+@inline
+def mean_of(parameters: Any, bias: Any, p: int, k: int) -> int:
+    """Mean in sixteenths of a step from the net's accumulator."""
+    mean = int(math.floor((parameters[p, k] + bias[k]) * 0.015625))
+    return min(MEAN_LIMIT, max(-MEAN_LIMIT, mean))
+
+
+@inline
+def compand(v: int) -> int:
+    """128 v / (128 + |v|), rounded: what the nets see of a latent in sixteenths of a step."""
+    size = abs(v)
+    a = (256 * size + 128 + size) // (2 * (128 + size))
+    a = min(a, 127)
+    return -a if v < 0 else a
+
+
+@jit
+def encode_pass(
+    state: Any, out: Any, states: Any, group: int, v: Any, channels: Any, parity: Any,
+    parameters: Any, bias: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any,
+) -> None:  # fmt: skip
+    """Quantise and code one pass.
+
+    v: (H, W, C) float32 latents in steps. channels: (K,) of C. parity: (K,) -1 all, 0 even, 1 odd
+    positions. zone: (64,) dead zones. y_hat: (H, W, C) float32, written. seen: (H, W, K) float32
+    integers for the nets, written (0 where this pass codes nothing).
+    """
+    height, width, count = v.shape[0], v.shape[1], channels.size
+    for y in range(height):
+        for x in range(width):
+            p = y * width + x
+            before = -1
+            for k in range(count):
+                c = channels[k]
+                if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
+                    seen[y, x, k] = 0
+                    before = c
+                    continue
+                index = class_of(parameters, bias, p, count + k)
+                mean = mean_of(parameters, bias, p, k)
+                symbol = 0
+                if index > SKIP:
+                    residual = v[y, x, c] - mean * 0.0625
+                    size = int(abs(residual) + 0.5 - zone[index])
+                    if size > 0:
+                        size = min(size, SYMBOL_LIMIT)
+                        symbol = -size if residual < 0 else size
+                    near = neighbourhood(symbols, y, x, c, before)
+                    encode_symbol(state, out, states, group + index * PER_CLASS, near, symbol)
+                    symbols[y + 1, x + 1, c] = symbol
+                before = c
+                value = symbol * 16 + mean
+                y_hat[y, x, c] = value * 0.0625
+                seen[y, x, k] = compand(value)
+
+
+@jit
+def decode_pass(
+    state: Any, data: Any, states: Any, group: int, channels: Any, parity: Any,
+    parameters: Any, bias: Any, symbols: Any, y_hat: Any, seen: Any,
+) -> None:  # fmt: skip
+    """Inverse of `encode_pass`."""
+    height, width, count = y_hat.shape[0], y_hat.shape[1], channels.size
+    for y in range(height):
+        for x in range(width):
+            p = y * width + x
+            before = -1
+            for k in range(count):
+                c = channels[k]
+                if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
+                    seen[y, x, k] = 0
+                    before = c
+                    continue
+                index = class_of(parameters, bias, p, count + k)
+                mean = mean_of(parameters, bias, p, k)
+                symbol = 0
+                if index > SKIP:
+                    near = neighbourhood(symbols, y, x, c, before)
+                    symbol = decode_symbol(state, data, states, group + index * PER_CLASS, near)
+                    symbols[y + 1, x + 1, c] = symbol
+                before = c
+                value = symbol * 16 + mean
+                y_hat[y, x, c] = value * 0.0625
+                seen[y, x, k] = compand(value)
+
+
+@inline
+def predict(ll: Any, y: int, x: int, c: int) -> Any:
+    """JPEG-LS's median predictor and the activity, over zeros outside the picture."""
+    west, north, corner = ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c]
+    low, high = min(west, north), max(west, north)
+    guess = max(min(west + north - corner, high), low)
+    return guess, abs(north - corner) + abs(west - corner)
+
+
+@jit
+def encode_lowest(
+    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, ll: Any
+) -> None:
+    """Code the lowest band serially: v (H, W, 3) in steps to ll (H + 1, W + 2, 3) int32."""
+    for y in range(v.shape[0]):
+        for x in range(v.shape[1]):
+            for c in range(3):
+                guess, activity = predict(ll, y, x, c)
+                index = classes[c, min(activity, classes.shape[1] - 1)]
+                value = int(math.floor(v[y, x, c] + 0.5))
+                residual = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - guess))
+                near = min(2, activity // 4)
+                encode_symbol(state, out, states, group + index * PER_CLASS, near, residual)
+                ll[y + 1, x + 1, c] = guess + residual
+
+
+@jit
+def decode_lowest(state: Any, data: Any, states: Any, group: int, classes: Any, ll: Any) -> None:
+    """Inverse of `encode_lowest`."""
+    for y in range(ll.shape[0] - 1):
+        for x in range(ll.shape[1] - 2):
+            for c in range(3):
+                guess, activity = predict(ll, y, x, c)
+                index = classes[c, min(activity, classes.shape[1] - 1)]
+                near = min(2, activity // 4)
+                residual = decode_symbol(state, data, states, group + index * PER_CLASS, near)
+                # Bounded so that hostile streams can't overflow what follows.
+                ll[y + 1, x + 1, c] = min(100000, max(-100000, guess + residual))

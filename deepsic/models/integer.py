@@ -1,0 +1,67 @@
+"""Convolutions whose results are the same on every machine.
+
+Weights are multiples of 1/64 with |w| <= 127/64, activations multiples of 1/16 with
+|a| <= 127/16, biases multiples of 1/1024: integers held in float32 behind powers of two. With
+fewer than 1,040 products a sum, every partial sum is an integer (over 1,024) below 2^24, so
+float32 arithmetic is exact whatever the order of summation, the thread count or the library.
+The exact sum is then rounded to bfloat16, half to even, before the bias is added: that is what
+the fast matrix units of CPUs return, and it costs nothing to imitate where there are none.
+Requantisation is `floor(x * 16 + 1/2) / 16`: exact too.
+
+Training first runs without rounding, then (`quantised = True`) with straight-through rounding;
+from then on training and inference compute the same numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WEIGHT_STEPS = 64.0
+ACTIVATION_STEPS = 16.0
+LIMIT = 127.0
+MAX_FAN_IN = 1040
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Round half up, gradient of the identity."""
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+class IntegerConv(nn.Module):
+    """3x3 or 1x1 convolution on the integer grid, no activation: (B, C, H, W) to (B, D, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> None:
+        super().__init__()
+        if inputs * kernel * kernel > MAX_FAN_IN:
+            raise ValueError(f"{inputs}x{kernel}x{kernel} products can pass 2^24")
+        conv = nn.Conv2d(inputs, outputs, kernel)
+        self.weight = nn.Parameter(conv.weight.detach())
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.quantised = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        if self.quantised:
+            weight = round_through((weight * WEIGHT_STEPS).clamp(-LIMIT, LIMIT)) / WEIGHT_STEPS
+            if bias is not None:
+                scale = WEIGHT_STEPS * ACTIVATION_STEPS
+                bias = round_through(bias * scale) / scale
+        y = functional.conv2d(x, weight, padding=weight.shape[2] // 2)
+        if self.quantised and y.dtype != torch.bfloat16:
+            y = y + (y.bfloat16().float() - y).detach()
+        y = y.float()
+        return y if bias is None else y + bias[None, :, None, None]
+
+
+def requantise(x: Tensor, quantised: bool, low: float, high: float) -> Tensor:
+    """Clamp to [low, high] sixteenths; on the grid when `quantised`."""
+    if quantised:
+        x = round_through(x * ACTIVATION_STEPS) / ACTIVATION_STEPS
+    return x.clamp(low / ACTIVATION_STEPS, high / ACTIVATION_STEPS)
+
+
+def activate(x: Tensor, quantised: bool) -> Tensor:
+    """ReLU, clipped at 127/16."""
+    return requantise(x, quantised, 0.0, LIMIT)

@@ -1,0 +1,291 @@
+"""Runs the probability model over one tile, coding or decoding pass by pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from deepsic.entropy import coder, contexts, passes
+from deepsic.errors import CorruptFileError
+from deepsic.models import bands
+from deepsic.models.context import HYPER
+from deepsic.models.integer_net import IntegerLayer, activate, shifted
+
+F32 = NDArray[np.float32]
+STATES = ("state4", "state_up", "state2", "state1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassPlan:
+    """Which channels of which tensor a pass codes, and at which positions."""
+
+    tensor: int
+    """8 or 16: the latent tensor by its stride."""
+    group: int
+    """First context of the pass's group."""
+    channels: NDArray[np.int32]
+    parity: NDArray[np.int32]
+
+
+def _plan(name: str) -> PassPlan:
+    level, part = name
+    luma = bands.LUMA_BANDS
+    if level in "43":
+        start = bands.LL if level == "4" else 0
+        channels = list(range(luma)) if part == "a" else list(range(bands.LEVEL3))
+        parity = [0] * luma if part == "a" else [1] * luma + [-1] * (bands.LEVEL3 - luma)
+    else:
+        start = bands.LEVEL3 if level == "2" else bands.LEVEL3 + bands.LEVEL2
+        channels = {
+            "2a": bands.LEVEL2_A,
+            "2b": bands.LEVEL2_B,
+            "1a": bands.LEVEL1_A,
+            "1b": bands.LEVEL1_B,
+            "1c": bands.LEVEL1_C,
+        }[name]
+        parity = [-1] * len(channels)
+    return PassPlan(
+        tensor=16 if level == "4" else 8,
+        group=contexts.group_start(level),
+        channels=np.array([start + c for c in channels], np.int32),
+        parity=np.array(parity, np.int32),
+    )
+
+
+PLANS = {name: _plan(name) for name in ("4a", "4b", "3a", "3b", "2a", "2b", "1a", "1b", "1c")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyTables:
+    """Integer tables that ship with a model."""
+
+    start: NDArray[np.uint16]
+    """(COUNT,) initial probability of a 0 of each context, in 1/65536."""
+    z_classes: NDArray[np.uint8]
+    """(24,) scale class of each channel of the hyper-latent."""
+    ll_classes: NDArray[np.uint8]
+    """(3, 256) scale class of the lowest band by colour and activity."""
+    shifts: dict[str, NDArray[np.int32]]
+    """For each state: (100, C) biases by quality."""
+    zone: F32
+    """(64,) dead zones, steps; only the encoder uses them."""
+
+
+class Coder(Protocol):
+    """Encodes or decodes; both fill `y8`, `y16` (H, W, C) float32 in steps."""
+
+    def hyper(self) -> NDArray[np.int32]:
+        """The hyper-latent (H/32, W/32, 24)."""
+
+    def lowest(self) -> NDArray[np.int32]:
+        """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
+
+    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
+        """Code one pass; returns (H, W, K) what the nets may see of it, float32 integers."""
+
+
+class _Base:
+    """Buffers that both directions share."""
+
+    def __init__(self, tables: EntropyTables, height: int, width: int) -> None:
+        h8, w8, h16, w16 = height // 8, width // 8, height // 16, width // 16
+        self.tables = tables
+        self.states = contexts.fresh_states(tables.start)
+        self.y8 = np.zeros((h8, w8, bands.Y8), np.float32)
+        self.y16 = np.zeros((h16, w16, bands.Y16), np.float32)
+        self.symbols8 = np.zeros((h8 + 1, w8 + 2, bands.Y8), np.int16)
+        self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
+        self.hyper_shape = (height // 32, width // 32, HYPER)
+        self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
+        # z is coded as a pass whose mean is 0 and whose classes are constant.
+        positions = self.hyper_shape[0] * self.hyper_shape[1]
+        self.hyper_parameters = np.zeros((positions, 2 * HYPER), np.float32)
+        self.hyper_bias = np.concatenate(
+            (np.zeros(HYPER), tables.z_classes.astype(np.float32) * 64)
+        ).astype(np.float32)
+        self.hyper_channels = np.arange(HYPER, dtype=np.int32)
+        self.hyper_parity = np.full(HYPER, -1, np.int32)
+
+    def buffers(self, plan: PassPlan) -> tuple[NDArray[np.int16], F32, F32]:
+        """Symbols, latents and a fresh array for what the nets see."""
+        symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
+        return symbols, y, np.empty((*y.shape[:2], len(plan.channels)), np.float32)
+
+    def finish_lowest(self) -> NDArray[np.int32]:
+        """Copy the lowest band into y16."""
+        self.y16[:, :, : bands.LL] = self.ll[1:, 1:-1]
+        return self.ll
+
+
+class Encoder(_Base):
+    """Codes latents in steps, y8 (H/8, W/8, 189), y16 (H/16, W/16, 12), z (H/32, W/32, 24)."""
+
+    def __init__(
+        self, tables: EntropyTables, v8: F32, v16: F32, z: F32, zone: F32 | None = None
+    ) -> None:
+        super().__init__(tables, 8 * v8.shape[0], 8 * v8.shape[1])
+        self.v8, self.v16, self.z = v8, v16, z
+        self.zone = tables.zone if zone is None else zone
+        self.state = coder.encoder_state()
+        # Nothing costs more than 40 bits a symbol (8-bit pictures keep symbols below 2^15).
+        self.out = np.zeros(6 * (v8.size + v16.size + z.size) + 64, np.uint8)
+
+    def hyper(self) -> NDArray[np.int32]:
+        h, w, _ = self.hyper_shape
+        symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
+        z_hat, seen = np.empty(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
+        passes.encode_pass(
+            self.state, self.out, self.states, contexts.group_start("z"), self.z,
+            self.hyper_channels, self.hyper_parity, self.hyper_parameters, self.hyper_bias,
+            np.zeros(64, np.float32), symbols, z_hat, seen,
+        )  # fmt: skip
+        return z_hat.astype(np.int32)
+
+    def lowest(self) -> NDArray[np.int32]:
+        passes.encode_lowest(
+            self.state, self.out, self.states, contexts.group_start("ll"),
+            self.v16, self.tables.ll_classes, self.ll,
+        )  # fmt: skip
+        return self.finish_lowest()
+
+    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
+        symbols, y, seen = self.buffers(plan)
+        v = self.v8 if plan.tensor == 8 else self.v16
+        passes.encode_pass(
+            self.state, self.out, self.states, plan.group, v, plan.channels, plan.parity,
+            parameters, bias, self.zone, symbols, y, seen,
+        )  # fmt: skip
+        return seen
+
+    def finish(self) -> bytes:
+        """The stream."""
+        return self.out[: coder.finish(self.state, self.out)].tobytes()
+
+
+class Decoder(_Base):
+    """Decodes a stream of a tile of height x width pixels, multiples of 32."""
+
+    def __init__(self, tables: EntropyTables, stream: bytes, height: int, width: int) -> None:
+        super().__init__(tables, height, width)
+        self.data = np.frombuffer(stream, np.uint8)
+        self.state = coder.decoder_state(self.data)
+
+    def hyper(self) -> NDArray[np.int32]:
+        h, w, _ = self.hyper_shape
+        symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
+        z_hat, seen = np.empty(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
+        passes.decode_pass(
+            self.state, self.data, self.states, contexts.group_start("z"), self.hyper_channels,
+            self.hyper_parity, self.hyper_parameters, self.hyper_bias, symbols, z_hat, seen,
+        )  # fmt: skip
+        return z_hat.astype(np.int32)
+
+    def lowest(self) -> NDArray[np.int32]:
+        passes.decode_lowest(
+            self.state, self.data, self.states, contexts.group_start("ll"),
+            self.tables.ll_classes, self.ll,
+        )  # fmt: skip
+        return self.finish_lowest()
+
+    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
+        symbols, y, seen = self.buffers(plan)
+        passes.decode_pass(
+            self.state, self.data, self.states, plan.group, plan.channels, plan.parity,
+            parameters, bias, symbols, y, seen,
+        )  # fmt: skip
+        return seen
+
+    def finish(self) -> None:
+        """Check that the stream wasn't longer than what was read.
+
+        Raises:
+            CorruptFileError: bytes are left over.
+        """
+        if len(self.data) > int(self.state[coder.POSITION]):
+            raise CorruptFileError(
+                f"{len(self.data) - int(self.state[coder.POSITION])} bytes follow the last symbol"
+            )
+
+
+class ProbabilityModel:
+    """The integer nets with their tables; drives a `Coder` through all passes."""
+
+    def __init__(self, layers: dict[str, IntegerLayer], tables: EntropyTables) -> None:
+        self.layers = layers
+        self.tables = tables
+
+    def run(self, code: Coder, quality: int) -> None:
+        """Code everything of one tile at quality 1 .. 100."""
+        z = torch.from_numpy(np.clip(code.hyper() * 16, -127, 127).astype(np.float32))
+        x = self._layer("hyper1", _planes(z))
+        h16 = functional.pixel_shuffle(self._layer("hyper2", x), 2)
+        slopes = _planes(torch.from_numpy(_slopes(code.lowest())))
+        state = self._state("state4", torch.cat((h16, slopes), 1), quality)
+        state = self._state("state_up", self._level("4", state, code), quality)
+        state = functional.pixel_shuffle(self._layer("up", state), 2)
+        state = self._state("state2", self._level("3", state, code), quality)
+        state = self._state("state1", self._level("2", state, code), quality)
+        state = _dense(state)
+        seen = self._pass("1a", state, None, code)
+        rest = self._pass("1b", state, seen, code)
+        if quality >= bands.CHROMA_FROM:
+            self._pass("1c", state, _dense(torch.cat((seen, rest), 1)), code)
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        layer = self.layers[name]
+        return activate(layer.sums(_dense(x)), layer.bias)
+
+    def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
+        sums = self.layers[name + ".conv"].sums(_dense(x))
+        return shifted(sums, self.tables.shifts[name][quality - 1])
+
+    def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
+        """Both passes of a level; returns the state with the level's latents appended."""
+        state = _dense(state)
+        seen = self._pass(level + "a", state, None, code)
+        rest = self._pass(level + "b", state, seen, code)
+        if level in "43":
+            rest[:, : bands.LUMA_BANDS] += seen
+            return torch.cat((state, rest), 1)
+        return torch.cat((state, seen, rest), 1)
+
+    def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: Coder) -> Tensor:
+        prefix = f"pass{name}."
+        first = self.layers[prefix + "from_state"]
+        sums = first.sums(state)
+        if seen is not None:
+            sums = sums + self.layers[prefix + "from_seen"].sums(seen)
+        x = self._layer(prefix + "hidden", activate(sums, first.bias))
+        out = self.layers[prefix + "out"]
+        parameters = out.sums(_dense(x))[0].permute(1, 2, 0).flatten(0, 1)
+        result = code.run(PLANS[name], np.ascontiguousarray(parameters.numpy()), out.bias.numpy())
+        return _planes(torch.from_numpy(result))
+
+
+def _planes(x: Tensor) -> Tensor:
+    """(H, W, C) float32 to (1, C, H, W) bfloat16, channels last in memory."""
+    return x.bfloat16().permute(2, 0, 1)[None]
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _slopes(ll: NDArray[np.int32]) -> F32:
+    """Companded differences to left and upper neighbour (H, W, 6); see `context.differences`."""
+    inner = ll[1:, 1:-1].astype(np.int64)
+    dx, dy = np.zeros_like(inner), np.zeros_like(inner)
+    dx[:, 1:] = inner[:, 1:] - inner[:, :-1]
+    dy[1:] = inner[1:] - inner[:-1]
+    v = 16 * np.concatenate((dx, dy), 2)
+    size = np.abs(v)
+    a = np.minimum((256 * size + 128 + size) // (2 * (128 + size)), 127)
+    return (np.sign(v) * a).astype(np.float32)
+
+

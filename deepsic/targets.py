@@ -1,0 +1,58 @@
+"""Meeting a size: the best picture whose file is not larger than a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deepsic.errors import UsageError
+
+__all__ = ["smallest_loss"]
+
+MAX_ZONE = 2.5
+"""How far the dead zone may be stretched to land between two qualities."""
+CLOSE = 0.985
+"""Share of the target from which on a file is close enough."""
+
+
+def smallest_loss(encode: Callable[[int, float], bytes], target: int) -> bytes:
+    """Return the largest file of at most `target` bytes.
+
+    Quality is bisected; between two steps of quality, which differ by 3 to 5 % in size, the
+    encoder's dead zone is.
+
+    Args:
+        encode: (quality 1 .. 100, stretch of the dead zone) to a file.
+        target: bytes.
+
+    Raises:
+        UsageError: even quality 1 is larger.
+    """
+    best = encode(1, 1.0)
+    if len(best) > target:
+        raise UsageError(
+            f"the smallest file of this picture has {len(best):,} bytes, more than {target:,}"
+        )
+    low, high = 1, 101  # quality `low` fits, `high` doesn't
+    probe = 50
+    while high - low > 1:
+        blob = encode(probe, 1.0)
+        if len(blob) <= target:
+            low, best = probe, blob
+        else:
+            high = probe
+        probe = (low + high) // 2
+    if len(best) >= CLOSE * target or high > 100:
+        return best
+    narrow, wide = 1.0, MAX_ZONE
+    for _ in range(6):
+        zone = (narrow + wide) / 2
+        blob = encode(high, zone)
+        if len(blob) > target:
+            narrow = zone
+            continue
+        wide = zone
+        if len(blob) > len(best):
+            best = blob
+        if len(best) >= CLOSE * target:
+            break
+    return best

@@ -1,0 +1,66 @@
+"""What a training run is: everything that, when changed, makes it another run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+from deepsic.errors import UsageError
+from deepsic.models.sic import SicConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run of the joint objective `R + lambda_1 D + lambda_2 L_sem` (DeepSIC Eq. 4)."""
+
+    model: SicConfig = field(default_factory=SicConfig)
+    steps: int = 200_000
+    """Optimiser steps of the whole schedule."""
+    batch: int = 8
+    """Crops a worker and step."""
+    crop: int = 128
+    """Side of a crop, pixels; a multiple of 32."""
+    learning_rate: float = 1e-3
+    """Peak rate of AdamW; cosine decay to a hundredth."""
+    warmup: int = 200
+    """Steps of linear warm-up."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the running average of weights that is exported."""
+    quantise_at: float = 0.85
+    """Share of the schedule after which the probability nets run on the integer grid."""
+    freeze_at: float = 0.85
+    """Share of the schedule after which the encoder is frozen (last stage)."""
+    seed: int = 0
+    bf16: bool = True
+    """Autocast to bfloat16; the linear path stays in float32."""
+
+    def __post_init__(self) -> None:
+        if self.crop % 32:
+            raise UsageError(f"crop={self.crop} must be a multiple of 32")
+        if self.steps < 1 or self.batch < 1:
+            raise UsageError("steps and batch must be positive")
+        for name in ("quantise_at", "freeze_at"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} is a share of the schedule: give 0 .. 1")
+
+    def to_json(self) -> str:
+        """The resolved configuration, sorted, as saved beside every checkpoint."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainConfig:
+        """Inverse of `to_json`."""
+        values = json.loads(text)
+        return cls(**{**values, "model": SicConfig(**values["model"])})
+
+    @property
+    def identity(self) -> str:
+        """Eight hex digits that change with any setting: part of the run's name."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
+
+    def with_steps(self, steps: int) -> TrainConfig:
+        """The same run with another length."""
+        return replace(self, steps=steps)

@@ -1,0 +1,47 @@
+"""The rate–distortion objective with the rate drawn for each picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
+from deepsic.models.sic import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Terms of the loss for a batch: scalars, and (B,) bpp and MSE."""
+
+    loss: Tensor
+    bpp: Tensor
+    mse: Tensor
+
+
+def rate_distortion(output: Output, x: Tensor, position: Tensor) -> Terms:
+    """`bpp + lambda MSE` (DeepSIC Eq. 4, 6, 7), averaged over pictures of different rates.
+
+    A picture at a high rate has a loss fifty times that of one at a low rate; the weight
+    lambda^-1/2 makes equal relative savings count alike, as BD-rate does.
+
+    Args:
+        output: of the net, for x.
+        x: RGB (B, 3, H, W) in [0, 255].
+        position: place on the quality scale (B,), in [0, 1].
+    """
+    pixels = x.shape[2] * x.shape[3]
+    bpp = output.bits / pixels
+    mse = (output.x_hat - x).square().mean((1, 2, 3))
+    lmbda = lagrangian(position)
+    weight = ((LAMBDA_MIN * LAMBDA_MAX) ** 0.5 / lmbda).sqrt()
+    loss = (weight * (bpp + lmbda * mse)).mean()
+    return Terms(loss=loss, bpp=bpp.detach(), mse=mse.detach())
+
+
+def draw_positions(count: int, generator: torch.Generator) -> Tensor:
+    """Places on the quality scale, one in each of `count` equal parts of it: (B,) in [0, 1]."""
+    jitter = torch.rand(count, generator=generator)
+    order = torch.randperm(count, generator=generator)
+    return (order + jitter) / count

@@ -1,0 +1,134 @@
+"""Model files: safetensors with everything that encoding and decoding need.
+
+    net.*    float weights of transforms, modulations and steps
+    int.*    int8 weights and int32 biases of the probability nets
+    table.*  initial probabilities, scale classes, biases by quality, dead zones
+    head.*   weights of the semantic heads, if the model has any
+
+Configuration, label set and provenance lie in the file's metadata as JSON. A `.sic` file names
+its model by the first 8 bytes of the SHA-256 of this file, so a wrong model is an error and never
+a wrong picture. Nothing is ever unpickled or downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepsic.errors import UnknownModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ModelFile", "identity_of", "read", "resolve", "shipped", "write"]
+
+FORMAT = "deepsic-model-1"
+IDENTITY_BYTES = 8
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A model file's contents."""
+
+    preset: str
+    """Which net: "sic", "deepsic-pre", "deepsic-post" or "saic"."""
+    config: dict[str, Any]
+    """Sizes of the net."""
+    tensors: dict[str, Tensor]
+    label_set: str | None = None
+    """Names of the classes that the heads know."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Data, recipe, commit, date and results of the training."""
+
+
+def shipped() -> dict[str, Path]:
+    """Name and path of every model that ships with the package."""
+    zoo = resources.files("deepsic") / "zoo"
+    with resources.as_file(zoo) as folder:
+        return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def resolve(model: str | os.PathLike[str]) -> Path:
+    """Path of a shipped model's name or of a model file.
+
+    Raises:
+        UnknownModelError: neither a shipped name nor a file.
+    """
+    known = shipped()
+    if isinstance(model, str) and model in known:
+        return known[model]
+    path = Path(model)
+    if path.is_file():
+        return path
+    names = ", ".join(known) or "none"
+    raise UnknownModelError(f"no model {str(model)!r}: shipped are {names}; or give a file's path")
+
+
+@lru_cache(maxsize=32)
+def _identity(path: str, size: int, modified: int) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()[:IDENTITY_BYTES]
+
+
+def identity_of(path: Path) -> bytes:
+    """First 8 bytes of the SHA-256 of a model file."""
+    status = path.stat()
+    return _identity(str(path), status.st_size, status.st_mtime_ns)
+
+
+def find(identity: bytes) -> Path | None:
+    """The shipped model of an identity, or None."""
+    for path in shipped().values():
+        if identity_of(path) == identity:
+            return path
+    return None
+
+
+def read(path: Path) -> ModelFile:
+    """Read a model file.
+
+    Raises:
+        UnknownModelError: not a model file, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise UnknownModelError(f"{path} is not a model file ({error})") from None
+    if metadata.get("format") != FORMAT:
+        raise UnknownModelError(f"{path} is not a {FORMAT} file; update deepsic or export it anew")
+    return ModelFile(
+        preset=metadata["preset"],
+        config=json.loads(metadata["config"]),
+        tensors=tensors,
+        label_set=metadata.get("label_set") or None,
+        provenance=json.loads(metadata.get("provenance", "{}")),
+    )
+
+
+def write(path: Path, model: ModelFile) -> bytes:
+    """Write a model file, atomically; returns its identity."""
+    from safetensors.torch import save
+
+    metadata = {
+        "format": FORMAT,
+        "preset": model.preset,
+        "config": json.dumps(model.config, sort_keys=True),
+        "label_set": model.label_set or "",
+        "provenance": json.dumps(model.provenance, sort_keys=True),
+    }
+    data = save({k: v.contiguous() for k, v in model.tensors.items()}, metadata)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
+    return identity_of(path)
