@@ -15,6 +15,7 @@ DST gets trials.json, pareto.png, tau.png and the best model.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -137,7 +138,7 @@ def _run(
     ):
         console.say(where)
         found = _search(job, net, pictures, distributions, folder, concurrent, uri, counter)
-        files = _write(job, found, folder)
+        files = _write(job, net, pictures, found, folder)
         for path in files:
             run.artifact(path)
         run.metrics({"best_gain": found[0].gain, "best_agreement": found[0].agreement})
@@ -155,6 +156,8 @@ def _search(
     uri: str,
     counter: console.Counter,
 ) -> list[Any]:
+    # Ray's newer reporter prints a box to stdout, which is for results.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     import ray
 
     from pipelines.tuning.outcome import collect
@@ -179,7 +182,9 @@ def _search(
     return found
 
 
-def _write(job: TuneJob, found: list[Any], folder: Path) -> list[Path]:
+def _write(
+    job: TuneJob, net: Any, pictures: PictureSet, found: list[Any], folder: Path
+) -> list[Path]:
     """Table, pictures and best model into the job's folder; the files written."""
     from pipelines.tuning.outcome import draw_pareto, draw_tau, show, write_json
     from pipelines.tuning.start import export_best
@@ -191,7 +196,7 @@ def _write(job: TuneJob, found: list[Any], folder: Path) -> list[Path]:
     draw_tau(found, paths[2])
     paths[3].write_text(json.dumps(asdict(job), indent=1, sort_keys=True) + "\n", "utf-8")
     show(found)
-    best = export_best(found, out)
+    best = export_best(job, net, found, pictures, out)
     return [*paths, best] if best is not None else paths
 
 

@@ -130,7 +130,9 @@ class Distortion:
         if self.network is None or not self.mix.needs_network:
             return None
         w, f, y = picture_weights(self.network, x, self.mix.sharpness, self.mix.layer)
-        return Targets(maps=f, weights=w if self.weights is None else self.weights, outputs=y)
+        # Under autocast the network speaks bfloat16; differences want float32.
+        weights = w.float() if self.weights is None else self.weights
+        return Targets(maps=f.float(), weights=weights, outputs=y.float())
 
     def __call__(
         self, x_hat: Tensor, x: Tensor, targets: Targets | None = None
@@ -162,9 +164,11 @@ class Distortion:
         terms = {}
         if mix.agreement > 0:
             y_hat, (f_hat,) = network.observe(x_hat, (layer,))
+            y_hat = y_hat.float()
             terms["agreement"] = agreement_errors(y_hat, target.outputs, mix.temperature)
         else:
             f_hat = network.features(x_hat, layer)
+        f_hat = f_hat.float()
         if mix.feature > 0:
             terms["feature"] = feature_errors(f_hat, target.maps)
         if mix.semantic > 0:

@@ -16,7 +16,7 @@ from deepsic.data.image import load_image
 from deepsic.errors import DeepsicError, InputError
 from pipelines import console
 
-__all__ = ["SIDE", "PictureSet", "embedded", "from_folder"]
+__all__ = ["SIDE", "PictureSet", "embedded", "from_folder", "read_folder"]
 
 SIDE = 224
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp"}
@@ -101,6 +101,17 @@ def from_folder(
             f"too few pictures in {folder}: {len(train)} to train, {len(val)} to judge"
         )
     return PictureSet(train=_read(train, limit_train), val=_read(val, limit_val))
+
+
+def read_folder(folder: Path, *, limit: int, exclude: Sequence[str] = ()) -> Pixels:
+    """Up to `limit` pictures below `folder`, Nx3x224x224 uint8.
+
+    Raises:
+        InputError: no folder, or no readable picture in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder")
+    return _read(_files(folder, exclude), limit)
 
 
 def embedded() -> PictureSet:

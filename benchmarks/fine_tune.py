@@ -1,0 +1,125 @@
+"""Fine-tune a model with any mix of distortions: the SAIC arms, and `sic-machine`.
+
+    python benchmarks/fine_tune.py imagenette/train out/machine.safetensors \
+        --start sic --mix machine --steps 2000 --exclude 'ILSVRC2012_val_*'
+    python benchmarks/fine_tune.py imagenette/train out/saic-0.safetensors --mix saic --seed 0
+
+One process; stops and goes on with the same command. Writes the model file, a checkpoint and a log
+(JSON lines) beside it. The search over mixes is `pipelines/tune_saic.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from deepsic import weights
+from deepsic.errors import DeepsicError
+from deepsic.losses import Distortion, DistortionMix
+from deepsic.tasks import load_classifier
+from deepsic.training.fine_tune import FineTune, FineTuneConfig
+from deepsic.training.start import load_start
+from pipelines import console
+from pipelines.tuning.pictures import read_folder
+
+SAVE_SECONDS = 120.0
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(help=__doc__)
+def main(
+    pictures: Annotated[Path, typer.Argument(help="Folder of training pictures")],
+    out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors)")],
+    start: Annotated[str, typer.Option(help="Model name, model file or checkpoint")] = "sic",
+    mix: Annotated[str, typer.Option(help="tdic, apic, saic, machine, or pixel=1,…")] = "saic",
+    classifier: Annotated[str, typer.Option(help="Downstream network")] = "efficientnet-lite0",
+    steps: Annotated[int, typer.Option(min=1)] = 2000,
+    batch: Annotated[int, typer.Option(min=1)] = 4,
+    lr: Annotated[float, typer.Option(help="Peak learning rate, cosine decay")] = 2e-4,
+    low: Annotated[float, typer.Option(help="Lowest quality trained, 0-1")] = 0.0,
+    high: Annotated[float, typer.Option(help="Highest quality trained, 0-1")] = 0.5,
+    exclude: Annotated[list[str] | None, typer.Option(help="File names to leave out")] = None,
+    limit: Annotated[int, typer.Option(help="Most pictures to load")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of the order and the qualities")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads")] = 1,
+) -> None:
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # type: ignore[no-untyped-call]
+    try:
+        config = FineTuneConfig(
+            mix=DistortionMix.parse(mix),
+            steps=steps,
+            batch=batch,
+            learning_rate=lr,
+            decay=True,
+            low=low,
+            high=high,
+            seed=seed,
+        )
+        data = torch.from_numpy(read_folder(pictures, limit=limit, exclude=exclude or ()))
+        network = load_classifier(classifier) if config.mix.needs_network else None
+        run = FineTune(load_start(start), Distortion(config.mix, network), config)
+        _train(run, data, out)
+        _export(run, data, out, start)
+    except DeepsicError as error:
+        console.error(str(error))
+        raise typer.Exit(error.exit_code) from None
+
+
+def _batch(data: torch.Tensor, config: FineTuneConfig, step: int) -> torch.Tensor:
+    """The same pictures at the same step of every arm."""
+    per_epoch = max(1, len(data) // config.batch)
+    epoch, at = divmod(step, per_epoch)
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(data))
+    return data[order[at * config.batch : (at + 1) * config.batch]]
+
+
+def _train(run: FineTune, data: torch.Tensor, out: Path) -> None:
+    checkpoint, log = out.with_suffix(".pt"), out.with_suffix(".jsonl")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if checkpoint.is_file():
+        run.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        console.say(f"going on at step {run.step_number}")
+    out.with_suffix(".json").write_text(run.config.to_json() + "\n", "utf-8")
+    saved, started, sums = time.monotonic(), time.monotonic(), dict[str, float]()
+    with console.progress("fine-tune", run.config.steps) as counter:
+        counter.advance(run.step_number)
+        while run.step_number < run.config.steps:
+            for name, value in run.step(_batch(data, run.config, run.step_number)).items():
+                sums[name] = sums.get(name, 0.0) + value / 50
+            counter.advance()
+            if run.step_number % 50 == 0:
+                line = {"step": run.step_number, **{k: round(v, 4) for k, v in sums.items()}}
+                line["seconds"] = round(time.monotonic() - started, 1)
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                sums.clear()
+            if time.monotonic() - saved > SAVE_SECONDS or run.step_number == run.config.steps:
+                part = checkpoint.with_suffix(".part")
+                torch.save(run.state_dict(), part)
+                part.replace(checkpoint)
+                saved = time.monotonic()
+
+
+def _export(run: FineTune, data: torch.Tensor, out: Path, start: str) -> None:
+    from deepsic.models.packing import pack
+
+    measured = [picture.permute(1, 2, 0).numpy().copy() for picture in data[:: len(data) // 16]]
+    run.average.context.set_quantised(True)
+    provenance = {"recipe": "fine_tune", "start": start, **json.loads(run.config.to_json())}
+    identity = weights.write(out, pack(run.average, measured, provenance=provenance))
+    console.say(f"model {identity.hex()}")
+    print(out)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,49 @@
+"""An arm: a model file of ours or a rival, coding whole files to a wanted rate."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepsic.errors import UsageError
+from deepsic.rivals.base import Coder
+from deepsic.rivals.registry import find_coders
+from deepsic.rivals.search import search_bpp
+from deepsic.rivals.sic import Sic
+
+__all__ = ["code", "family", "find_arm"]
+
+
+def find_arm(name: str) -> Coder:
+    """A coder by the path of a model file, a shipped model's name, or a rival's name."""
+    if name.endswith(".safetensors"):
+        coder: Coder = Sic(name)
+        reason = coder.missing()
+        if reason:
+            raise UsageError(f"{name}: {reason}")
+        return coder
+    found, missing = find_coders([name])
+    if not found:
+        raise UsageError(f"{name}: {missing.get(name, 'no such coder')}")
+    return found[0]
+
+
+def family(name: str) -> tuple[str, int]:
+    """Arm and seed of a model's name: `saic-1` -> ("saic", 1); others get seed 0."""
+    match = re.fullmatch(r"(.+)-(\d+)", name)
+    return (match.group(1), int(match.group(2))) if match else (name, 0)
+
+
+def code(coder: Coder, pixels: NDArray[np.uint8], bpp: float) -> tuple[NDArray[np.uint8], float]:
+    """HxWx3 -> decoded HxWx3 and the bits a pixel of the file nearest to `bpp`."""
+    hit = search_bpp(coder, Image.fromarray(pixels), bpp)
+    return np.asarray(coder.decode(hit.blob).convert("RGB")), hit.bpp
+
+
+def stem(path: str) -> str:
+    """Name under which an arm's measurements are kept."""
+    return Path(path).stem if path.endswith(".safetensors") else path

@@ -1,0 +1,93 @@
+"""The SAIC paper's Tables 1-6 and Figure 4 in their form, on the pictures at hand, from real files.
+
+    # three arms from one start, same steps, three seeds (see benchmarks/fine_tune.py)
+    for mix in tdic apic saic; do for seed in 0 1 2; do
+      python benchmarks/fine_tune.py imagenette/train arms/$mix-$seed.safetensors --mix $mix \
+          --seed $seed --exclude 'ILSVRC2012_val_*'
+    done; done
+    python benchmarks/saic_tables.py measure imagenette/val runs/saic arms/*.safetensors
+    python benchmarks/saic_tables.py detect coco runs/saic arms/*-0.safetensors jpeg webp avif \
+          --weights fastestdet.pth
+    python benchmarks/saic_tables.py show runs/saic
+
+Every arm codes every picture into a file of the rate asked for, header included. `measure` and
+`detect` keep what they measured and go on where they stopped; `show` prints all tables that the
+measurements allow, with the paper's numbers beside, and writes figure4.png where there are models
+named `saic-tau<number>-<seed>`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.saic import detection, tables
+from benchmarks.saic import measure as measuring
+from deepsic.errors import DeepsicError
+from pipelines import console
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+
+
+@app.command()
+def measure(
+    pictures: Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")],
+    out: Annotated[Path, typer.Argument(help="Folder for measurements")],
+    models: Annotated[list[str], typer.Argument(help="Model files, or names of coders")],
+    rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
+    classifier: Annotated[list[str] | None, typer.Option(help="Networks; repeat")] = None,
+    only: Annotated[str, typer.Option(help="File names to take")] = "*",
+    limit: Annotated[int, typer.Option(help="Most pictures, evenly spaced")] = 10_000,
+) -> None:
+    """Code pictures at each rate and keep what classifiers say of them."""
+    with _errors():
+        measuring.measure(
+            pictures,
+            out,
+            models,
+            rates=rate or [0.125, 0.25, 0.5],
+            classifiers=classifier or ["efficientnet-lite0", "efficientnet-lite2"],
+            only=only,
+            limit=limit,
+        )
+
+
+@app.command()
+def detect(
+    pictures: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (YOLO)")],
+    out: Annotated[Path, typer.Argument(help="Folder for measurements")],
+    models: Annotated[list[str], typer.Argument(help="Model files, or names of coders")],
+    weights: Annotated[Path, typer.Option(help="FastestDet's state dict")],
+    rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
+) -> None:
+    """Code pictures at each rate and score a detector on them (Table 5)."""
+    with _errors():
+        detection.detect(pictures, out, models, weights=weights, rates=rate or [0.25, 0.5])
+
+
+@app.command()
+def show(out: Annotated[Path, typer.Argument(help="Folder of measurements")]) -> None:
+    """Print the tables that the measurements allow."""
+    with _errors():
+        tables.show(out)
+
+
+class _errors:
+    """End with the error's own exit code and one line."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DeepsicError):
+            console.error(str(error))
+            raise typer.Exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepsic import weights
+from deepsic.errors import InputError, UnknownModelError
+from deepsic.models.packing import pack
+from deepsic.models.sic import SicConfig, SicNet
+from deepsic.training.start import load_start
+
+SMALL = SicConfig(width8=16, width16=16, depth=1)
+
+
+def test_a_model_file_comes_back_as_a_net_of_the_same_rate(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = SicNet(SMALL)
+    net.context.set_quantised(True)
+    rng = np.random.default_rng(0)
+    picture = np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 8, 0), 8, 1)
+    path = tmp_path / "m.safetensors"
+    weights.write(path, pack(net, [picture], qualities=(50,)))
+    back = load_start(path)
+    back.context.set_quantised(True)
+    x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
+    for place in (0.2, 0.8):
+        with torch.no_grad():
+            a, b = net(x, torch.tensor([place])), back(x, torch.tensor([place]))
+        assert float(b.bits) == pytest.approx(float(a.bits), rel=0.02)
+        assert float((a.x_hat - b.x_hat).abs().mean()) < 1.0
+
+
+def test_what_is_no_start_is_named(tmp_path: Path) -> None:
+    torch.save({"x": 1}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="checkpoint"):
+        load_start(tmp_path / "a.pt")
+    with pytest.raises(UnknownModelError):
+        load_start("no-such-model")
+    other = weights.ModelFile(preset="saic", config={}, tensors={"x": torch.zeros(1)})
+    weights.write(tmp_path / "b.safetensors", other)
+    with pytest.raises(UnknownModelError, match="preset"):
+        load_start(tmp_path / "b.safetensors")
