@@ -96,31 +96,47 @@ def moto_server() -> Iterator[str]:
         server.wait(20)
 
 
-class Trial:
-    """One kind of fault: the cluster, the injector, and the command run to its end."""
+class Nodes:
+    """A Ray cluster of a head and two worker nodes of one CPU each, on this machine."""
 
-    def __init__(self, kind: str, command: list[str], proxy: FaultProxy, faults: int) -> None:
+    def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
+        self._cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8}
+        )
+        self.address: str = self._cluster.address
+        self._nodes = [self._add(), self._add()]
+
+    def _add(self) -> Any:
+        return self._cluster.add_node(num_cpus=1, object_store_memory=10**8)
+
+    def replace(self, number: int) -> None:
+        """Kill a worker node with all its processes, then start another."""
+        self._cluster.remove_node(self._nodes.pop(number), allow_graceful=False)
+        self._nodes.append(self._add())
+
+    def close(self) -> None:
+        """Stop the cluster."""
+        self._cluster.shutdown()
+
+
+class Trial:
+    """One kind of fault: the injector, and the command run to its end."""
+
+    def __init__(self, kind: str, command: list[str], proxy: FaultProxy, nodes: Nodes) -> None:
         self.outcome = Outcome(kind=kind)
-        self.command, self.proxy, self.faults = command, proxy, faults
+        self.command, self.proxy, self.nodes = command, proxy, nodes
         self.dice = random.Random(kind)
         self.driver: subprocess.Popen[bytes] | None = None
         self.finished = threading.Event()
-        self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8}
-        )
-        self.nodes = [self._add_node() for _ in range(2)]
-
-    def _add_node(self) -> Any:
-        return self.cluster.add_node(num_cpus=1, object_store_memory=10**8)
 
     def run(self, source: Path, destination: str) -> None:
         """Run the command until it ends with 0, while the injector is at work."""
         self.finished.clear()
         injector = threading.Thread(target=self._inject)
         injector.start()
-        environment = os.environ | {"RAY_ADDRESS": self.cluster.address}
+        environment = os.environ | {"RAY_ADDRESS": self.nodes.address}
         environment["AWS_ENDPOINT_URL"] = self.proxy.url
         began = time.monotonic()
         try:
@@ -143,10 +159,6 @@ class Trial:
             injector.join()
             self.outcome.seconds += time.monotonic() - began
             self.outcome.runs += 1
-
-    def close(self) -> None:
-        """Stop the cluster."""
-        self.cluster.shutdown()
 
     def _inject(self) -> None:
         """Faults at random times until the run has ended."""
@@ -182,9 +194,7 @@ class Trial:
         return True
 
     def _hit_node(self) -> bool:
-        node = self.nodes.pop(self.dice.randrange(len(self.nodes)))
-        self.cluster.remove_node(node, allow_graceful=False)
-        self.nodes.append(self._add_node())
+        self.nodes.replace(self.dice.randrange(2))
         return True
 
     def _hit_network(self) -> bool:
@@ -239,19 +249,20 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     with moto_server() as endpoint, FaultProxy(endpoint, {}) as proxy:
         os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, to judge by
         boto3.client("s3").create_bucket(Bucket="faults")
-        for kind in options.kinds:
-            os.environ["AWS_ENDPOINT_URL"] = proxy.url  # of the nodes that the trial starts
-            trial = Trial(kind, command, proxy, options.faults)
-            os.environ["AWS_ENDPOINT_URL"] = endpoint
-            try:
+        os.environ["AWS_ENDPOINT_URL"] = proxy.url  # of the nodes, and of all that they start
+        nodes = Nodes()
+        os.environ["AWS_ENDPOINT_URL"] = endpoint
+        try:
+            for kind in options.kinds:
+                trial = Trial(kind, command, proxy, nodes)
                 while trial.outcome.injected < options.faults:
                     url = f"s3://faults/{kind}{trial.outcome.runs}"
                     trial.run(source, url)
                     judge(trial.outcome, url, sources, undisturbed)
                     console.say(str(trial.outcome))
-            finally:
-                trial.close()
-            found.append(trial.outcome)
+                found.append(trial.outcome)
+        finally:
+            nodes.close()
     return found
 
 

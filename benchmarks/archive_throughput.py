@@ -37,6 +37,21 @@ from pipelines import console
 QUALITY = 50
 AVIF_QUALITY, AVIF_SPEED = 60, 6
 WARM_UP = 64
+#: rayim starts and stops Ray itself: take the time between.
+RAYIM = """
+import sys, time, ray
+from rayim.rayim import rayim
+start, stop, marks = ray.init, ray.shutdown, []
+def begin(**named):
+    start(num_cpus={cpus}, object_store_memory=10**8, log_to_driver=False, **named)
+    marks.append(time.perf_counter())
+def end():
+    marks.append(time.perf_counter())
+    stop()
+ray.init, ray.shutdown = begin, end
+rayim(path=[sys.argv[1]], output_dir=sys.argv[2], silent=True)
+print("SECONDS", marks[1] - marks[0], file=sys.__stdout__)
+"""
 
 
 def choose(photos: Path, count: int, folder: Path) -> list[Path]:
@@ -89,7 +104,7 @@ def in_memory(model: str, paths: list[Path]) -> float:
 def archive(model: str, source: Path, out: Path, cpus: int, address: str | None) -> float:
     """Pictures a second of the job; Ray is up and its workers have the model."""
     from deepsic.bitstream import VERSION
-    from pipelines.archive.cluster import Resources, model_identity
+    from pipelines.archive.cluster import Resources
     from pipelines.archive.coder import ModelSource
     from pipelines.archive.job import run_job
     from pipelines.archive.settings import JobSettings
@@ -102,7 +117,7 @@ def archive(model: str, source: Path, out: Path, cpus: int, address: str | None)
         coder, resources = ModelSource(model=model, device="cpu"), Resources()
         settings = JobSettings(
             model=model,
-            model_id=model_identity(coder, resources),
+            model_id=coder.identity(),
             format_version=VERSION,
             quality=QUALITY,
         )
@@ -167,14 +182,7 @@ def rayim(source: Path, out: Path, paths: list[Path], cpus: int) -> float | None
     """Pictures a second of the peer, its own Ray's start-up taken off; None where not installed."""
     if importlib.util.find_spec("rayim") is None:
         return None
-    code = (
-        "import ray, sys, time; from rayim import rayim as r\n"
-        f"ray.init(num_cpus={cpus}, object_store_memory=10**8, logging_level='ERROR',"
-        " log_to_driver=False)\n"
-        "run = getattr(r, 'rayim', r); began = time.perf_counter()\n"
-        "run(path=[sys.argv[1]], output_dir=sys.argv[2], silent=True)\n"
-        "print('SECONDS', time.perf_counter() - began)"
-    )
+    code = RAYIM.format(cpus=cpus)
     answer = subprocess.run(
         [sys.executable, "-c", code, str(source), str(out)],
         capture_output=True, text=True, check=True,

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.archive.chunks import Chunk
-from pipelines.archive.coder import coder_of
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.pictures import WorkerLostError
 from pipelines.archive.tally import Tally
 from pipelines.archive.worker import Job, compress_chunk, failed_row
 
-__all__ = ["Resources", "model_identity", "run_chunks", "spread"]
+__all__ = ["Resources", "run_chunks", "spread"]
 
 #: Times that Ray itself starts a chunk again whose worker or node died.
 RETRIES = 3
@@ -53,16 +52,6 @@ class Resources:
         if self.gpus:
             slots = min(slots, have.get("GPU", 0) / self.gpus)
         return max(1, int(slots))
-
-
-def model_identity(job_coder: Any, resources: Resources) -> str:
-    """Identity of the model as a worker sees it, hex; the driver stays without torch."""
-    import ray
-
-    def look() -> str:
-        return coder_of(job_coder).identity.hex()
-
-    return str(ray.get(resources.remote(look).remote()))
 
 
 def spread(

@@ -39,6 +39,9 @@ class Coder(Protocol):
 class CoderSource(Protocol):
     """A recipe for a coder: small, hashable, travels to the workers in its place."""
 
+    def identity(self) -> str:
+        """The coder's identity in hex, without loading it."""
+
     def load(self) -> Coder:
         """Load the coder in this process."""
 
@@ -60,6 +63,12 @@ class ModelSource:
     def on(self, device: str) -> ModelSource:
         """The same on a device."""
         return replace(self, device=device)
+
+    def identity(self) -> str:
+        """Hash of the model file; raises `UnknownModelError` when there is none."""
+        from deepsic import weights
+
+        return weights.identity_of(weights.resolve(self.model)).hex()
 
     def load(self) -> Coder:
         """Load the model; raises `UnknownModelError` where this machine doesn't have it."""

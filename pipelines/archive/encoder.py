@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from deepsic.bitstream import Label
+from deepsic.errors import UnknownModelError
 from pipelines.archive.check import Check
 from pipelines.archive.coder import Coder
 from pipelines.archive.pictures import Facts, Picture
@@ -96,9 +97,15 @@ class Encoder:
         return replace(made, seconds=time.perf_counter() - began)
 
     def _finish(self, picture: Picture, blob: bytes) -> Encoded:
-        labels = list(self.coder.labels(blob, top=self.settings.top))
+        labels = self._labels(blob)
         value = self.check.run(picture.image, blob, labels, self.coder)
         return Encoded(picture.facts, blob, labels, value)
+
+    def _labels(self, blob: bytes) -> list[Label]:
+        try:
+            return list(self.coder.labels(blob, top=self.settings.top))
+        except UnknownModelError:  # nothing stored, and a model without a semantic head
+            return []
 
 
 def _weight(pictures: list[Picture]) -> int:

@@ -43,13 +43,14 @@ def find(ledger: Ledger, query: str, min_prob: float = 0.0) -> Iterator[Match]:
     found = names_of.find(query)  # empty: WordNet doesn't know it, and `is_a` would say so
     known = {node.wnid for node in names_of.nodes if found and is_a(node.wnid, query)}
     wanted = pa.array(sorted(known), pa.string())
-    seen_name = bool(known)
+    seen_name, seen_label = bool(known), False
     for table in ledger.tables(("output_key", "status", "labels")):
         table = table.filter(pc.equal(table["status"], OK)).combine_chunks()
         if not table.num_rows:
             continue
         labels = table["labels"].combine_chunks()
         flat, rows = labels.flatten(), pc.list_parent_indices(labels)
+        seen_label = seen_label or len(flat) > 0
         wnids, names, chances = (
             pc.struct_field(flat, name) for name in ("wnid", "name", "probability")
         )
@@ -68,5 +69,7 @@ def find(ledger: Ledger, query: str, min_prob: float = 0.0) -> Iterator[Match]:
                     names[hit].as_py(),
                     chances[hit].as_py(),
                 )
+    if not seen_label:
+        raise UsageError("no picture of this archive has labels; compress it with --labeler")
     if not seen_name:
         raise UsageError(f"neither WordNet nor any label here knows {query!r}; try a wider word")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from deepsic.limits import DEFAULT_LIMITS
 from pipelines import console
 from pipelines.archive import demo
 from pipelines.archive.check import Check, Verify
-from pipelines.archive.cluster import Resources, model_identity
+from pipelines.archive.cluster import Resources
 from pipelines.archive.coder import ModelSource
 from pipelines.archive.estimate import Estimate, estimate_job
 from pipelines.archive.job import Summary, check_apart, run_job
@@ -28,6 +28,7 @@ __all__ = ["Request", "demonstrate", "estimate", "restore_all", "work"]
 #: Share of a GPU that one task takes: the net is small, and the entropy coder works on a CPU.
 GPU_SHARE = 0.25
 DEMO = Path("out")
+DEMO_LABELER = "efficientnet-lite0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def _job(request: Request, source: Storage, destination: Storage, resources: Res
     model = request.model.on("cuda" if resources.gpus else "cpu")
     settings = JobSettings(
         model=model.model,
-        model_id=model_identity(model, resources),
+        model_id=model.identity(),
         format_version=VERSION,
         labeler=model.labeler,
         top=model.top,
@@ -81,6 +82,7 @@ def _job(request: Request, source: Storage, destination: Storage, resources: Res
 def work(request: Request, source: Storage, destination: Storage) -> Summary:
     """Run the job. Raises what `run_job` raises; addresses are checked before Ray starts."""
     check_apart(source, destination)
+    request.model.identity()  # before Ray starts, which takes a while
     source.check()
     destination.create()
     with _cluster(request.model.device) as resources:
@@ -109,6 +111,8 @@ def restore_all(
 
 def demonstrate(request: Request) -> list[str]:
     """Compress scikit-image's photographs into ./out, decode them, and draw both; what was made."""
+    if request.model.labeler is None:
+        request = replace(request, model=replace(request.model, labeler=DEMO_LABELER))
     originals, decoded, picture = DEMO / "originals", DEMO / "decoded", DEMO / "comparison.png"
     demo.gather_photographs(originals)
     with _cluster(request.model.device) as resources:

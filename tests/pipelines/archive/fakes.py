@@ -60,5 +60,8 @@ class _Webp:
 class WebpSource:
     """Recipe for the stand-in."""
 
+    def identity(self) -> str:
+        return IDENTITY.hex()
+
     def load(self) -> Coder:
         return _Webp()
