@@ -114,14 +114,14 @@ class Client:
             query["labels"] = "false"
         return self._post("encode", picture_file(image), query).content
 
-    def decode(self, blob: bytes | str | Path, *, upright: bool = False) -> Image.Image:
+    def decode(self, blob: bytes | str | Path) -> Image.Image:
         """A `.sic` file as a PIL image; EXIF and ICC profile are in its `info`.
 
         Raises: as `Codec.decode`, and `ServiceError`.
         """
         from PIL import Image
 
-        answer = self._post("decode", read(blob), {"upright": upright}, {"Accept": "image/png"})
+        answer = self._post("decode", read(blob), {}, {"Accept": "image/png"})
         image = Image.open(io.BytesIO(answer.content), formats=("PNG",))
         image.load()
         return image

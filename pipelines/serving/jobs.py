@@ -62,8 +62,6 @@ class DecodeJob:
     data: bytes
     model: str
     media_type: str
-    upright: bool = False
-    """Turn the picture as its EXIF orientation says, and drop the tag."""
 
 
 @dataclass(frozen=True, kw_only=True)

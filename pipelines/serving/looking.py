@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError, UsageError
@@ -70,7 +70,7 @@ class Looker:
         with it (Grad-CAM).
 
         Args:
-            image: any size; the map is of the picture turned upright.
+            image: any size, upright.
             wnid: the class to explain; None: the most probable one.
         """
         import torch
@@ -99,10 +99,10 @@ class Looker:
 
 
 def to_tensor(image: Image.Image) -> Any:
-    """1x3xHxW in [0, 1], upright; at most 512 pixels a side, because a classifier looks at 224."""
+    """1x3xHxW in [0, 1]; at most 512 pixels a side, because a classifier looks at 224."""
     import numpy as np
     import torch
 
-    rgb = ImageOps.exif_transpose(image).convert("RGB")
+    rgb = image.convert("RGB")
     rgb.thumbnail((512, 512), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return torch.from_numpy(np.asarray(rgb).copy()).permute(2, 0, 1).unsqueeze(0).float() / 255

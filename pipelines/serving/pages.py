@@ -116,10 +116,11 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
 
 
 def swagger_folder() -> Path | None:
-    """Where the package `swagger-ui-bundle` keeps Swagger UI."""
-    spec = find_spec("swagger_ui_bundle")
+    """Where the package `fastapi-offline` keeps Swagger UI, if it is installed."""
+    spec = find_spec("fastapi_offline")
     for place in (spec.submodule_search_locations if spec else None) or []:
-        for folder in sorted(Path(place, "vendor").glob("swagger-ui-*"), reverse=True):
+        folder = Path(place, "static")
+        if (folder / "swagger-ui-bundle.js").is_file():
             return folder
     return None
 
@@ -130,7 +131,7 @@ def swagger_page() -> Response:
         return HTMLResponse(
             "<!doctype html><title>API</title><p>The API is described in "
             '<a href="/openapi.json">openapi.json</a>. For an interactive page: '
-            "pip install swagger-ui-bundle"
+            "pip install fastapi-offline"
         )
     return FileResponse(WEB / "docs.html", headers={"Cache-Control": "no-cache"})
 

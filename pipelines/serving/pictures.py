@@ -7,14 +7,15 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from deepsic.data.image import load_image, to_pil
 from deepsic.errors import InputError, LimitError, UnsupportedImageError
 from deepsic.limits import Limits
 
 __all__ = ["MEDIA_TYPES", "Measured", "choose_media_type", "measure", "open_picture", "write"]
 
-#: Pillow's decoders that may see uploaded bytes; each more is attack surface.
+#: Pillow's decoders that may see uploaded bytes; each more is attack surface. (JPEG includes MPO.)
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
 #: What `/v1/decode` can answer; the first is the default. PNG at level 1: five times as fast as
 #: Pillow's default and a tenth larger.
@@ -23,7 +24,6 @@ MEDIA_TYPES: dict[str, tuple[str, dict[str, Any]]] = {
     "image/webp": ("WEBP", {"lossless": True, "method": 0, "quality": 20}),
     "image/jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
-ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +58,17 @@ def measure(data: bytes, limits: Limits) -> Measured:
     """
     with _open(data) as image:
         limits.check_size(*image.size)
-        if getattr(image, "n_frames", 1) > 1 and image.format != "TIFF":
-            raise UnsupportedImageError("an animation; send one of its pictures")
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            raise UnsupportedImageError("more than one picture in the file; send the one you want")
         return Measured(width=image.width, height=image.height, format=str(image.format))
 
 
 def open_picture(data: bytes, limits: Limits) -> Image.Image:
-    """The whole picture, decoded; its EXIF and ICC profile stay in `info`.
+    """The whole picture, upright, as the codec sees it.
 
-    Raises: `InputError` when pixels are missing or damaged, and what `measure` raises.
+    Raises: as `deepsic.data.image.load_image`.
     """
-    measure(data, limits)
-    image = _open(data)
-    try:
-        image.load()
-    except Exception as error:  # as above: one answer for all the ways to be damaged
-        raise InputError("the picture is damaged or cut short") from error
-    return image
+    return to_pil(load_image(data, limits))
 
 
 def choose_media_type(accept: str | None) -> str | None:
@@ -109,10 +103,8 @@ def choose_media_type(accept: str | None) -> str | None:
     return best if weight_of(best) > 0 else None
 
 
-def write(image: Image.Image, media_type: str, *, upright: bool = False) -> bytes:
+def write(image: Image.Image, media_type: str) -> bytes:
     """`image` as a file of `media_type`, with its EXIF and ICC profile."""
-    if upright:
-        image = ImageOps.exif_transpose(image)
     kind, options = MEDIA_TYPES[media_type]
     kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
     if kind == "JPEG" and image.mode not in ("L", "RGB"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageOps, features
+from PIL import Image, features
 
 from pipelines.serving.pictures import on_white
 
@@ -58,12 +58,12 @@ def largest_fitting(encode: Callable[[int], bytes], max_bytes: int, top: int) ->
 
 
 def fit(image: Image.Image, name: str, max_bytes: int) -> Rival:
-    """`image`, turned upright and without metadata, as the best `name` file of `max_bytes`.
+    """`image`, without metadata, as the best `name` file of `max_bytes`.
 
     Without metadata because the comparison is about the picture.
     """
-    upright = ImageOps.exif_transpose(image)
-    flat = upright if upright.mode in ("L", "RGB") else on_white(upright)
+    flat = image.copy() if image.mode in ("L", "RGB") else on_white(image)
+    flat.info.clear()
     _, options = RIVALS[name]
 
     def encode(quality: int) -> bytes:

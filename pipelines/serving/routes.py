@@ -199,10 +199,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         responses={**answers(*pictures.MEDIA_TYPES), 406: PROBLEM_RESPONSES[400]},
         openapi_extra=body_of(SIC_MEDIA_TYPE),
     )
-    async def decode(
-        request: Request,
-        upright: Annotated[bool, Query(description="Apply the EXIF orientation")] = False,
-    ) -> Response:
+    async def decode(request: Request) -> Response:
         started = time.perf_counter()
         media_type = pictures.choose_media_type(request.headers.get("accept"))
         if media_type is None:
@@ -210,7 +207,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         data = await body_bytes(request)
         header = Layout.of(data, limits).prefix.header
         model = await model_of(header.model_id)
-        job = DecodeJob(data=data, model=model, media_type=media_type, upright=upright)
+        job = DecodeJob(data=data, model=model, media_type=media_type)
         answer = picture_answer(await backend.decode(job), started, "decode", len(data))
         answer.headers["Vary"] = "Accept"
         return answer

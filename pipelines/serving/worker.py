@@ -81,25 +81,18 @@ class Worker:
     ) -> list[Encoded | DeepsicError]:
         """Encode all jobs; a picture that fails spoils only its own result."""
         results: dict[int, Encoded | DeepsicError] = {}
-        groups: dict[Any, list[tuple[int, Image.Image]]] = defaultdict(list)
+        groups: dict[Any, list[int]] = defaultdict(list)
         for index, job in enumerate(jobs):
-            try:
-                image = pictures.open_picture(job.data, self.settings.limits)
-            except DeepsicError as error:
-                results[index] = error
-            else:
-                groups[job.together].append((index, image))
-        for members in groups.values():
-            images = [image for _, image in members]
-            indices = [index for index, _ in members]
-            outcome = self._encode_group(codec, images, [jobs[i] for i in indices])
+            groups[job.together].append(index)
+        for indices in groups.values():
+            outcome = self._encode_group(codec, [jobs[index] for index in indices])
             results.update(zip(indices, outcome, strict=True))
         return [results[index] for index in range(len(jobs))]
 
     def _encode_group(
-        self, codec: CodecLike, images: list[Image.Image], jobs: list[EncodeJob]
+        self, codec: CodecLike, jobs: list[EncodeJob]
     ) -> list[Encoded | DeepsicError]:
-        job = jobs[0]
+        job, images = jobs[0], [job.data for job in jobs]
         size = {"quality": job.quality, "bpp": job.bpp, "max_bytes": job.max_bytes}
         options: dict[str, Any] = {key: value for key, value in size.items() if value is not None}
         if job.labels and self.looker is not None:
@@ -114,10 +107,9 @@ class Worker:
             if len(images) == 1:
                 return [error]
             # Find the picture at fault; the others still get their file.
-            halves = (slice(0, len(images) // 2), slice(len(images) // 2, None))
-            return [
-                r for half in halves for r in self._encode_group(codec, images[half], jobs[half])
-            ]
+            middle = len(jobs) // 2
+            halves = (jobs[:middle], jobs[middle:])
+            return [result for half in halves for result in self._encode_group(codec, half)]
         seconds = (time.perf_counter() - started) / len(images)
         return [Encoded(blob=blob, seconds=seconds, batch=len(images)) for blob in blobs]
 
@@ -127,7 +119,7 @@ class Worker:
         image = codec.decode(job.data)
         seconds = time.perf_counter() - started
         return Decoded(
-            data=pictures.write(image, job.media_type, upright=job.upright),
+            data=pictures.write(image, job.media_type),
             media_type=job.media_type,
             width=image.width,
             height=image.height,

@@ -111,7 +111,7 @@ async function showFile(blob, signal, name) {
   panel.showSize(blob.size, told.width * told.height, source ? source.file.size : 0);
   race(blob.size, told.bytes_prefix);
   busy("Decoding");
-  const answer = await call("/v1/decode?upright=true", { body: blob, accept: "image/png", signal });
+  const answer = await call("/v1/decode", { body: blob, accept: "image/png", signal });
   const png = await answer.blob();
   const bitmap = await load(png);
   result = { blob, png, bitmap, width: told.width, height: told.height, prefix: told.bytes_prefix };
@@ -252,6 +252,7 @@ function replay() {
 
 async function take(file, name = file.name || "pasted picture") {
   press(null);
+  busy("Reading");
   const magic = new Uint8Array(await file.slice(0, 3).arrayBuffer());
   const sic = String.fromCharCode(...magic) === "SIC" || /\.sic$/i.test(name);
   await run((signal) => (sic ? openFile(file, name, signal) : takePicture(file, name, false, signal)));
@@ -348,7 +349,11 @@ async function begin() {
     $("sees").textContent = "No classifier installed";
   }
   const samples = await loadSamples();
-  if (samples.length) await takeSample(samples[0]);
+  // "/?sample=rocket.jpg" begins with that one, "/?sample=" with none.
+  const wanted = new URLSearchParams(location.search).get("sample") ?? samples[0]?.dataset.name;
+  const first = samples.find((button) => button.dataset.name === wanted);
+  if (first) await takeSample(first);
+  else busy("");
 }
 
 begin().catch(showError);

@@ -17,6 +17,7 @@ from PIL import Image
 from deepsic.bitstream.container import Container, pack, unpack
 from deepsic.bitstream.header import Header
 from deepsic.bitstream.semantics import Label, Semantics
+from deepsic.data.image import ImageSource, load_image, to_pil
 from deepsic.errors import UsageError
 from pipelines.serving.settings import ServeSettings
 
@@ -36,7 +37,7 @@ class FakeCodec:
 
     def encode(
         self,
-        image: Image.Image,
+        image: ImageSource,
         quality: int = 50,
         bpp: float | None = None,
         max_bytes: int | None = None,
@@ -44,6 +45,7 @@ class FakeCodec:
         labeler: Callable[[Image.Image], Sequence[Label]] | None = None,
     ) -> bytes:
         time.sleep(self.seconds)
+        image = to_pil(load_image(image))
         if bpp is not None:
             max_bytes = int(bpp * image.width * image.height / 8)
         found = tuple(labeler(image)) if labeler else tuple(labels or (SPRINGER, COCKER))
@@ -60,18 +62,18 @@ class FakeCodec:
         header = Header(
             width=image.width, height=image.height, model_id=self.identity, quality=quality
         )
-        exif = image.getexif()
+        exif = image.info.get("exif")
         return pack(
             Container(
                 header=header,
                 tiles=(out.getvalue(),),
                 semantics=Semantics.of(labels) if labels else None,
-                exif=exif.tobytes()[6:] if exif else None,
+                exif=exif[6:] if exif else None,
                 icc=image.info.get("icc_profile"),
             )
         )
 
-    def encode_batch(self, images: Sequence[Image.Image], **options: Any) -> list[bytes]:
+    def encode_batch(self, images: Sequence[ImageSource], **options: Any) -> list[bytes]:
         self.batches.append(len(images))
         return [self.encode(image, **options) for image in images]
 

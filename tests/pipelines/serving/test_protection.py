@@ -90,7 +90,7 @@ def test_what_is_no_picture_is_415(service: Service, body: bytes) -> None:
 def test_a_truncated_picture_is_415(service: Service) -> None:
     data = picture_bytes("JPEG", width=300, height=300)
     detail = check_problem(service.post("/v1/encode", data[:900]), 415, "Unreadable input")
-    assert "cut short" in detail
+    assert "truncated" in detail
 
 
 def test_an_animation_is_refused(service: Service) -> None:

@@ -1,0 +1,65 @@
+"""schemathesis reads the OpenAPI document and tries everything it allows, and what it doesn't."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from pipelines.serving.app import create_api, create_app
+from pipelines.serving.backends import LocalBackend
+from pipelines.serving.metrics import Metrics
+from pipelines.serving.worker import Worker
+from tests.pipelines.serving.conftest import SMALL
+from tests.pipelines.serving.fakes import FakeCodec, load_fake, picture, picture_bytes
+
+schemathesis = pytest.importorskip("schemathesis", reason="needs the package schemathesis")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@schemathesis.serializer("image/*", "image/x-sic")
+def raw_body(_: object, value: object) -> bytes:
+    """Bodies of these kinds are bytes as they are; the fuzzer's own are tried as text."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+BACKEND = LocalBackend(Worker(SMALL, load_fake))
+DOCUMENT = create_api(SMALL, BACKEND, Metrics()).openapi()
+# The whole application, protection included; its document is the API's.
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+SCHEMA.app = create_app(SMALL, BACKEND)
+SEEDS = [picture_bytes(), picture_bytes("JPEG"), FakeCodec().encode(picture()), b""]
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nothing_that_the_document_describes_gives_a_5xx(case: object) -> None:
+    answer = case.call()  # type: ignore[attr-defined]
+    # 501 is what a service without a classifier says on purpose; tests have none.
+    assert answer.status_code < 500 or answer.status_code == 501, answer.text
+
+
+@pytest.mark.parametrize("verb", ["encode", "decode", "labels", "info", "rival"])
+def test_damaged_bodies_never_give_a_5xx(verb: str, service: object) -> None:
+    from random import Random
+
+    random = Random(verb)
+    for seed in SEEDS:
+        for _ in range(12):
+            body = bytearray(seed)
+            for _ in range(random.randrange(1, 6)):
+                if body:
+                    body[random.randrange(len(body))] = random.randrange(256)
+            cut = bytes(body[: random.randrange(len(body) + 1)])
+            for data in (bytes(body), cut):
+                answer = service.post(f"/v1/{verb}?max_bytes=500", data)  # type: ignore[attr-defined]
+                assert answer.status_code < 500, answer.text
+
+
+def test_the_document_describes_every_verb() -> None:
+    verbs = {path.removeprefix("/v1/") for path in DOCUMENT["paths"]}
+    assert verbs == {
+        "encode", "decode", "labels", "info", "models", "rival", "classify", "heatmap"
+    }  # fmt: skip
