@@ -24,6 +24,7 @@ from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semant
 from deepsic.data.image import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.errors import CorruptFileError, UnknownModelError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
+from deepsic.models.binary_engine import BinaryEngine
 from deepsic.models.engine import HALO, SicEngine
 from deepsic.models.packing import unpack as unpack_model
 from deepsic.models.probability import F32
@@ -49,7 +50,13 @@ class Codec:
     """One model, ready to encode and decode. Make it with `Codec.load`."""
 
     def __init__(
-        self, engine: SicEngine, *, name: str, identity: bytes, label_set: str | None, limits: Limits
+        self,
+        engine: SicEngine | BinaryEngine,
+        *,
+        name: str,
+        identity: bytes,
+        label_set: str | None,
+        limits: Limits,
     ) -> None:
         self.engine = engine
         self.name = name

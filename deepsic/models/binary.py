@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deepsic.errors import UsageError
 from deepsic.models.blocks import ResidualBlock
@@ -104,41 +103,3 @@ class BinaryNet(nn.Module):
         q = binarise(self.encode(x))
         bits = x.new_full((len(x),), float(q[0].numel()))
         return Output(x_hat=self.decode(q), bits=bits, parts={"q": bits})
-
-    @torch.no_grad()
-    def compress(self, x: Tensor) -> bytes:
-        """Bits of one picture (3, H, W) in [0, 255], eight a byte, rows of 8x8 patches.
-
-        Sides are padded by repetition to multiples of 8; who decodes must know H and W.
-        """
-        height, width = x.shape[-2:]
-        padding = (0, -width % PATCH, 0, -height % PATCH)
-        q = binarise(self.encode(F.pad(x[None].float(), padding, mode="replicate")))
-        return _pack(q[0].flatten().bool())
-
-    @torch.no_grad()
-    def decompress(self, data: bytes, height: int, width: int) -> Tensor:
-        """Picture (3, H, W), uint8, of the bytes that `compress` gave.
-
-        Raises:
-            UsageError: the bytes are not of a picture of this size.
-        """
-        rows, columns = -(-height // PATCH), -(-width // PATCH)
-        count = self.config.bits * rows * columns
-        if len(data) != -(-count // 8):
-            raise UsageError(f"{len(data)} bytes, but {width}x{height} pixels have {count} bits")
-        q = _unpack(data, count).view(1, self.config.bits, rows, columns)
-        x_hat = self.decode(q)[0, :, :height, :width]
-        return x_hat.round().clamp(0, 255).byte()
-
-
-def _pack(bits: Tensor) -> bytes:
-    padded = F.pad(bits.to(torch.uint8), (0, -len(bits) % 8)).view(-1, 8)
-    weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
-    return (padded * weights).sum(1).to(torch.uint8).numpy().tobytes()
-
-
-def _unpack(data: bytes, count: int) -> Tensor:
-    octets = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
-    return ((octets[:, None] >> shifts) & 1).flatten()[:count].float()

@@ -14,6 +14,7 @@ from torch import Tensor
 from deepsic.entropy import contexts
 from deepsic.errors import UnknownModelError
 from deepsic.models import calibration
+from deepsic.models.binary_engine import BinaryEngine, unpack_binary
 from deepsic.models.engine import SicEngine
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
 from deepsic.models.integer_net import IntegerLayer, fast_path_is_exact
@@ -74,7 +75,7 @@ def pack(
         tensors=floats | _integers(net) | _tables(tables),
         **fields,
     )
-    engine = unpack(model, torch.device("cpu"))
+    engine = _unpack(model, torch.device("cpu"))
     counts = np.zeros((contexts.COUNT, 2), np.int64)
     for picture in pictures:
         for quality in qualities:
@@ -88,12 +89,14 @@ def pack(
     )
 
 
-def unpack(model: ModelFile, device: torch.device) -> SicEngine:
+def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine:
     """What codes with a model.
 
     Raises:
         UnknownModelError: tensors are missing or of the wrong shape.
     """
+    if model.preset == "saic":
+        return unpack_binary(model, device)
     try:
         return _unpack(model, device)
     except (KeyError, RuntimeError, TypeError) as error:

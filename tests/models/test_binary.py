@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from deepsic.errors import UsageError
+from deepsic import weights
+from deepsic.codec import Codec
+from deepsic.errors import CorruptFileError, UnknownModelError, UsageError
 from deepsic.models.binary import BinaryConfig, BinaryNet, binarise
+from deepsic.models.binary_engine import pack_binary, unpack_binary
 
 
 def test_equation_7_and_its_gradient() -> None:
@@ -23,23 +29,8 @@ def test_rate_is_the_size_of_q(bpp: float) -> None:
     net = BinaryNet(BinaryConfig(bits=config.bits, width=8, depth=1))
     x = torch.rand(2, 3, 32, 64) * 255
     assert net(x).bits.tolist() == [bpp * 32 * 64] * 2
-    assert len(net.compress(x[0])) == bpp * 32 * 64 / 8
     with pytest.raises(UsageError):
         BinaryConfig.for_bpp(0.1)
-
-
-@pytest.mark.parametrize("size", [(32, 64), (33, 7), (1, 1)])
-def test_bytes_give_the_picture_that_training_sees(size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    net = BinaryNet(BinaryConfig(bits=5, width=8, depth=1)).eval()
-    x = torch.rand(3, *size) * 255
-    back = net.decompress(net.compress(x), *size)
-    assert back.shape == (3, *size)
-    padded = torch.nn.functional.pad(x[None], (0, -size[1] % 8, 0, -size[0] % 8), mode="replicate")
-    expected = net(padded).x_hat[0, :, : size[0], : size[1]].round().clamp(0, 255).byte()
-    assert torch.equal(back, expected)
-    with pytest.raises(UsageError, match="bits"):
-        net.decompress(b"", *size)
 
 
 def test_it_learns() -> None:
@@ -56,3 +47,42 @@ def test_it_learns() -> None:
         torch.autograd.backward(loss)
         optimiser.step()
     assert last < first / 4
+
+
+def test_streams_give_the_picture_that_training_sees() -> None:
+    torch.manual_seed(0)
+    net = BinaryNet(BinaryConfig(bits=5, width=8, depth=1))
+    engine = unpack_binary(pack_binary(net), torch.device("cpu"))
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
+    v8, v16, _ = engine.analyse(rgb, 50)
+    stream = engine.encode(v8, v16, 50)
+    assert len(stream) == 5 * 4 * 8 / 8
+    back8, back16 = engine.decode(stream, 32, 64, 50)
+    assert np.array_equal(back8, v8)
+    assert back16.shape == v16.shape == (2, 4, 0)
+    x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        expected = net(x).x_hat[0].permute(1, 2, 0).round().clamp(0, 255).byte()
+    assert np.array_equal(engine.synthesise(back8, back16, 50), expected.numpy())
+    with pytest.raises(CorruptFileError):
+        engine.decode(stream[:-1], 32, 64, 50)
+
+
+@pytest.mark.parametrize("size", [(70, 50), (1100, 1700)])
+def test_files_of_the_preset(tmp_path: Path, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    net = BinaryNet(BinaryConfig(bits=8, width=8, depth=1))
+    weights.write(tmp_path / "saic.safetensors", pack_binary(net))
+    codec = Codec.load(tmp_path / "saic.safetensors", device="cpu")
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    blob = codec.encode(rgb, quality=50)
+    area = (-(-size[0] // 32) * 32) * (-(-size[1] // 32) * 32)
+    assert len(blob) == pytest.approx(area * 0.125 / 8, abs=60)
+    assert codec.decode(blob).size == size[::-1]
+
+
+def test_an_incomplete_file_is_named() -> None:
+    model = pack_binary(BinaryNet(BinaryConfig(bits=8, width=8, depth=1)))
+    del model.tensors["net.encoder.1.weight"]
+    with pytest.raises(UnknownModelError):
+        unpack_binary(model, torch.device("cpu"))
