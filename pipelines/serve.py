@@ -5,14 +5,15 @@
     serve deploy pipelines/serve.yaml                 # onto a running cluster, rolling
 
 Ctrl-C or SIGTERM: no new requests are taken, those in work are finished, then it ends.
+SIGHUP: rolling redeploy, which takes up changed model files; no request fails.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -95,9 +96,9 @@ def run(
         # Read when Ray's processes start, so they must be set before.
         os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
         os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: asked.put(number))
     token = os.environ.get(TOKEN_VARIABLE)
     environment = {TOKEN_VARIABLE: token} if token else {}
     with ray_runtime(RuntimeOptions(verbose=verbose, worker_env=environment)) as where:
@@ -112,7 +113,10 @@ def run(
         console.say(f"DeepSIC is at http://{host}:{port} (the API at /docs)")
         if open_door:
             console.say("anybody who reaches this address may use it; see --token-file")
-        stop.wait()
+        while asked.get() == signal.SIGHUP:
+            console.say("replacing the replicas one by one")
+            serve.run(build_application(settings), name=APPLICATION)
+            console.say("replaced")
         console.say("finishing requests in work")
         serve.delete(APPLICATION)  # drains the replicas; the proxy still carries their answers
         serve.shutdown()  # type: ignore[no-untyped-call]

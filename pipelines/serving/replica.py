@@ -47,6 +47,10 @@ class CodecReplica:
         self.settings = settings
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="codec")
         self.worker = Worker(settings, loader)
+        # The default model is loaded before Serve sends anything here, so that a rolling redeploy
+        # never answers slowly.
+        first = self.worker.load(settings.models[0])
+        self.warm = {first.name: first}
         self.together.set_max_batch_size(settings.max_batch)  # type: ignore[attr-defined]
         self.together.set_batch_wait_timeout_s(settings.batch_wait_s)  # type: ignore[attr-defined]
 
@@ -57,7 +61,7 @@ class CodecReplica:
     @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)  # type: ignore[untyped-decorator]
     async def codec(self, name: str) -> CodecLike:
         """A model, loaded at its first use; the least recently used one leaves."""
-        return await self._run(self.worker.load, name)
+        return self.warm.pop(name, None) or await self._run(self.worker.load, name)
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.002)
     async def together(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:

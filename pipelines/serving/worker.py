@@ -54,6 +54,8 @@ def load_codec(name: str, settings: ServeSettings) -> CodecLike:
 
     torch.set_num_threads(max(1, int(settings.cpus_per_replica)))
     codec: CodecLike = deepsic.Codec.load(name, device=settings.device, limits=settings.limits)
+    # The first picture compiles the entropy coder; no user should wait for that.
+    codec.decode(codec.encode(Image.linear_gradient("L").convert("RGB"), quality=50))
     return codec
 
 

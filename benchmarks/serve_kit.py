@@ -1,0 +1,132 @@
+"""What the service's benchmarks share: starting it as users do, and sending to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+START_S = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """`pipelines/serve.py`, running."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def tree(self) -> list[psutil.Process]:
+        """It and everything that it started."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def codec_replicas(self) -> list[psutil.Process]:
+        """The processes that hold codecs."""
+        found = []
+        for process in self.tree():
+            with contextlib.suppress(psutil.Error):
+                if "ServeReplica:deepsic:codec" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def memory_mb(self) -> float:
+        """Memory of all its processes, shared pages counted once, MB."""
+        total = 0
+        for process in self.tree():
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss - process.memory_info().shared
+        return total / 1e6
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the command itself."""
+        os.kill(self.process.pid, number)
+
+
+@contextlib.contextmanager
+def serving(*options: str, log: Path) -> Iterator[Service]:
+    """Start the command, wait until it is ready, and stop it by its own pid."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "pipelines" / "serve.py"), "--port", str(port), *options]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+    service = Service(url=f"http://127.0.0.1:{port}", process=process)
+    try:
+        wait_ready(service, log)
+        yield service
+    finally:
+        if process.poll() is None:
+            service.signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(90)
+        if process.poll() is None:
+            process.kill()
+
+
+def wait_ready(service: Service, log: Path) -> None:
+    """Wait for `/readyz`. Raises `RuntimeError` with the log if it ends or takes too long."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and service.process.poll() is None:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{service.url}/readyz", timeout=10).status_code == 200:
+                return
+        time.sleep(0.5)
+    raise RuntimeError(f"the service didn't start:\n{log.read_text()[-4000:]}")
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99 and the largest, milliseconds."""
+    ordered = sorted(1000 * value for value in seconds)
+    if not ordered:
+        return {}
+
+    def at(share: float) -> float:
+        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+
+    return {
+        "p50_ms": round(statistics.median(ordered), 1),
+        "p95_ms": at(0.95),
+        "p99_ms": at(0.99),
+        "max_ms": round(ordered[-1], 1),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where, when and what was measured."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "commit": commit,
+        "python": platform.python_version(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load_average": [round(value, 1) for value in os.getloadavg()],
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def report(results: dict[str, Any], out: Path | None) -> None:
+    """Print the results and keep them as JSON."""
+    text = json.dumps({"machine": machine(), **results}, indent=2)
+    print(text)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n")
