@@ -48,7 +48,7 @@ def adapt(states: NDArray[np.int32], context: int, bit: int) -> None:
         states[context, 1] += (_ONE - states[context, 1]) >> SLOW
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def carry(out: NDArray[np.uint8], position: int) -> None:
     """Add one to the bytes already written."""
     at = position - 1
@@ -82,7 +82,7 @@ def narrow(
     return low, span, position
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def refill(data: NDArray[np.uint8], position: int) -> np.uint64:
     """Next four bytes; zeros beyond the end, which is how a stream's tail is left out."""
     word = U64(0)

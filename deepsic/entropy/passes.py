@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from deepsic.entropy.borrow import borrow
 from deepsic.entropy.coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability, refill
 from deepsic.entropy.contexts import (
     ESCAPE_AT,
@@ -42,11 +43,29 @@ def neighbourhood(symbols: Any, y: int, x: int, c: int, before: int) -> int:
 
 
 @jit
+def encode_escape(
+    low: Any, span: Any, position: int, out: Any, states: Any, rest: int
+) -> Any:
+    """Exp-Golomb of rest >= 1; rare, so not inlined."""
+    width = 0
+    while (rest >> (width + 1)) > 0:
+        width += 1
+    for k in range(width + 1):
+        context = ESCAPE_AT + min(k, ESCAPES - 1)
+        bit = 1 if k < width else 0
+        p = probability(states, context)
+        low, span, position = narrow(low, span, out, position, p, bit)
+        adapt(states, context, bit)
+    for k in range(width - 1, -1, -1):
+        low, span, position = narrow(low, span, out, position, 32768, (rest >> k) & 1)
+    return low, span, position
+
+
+@inline
 def encode_symbol(
-    state: Any, out: Any, states: Any, base: int, near: int, symbol: int
-) -> None:
-    """One symbol of the class whose contexts start at `base`."""
-    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    low: Any, span: Any, position: int, out: Any, states: Any, base: int, near: int, symbol: int
+) -> Any:
+    """One symbol of the class whose contexts start at `base`; returns low, range, position."""
     context = base + ZERO_AT + near
     bit = 1 if symbol != 0 else 0
     low, span, position = narrow(low, span, out, position, probability(states, context), bit)
@@ -66,19 +85,8 @@ def encode_symbol(
             context = base + MORE_AT + level - 1
             level += 1
         if level == UNARY:
-            rest = size - UNARY + 1
-            width = 0
-            while (rest >> (width + 1)) > 0:
-                width += 1
-            for k in range(width + 1):
-                context = ESCAPE_AT + min(k, ESCAPES - 1)
-                bit = 1 if k < width else 0
-                p = probability(states, context)
-                low, span, position = narrow(low, span, out, position, p, bit)
-                adapt(states, context, bit)
-            for k in range(width - 1, -1, -1):
-                low, span, position = narrow(low, span, out, position, 32768, (rest >> k) & 1)
-    state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
+            low, span, position = encode_escape(low, span, position, out, states, size - UNARY + 1)
+    return low, span, position
 
 
 @inline
@@ -100,9 +108,28 @@ def take(code: Any, span: Any, data: Any, position: int, p: int) -> Any:
 
 
 @jit
-def decode_symbol(state: Any, data: Any, states: Any, base: int, near: int) -> int:
-    """Inverse of `encode_symbol`. Hostile streams give some symbol, never an endless loop."""
-    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+def decode_escape(code: Any, span: Any, data: Any, position: int, states: Any) -> Any:
+    """Inverse of `encode_escape`; bounded, whatever the stream holds."""
+    width = 0
+    bit = 1
+    while bit and width < 16:
+        context = ESCAPE_AT + min(width, ESCAPES - 1)
+        p = probability(states, context)
+        bit, code, span, position = take(code, span, data, position, p)
+        adapt(states, context, bit)
+        width += bit
+    rest = 1
+    for _ in range(width):
+        bit, code, span, position = take(code, span, data, position, 32768)
+        rest = rest * 2 + bit
+    return min(rest, SYMBOL_LIMIT), code, span, position
+
+
+@inline
+def decode_symbol(
+    code: Any, span: Any, data: Any, position: int, states: Any, base: int, near: int
+) -> Any:
+    """Inverse of `encode_symbol`: symbol, code, range, position."""
     context = base + ZERO_AT + near
     bit, code, span, position = take(code, span, data, position, probability(states, context))
     adapt(states, context, bit)
@@ -110,32 +137,21 @@ def decode_symbol(state: Any, data: Any, states: Any, base: int, near: int) -> i
     if bit:
         negative, code, span, position = take(code, span, data, position, 32768)
         context = base + ONE_AT + near
-        size = 1
-        while size < UNARY:
+        symbol = 1
+        while symbol < UNARY:
             p = probability(states, context)
             bit, code, span, position = take(code, span, data, position, p)
             adapt(states, context, bit)
             if not bit:
                 break
-            context = base + MORE_AT + size - 1
-            size += 1
-        if size == UNARY:
-            width = 0
-            bit = 1
-            while bit and width < 16:
-                context = ESCAPE_AT + min(width, ESCAPES - 1)
-                p = probability(states, context)
-                bit, code, span, position = take(code, span, data, position, p)
-                adapt(states, context, bit)
-                width += bit
-            rest = 1
-            for _ in range(width):
-                bit, code, span, position = take(code, span, data, position, 32768)
-                rest = rest * 2 + bit
-            size = min(UNARY + rest - 1, SYMBOL_LIMIT)
-        symbol = -size if negative else size
-    state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
-    return symbol
+            context = base + MORE_AT + symbol - 1
+            symbol += 1
+        if symbol == UNARY:
+            rest, code, span, position = decode_escape(code, span, data, position, states)
+            symbol += rest - 1
+        if negative:
+            symbol = -symbol
+    return symbol, code, span, position
 
 
 @inline
@@ -151,12 +167,17 @@ def mean_of(parameters: Any, bias: Any, p: int, k: int) -> int:
     return min(MEAN_LIMIT, max(-MEAN_LIMIT, mean))
 
 
+_SIZES = np.arange(10800, dtype=np.int64)
+_COMPANDED = np.minimum(
+    (256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127
+).astype(np.float32)
+"""128 v / (128 + v), rounded half up; 127 from 10,795 on."""
+
+
 @inline
-def compand(v: int) -> int:
-    """128 v / (128 + |v|), rounded: what the nets see of a latent in sixteenths of a step."""
-    size = abs(v)
-    a = (256 * size + 128 + size) // (2 * (128 + size))
-    a = min(a, 127)
+def compand(v: int) -> Any:
+    """What the nets see of a latent in sixteenths of a step: a whole number in float32."""
+    a = _COMPANDED[min(abs(v), 10799)]
     return -a if v < 0 else a
 
 
@@ -171,6 +192,9 @@ def encode_pass(
     positions. zone: (64,) dead zones. y_hat: (H, W, C) float32, written. seen: (H, W, K) float32
     integers for the nets, written (0 where this pass codes nothing).
     """
+    out, states, symbols = borrow(out), borrow(states), borrow(symbols)
+    parameters, bias = borrow(parameters), borrow(bias)
+    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = v.shape[0], v.shape[1], channels.size
     for y in range(height):
         for x in range(width):
@@ -192,12 +216,16 @@ def encode_pass(
                         size = min(size, SYMBOL_LIMIT)
                         symbol = -size if residual < 0 else size
                     near = neighbourhood(symbols, y, x, c, before)
-                    encode_symbol(state, out, states, group + index * PER_CLASS, near, symbol)
+                    base = group + index * PER_CLASS
+                    low, span, position = encode_symbol(
+                        low, span, position, out, states, base, near, symbol
+                    )
                     symbols[y + 1, x + 1, c] = symbol
                 before = c
                 value = symbol * 16 + mean
                 y_hat[y, x, c] = value * 0.0625
                 seen[y, x, k] = compand(value)
+    state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
 
 @jit
@@ -206,6 +234,9 @@ def decode_pass(
     parameters: Any, bias: Any, symbols: Any, y_hat: Any, seen: Any,
 ) -> None:  # fmt: skip
     """Inverse of `encode_pass`."""
+    data, states, symbols = borrow(data), borrow(states), borrow(symbols)
+    parameters, bias = borrow(parameters), borrow(bias)
+    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = y_hat.shape[0], y_hat.shape[1], channels.size
     for y in range(height):
         for x in range(width):
@@ -222,12 +253,16 @@ def decode_pass(
                 symbol = 0
                 if index > SKIP:
                     near = neighbourhood(symbols, y, x, c, before)
-                    symbol = decode_symbol(state, data, states, group + index * PER_CLASS, near)
+                    base = group + index * PER_CLASS
+                    symbol, code, span, position = decode_symbol(
+                        code, span, data, position, states, base, near
+                    )
                     symbols[y + 1, x + 1, c] = symbol
                 before = c
                 value = symbol * 16 + mean
                 y_hat[y, x, c] = value * 0.0625
                 seen[y, x, k] = compand(value)
+    state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
 
 
 @inline
@@ -244,6 +279,8 @@ def encode_lowest(
     state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, ll: Any
 ) -> None:
     """Code the lowest band serially: v (H, W, 3) in steps to ll (H + 1, W + 2, 3) int32."""
+    out, states, ll = borrow(out), borrow(states), borrow(ll)
+    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     for y in range(v.shape[0]):
         for x in range(v.shape[1]):
             for c in range(3):
@@ -252,19 +289,28 @@ def encode_lowest(
                 value = int(math.floor(v[y, x, c] + 0.5))
                 residual = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - guess))
                 near = min(2, activity // 4)
-                encode_symbol(state, out, states, group + index * PER_CLASS, near, residual)
+                low, span, position = encode_symbol(
+                    low, span, position, out, states, group + index * PER_CLASS, near, residual
+                )
                 ll[y + 1, x + 1, c] = guess + residual
+    state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
 
 @jit
 def decode_lowest(state: Any, data: Any, states: Any, group: int, classes: Any, ll: Any) -> None:
     """Inverse of `encode_lowest`."""
+    data, states, ll = borrow(data), borrow(states), borrow(ll)
+    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     for y in range(ll.shape[0] - 1):
         for x in range(ll.shape[1] - 2):
             for c in range(3):
                 guess, activity = predict(ll, y, x, c)
                 index = classes[c, min(activity, classes.shape[1] - 1)]
                 near = min(2, activity // 4)
-                residual = decode_symbol(state, data, states, group + index * PER_CLASS, near)
+                base = group + index * PER_CLASS
+                residual, code, span, position = decode_symbol(
+                    code, span, data, position, states, base, near
+                )
                 # Bounded so that hostile streams can't overflow what follows.
                 ll[y + 1, x + 1, c] = min(100000, max(-100000, guess + residual))
+    state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from deepsic.models.integer import LIMIT
-
 HALF = 32.0
 """Half of the shift by 64, added with the bias so that flooring rounds."""
 
@@ -27,17 +25,17 @@ class IntegerLayer:
     """One convolution: weights (D, C, k, k) and biases (D,), whole numbers in float32."""
 
     weight: Tensor
-    bias: Tensor
+    bias: NDArray[np.float32]
     fast: bool
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, fast: bool) -> IntegerLayer:
         """From int8 weights and int32 biases; HALF is already added to the biases here."""
         w = weight.float()
-        b = torch.zeros(len(w)) if bias is None else bias.float()
+        b = np.zeros(len(w), np.float32) if bias is None else bias.numpy().astype(np.float32)
         if fast:
             w = w.bfloat16().contiguous(memory_format=torch.channels_last)
-        return cls(weight=w, bias=b + HALF, fast=fast)
+        return cls(weight=w, bias=b + np.float32(HALF), fast=fast)
 
     def sums(self, x: Tensor) -> Tensor:
         """Rounded accumulators without bias: x (1, C, H, W) to (1, D, H, W) float32."""
@@ -53,17 +51,6 @@ def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
     columns = functional.unfold(x, kernel, padding=kernel // 2)[0] if kernel > 1 else x[0].flatten(1)
     sums = weight.reshape(outputs, -1) @ columns
     return sums.view(1, outputs, height, width)
-
-
-def activate(sums: Tensor, bias: Tensor) -> Tensor:
-    """Bias (HALF included), shift by 64, clip to 0 .. 127: float32 sums to bfloat16 integers."""
-    t = sums + bias[None, :, None, None]
-    return t.mul_(1 / 64).floor_().clamp_(0.0, LIMIT).bfloat16()
-
-
-def shifted(sums: Tensor, bias: NDArray[np.int32]) -> Tensor:
-    """`activate` with a bias that depends on quality, given as integers without HALF."""
-    return activate(sums, torch.from_numpy(bias.astype(np.float32)) + HALF)
 
 
 def fast_path_is_exact() -> bool:

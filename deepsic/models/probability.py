@@ -15,7 +15,8 @@ from deepsic.entropy import coder, contexts, passes
 from deepsic.errors import CorruptFileError
 from deepsic.models import bands
 from deepsic.models.context import HYPER
-from deepsic.models.integer_net import IntegerLayer, activate, shifted
+from deepsic.models.integer_net import HALF, IntegerLayer
+from deepsic.models.layout import activate, rows
 
 F32 = NDArray[np.float32]
 STATES = ("state4", "state_up", "state2", "state1")
@@ -243,7 +244,7 @@ class ProbabilityModel:
 
     def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
         sums = self.layers[name + ".conv"].sums(_dense(x))
-        return shifted(sums, self.tables.shifts[name][quality - 1])
+        return activate(sums, self.tables.shifts[name][quality - 1].astype(np.float32) + np.float32(HALF))
 
     def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
         """Both passes of a level; returns the state with the level's latents appended."""
@@ -263,8 +264,7 @@ class ProbabilityModel:
             sums = sums + self.layers[prefix + "from_seen"].sums(seen)
         x = self._layer(prefix + "hidden", activate(sums, first.bias))
         out = self.layers[prefix + "out"]
-        parameters = out.sums(_dense(x))[0].permute(1, 2, 0).flatten(0, 1)
-        result = code.run(PLANS[name], np.ascontiguousarray(parameters.numpy()), out.bias.numpy())
+        result = code.run(PLANS[name], rows(out.sums(_dense(x))), out.bias)
         return _planes(torch.from_numpy(result))
 
 
