@@ -86,7 +86,7 @@ class FineTune:
         self.config, self.distortion = config, distortion
         self.device = torch.device(device)
         net = copy.deepcopy(start).to(self.device).requires_grad_(True).train()
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.to(memory_format=torch.channels_last)
         self.net.context.set_quantised(config.integer)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(

@@ -83,7 +83,7 @@ def _nodes(values: Tensor) -> Tensor:
     basis = values.new_zeros(len(values), QualityTable.NODES)
     rows = torch.arange(len(values))
     basis[rows, low], basis[rows, low + 1] = 1 - (at - low), at - low
-    return torch.linalg.lstsq(basis, values).solution.float()
+    return torch.as_tensor(torch.linalg.lstsq(basis, values).solution.float())
 
 
 def _line(log_s: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ METRIC = "gain"
 _DRIVER_CPU = 0.1
 
 
-class _Display(tune.Callback):  # type: ignore[misc]
+class _Display(tune.Callback):
     """Tells the progress display of every rung and every trial that ends.
 
     Ray saves callbacks with the search and loads them in another process when it goes on, so

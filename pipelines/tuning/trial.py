@@ -95,7 +95,7 @@ def train_loop(loop: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # type: ignore[no-untyped-call]
+    torch.set_flush_denormal(True)
     (reference,) = loop["bundle"]
     bundle: Bundle = ray.get(reference)
     job, config = bundle.job, loop["config"]
@@ -148,7 +148,7 @@ def _average_gradients(tune: FineTune, world: int) -> None:
     gradients = [p.grad for p in tune.net.parameters() if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     torch.distributed.all_reduce(flat)
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient) / world)
 
 
@@ -176,7 +176,7 @@ def trial(config: dict[str, Any], bundle: list[Any]) -> None:
             name=f"train-{context.get_trial_id()}",
             storage_path=f"{storage.storage_fs_path}/{job.name}",
             storage_filesystem=storage.storage_filesystem,
-            callbacks=[TuneReportCallback()],
+            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call, list-item]
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=1),
         ),
