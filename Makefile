@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: demo test check format clean
 
 demo: $(VENV)/installed
-	$(BIN)/python -m deepsic.demo out/demo
+	$(BIN)/python pipelines/compress_archive.py
 
 test: $(VENV)/installed check
 	$(BIN)/python -m pytest
