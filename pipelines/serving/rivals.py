@@ -58,17 +58,14 @@ def largest_fitting(encode: Callable[[int], bytes], max_bytes: int, top: int) ->
 
 
 def fit(image: Image.Image, name: str, max_bytes: int) -> Rival:
-    """`image`, without metadata, as the best `name` file of `max_bytes`.
-
-    Without metadata because the comparison is about the picture.
-    """
-    flat = image.copy() if image.mode in ("L", "RGB") else on_white(image)
-    flat.info.clear()
+    """`image`, with its EXIF and ICC profile, as the best `name` file of `max_bytes`."""
+    flat = image if image.mode in ("L", "RGB") else on_white(image)
+    kept = {key: flat.info[key] for key in ("exif", "icc_profile") if flat.info.get(key)}
     _, options = RIVALS[name]
 
     def encode(quality: int) -> bytes:
         out = io.BytesIO()
-        flat.save(out, name.upper(), quality=quality, **options)
+        flat.save(out, name.upper(), quality=quality, **options, **kept)
         return out.getvalue()
 
     return largest_fitting(encode, max_bytes, 95 if name == "jpeg" else 100)

@@ -63,6 +63,7 @@ def free_port() -> int:
 def url() -> Iterator[str]:
     import ray
 
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     ran_before = ray.is_initialized()
     start_ray(RuntimeOptions(address="local", num_cpus=2, object_store_mb=200))
     from ray import serve
