@@ -1,0 +1,126 @@
+"""Any machine, thread count or library decodes a file to the same symbols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepsic import weights
+from deepsic.codec import Codec
+from deepsic.models import packing
+from deepsic.models.integer_net import IntegerLayer, exact_sums, fast_path_is_exact
+from deepsic.models.probability import Decoder
+from tests.codec.conftest import photograph, small_net
+from tests.reference.decoder import StreamDecoder
+
+
+@pytest.mark.parametrize("quality", [20, 75])
+def test_a_decoder_of_plain_integers_agrees(codec: Codec, model_path: Path, quality: int) -> None:
+    v8, v16, _ = codec.engine.analyse(photograph(64, 96), quality)
+    stream = codec.engine.encode(v8, v16, quality)
+    y8, y16 = codec.engine.decode(stream, 64, 96, quality)
+    tensors = load_file_without_bf16(model_path)
+    _, _, slow16, slow8 = StreamDecoder(tensors, stream, 64, 96, quality).decode()
+    assert np.array_equal(y16 * 16, slow16)
+    assert np.array_equal(y8 * 16, slow8)
+    assert np.abs(slow8).max() > 16, "a stream of zeros would prove nothing"
+
+
+def load_file_without_bf16(path: Path) -> dict[str, np.ndarray]:
+    """Integer tensors of a model file, as numpy arrays."""
+    model = weights.read(path)
+    return {k: v.numpy() for k, v in model.tensors.items() if v.dtype != torch.bfloat16}
+
+
+def test_fast_and_exact_sums_agree_on_hard_cases() -> None:
+    if not fast_path_is_exact():
+        pytest.skip("this CPU has no bfloat16 units: only the exact path is used here")
+    generator = torch.Generator().manual_seed(7)
+    for inputs, kernel in ((100, 3), (64, 1), (24, 3)):
+        w = torch.randint(-127, 128, (64, inputs, kernel, kernel), generator=generator).float()
+        x = torch.randint(-127, 128, (1, inputs, 33, 21), generator=generator).float()
+        fast = IntegerLayer.of(w, None, True)
+        slow = exact_sums(x, w)
+        assert torch.equal(slow.double(), torch.nn.functional.conv2d(
+            x.double(), w.double(), padding=kernel // 2
+        ))
+        for layout in (torch.contiguous_format, torch.channels_last):
+            y = fast.sums(x.bfloat16().contiguous(memory_format=layout))
+            assert torch.equal(y, slow.bfloat16().float())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("bf16", [True, False])
+def test_symbols_do_not_depend_on_the_machine(
+    model_path: Path, threads: int, onednn: bool, bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb = photograph(160, 224, seed=3)
+    reference = Codec.load(model_path, device="cpu")
+    v8, v16, _ = reference.engine.analyse(rgb, 70)
+    stream = reference.engine.encode(v8, v16, 70)
+    expected = reference.engine.decode(stream, 160, 224, 70)
+    before = torch.get_num_threads()
+    if not bf16:
+        monkeypatch.setattr(packing, "fast_path_is_exact", lambda: False)
+    try:
+        torch.set_num_threads(threads)
+        monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
+        other = Codec.load(model_path, device="cpu")
+        got = other.engine.decode(stream, 160, 224, 70)
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_tiles_decode_to_the_same_symbols_in_any_order(codec: Codec) -> None:
+    parts = [photograph(64, 64, seed) for seed in range(3)]
+    streams = []
+    for rgb in parts:
+        v8, v16, _ = codec.engine.analyse(rgb, 40)
+        streams.append(codec.engine.encode(v8, v16, 40))
+    forward = [codec.engine.decode(s, 64, 64, 40) for s in streams]
+    backward = [codec.engine.decode(s, 64, 64, 40) for s in reversed(streams)][::-1]
+    for a, b in zip(forward, backward, strict=True):
+        assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
+
+
+def test_training_computes_what_inference_computes(codec: Codec) -> None:
+    """On the grid, the float net of the last training stage gives the file's own parameters."""
+    net = small_net()
+    rgb = photograph(64, 96)
+    v8, v16, _ = codec.engine.analyse(rgb, 70)
+    stream = codec.engine.encode(v8, v16, 70)
+    seen: dict[str, np.ndarray] = {}
+
+    class Recorder(Decoder):
+        def run(self, plan, parameters, bias):  # type: ignore[no-untyped-def]
+            count = len(plan.channels)
+            seen[f"{len(seen)}"] = np.floor((parameters + bias) / 64)[:, count:].clip(0, 63)
+            return super().run(plan, parameters, bias)
+
+    tables = codec.engine.probabilities.tables
+    code = Recorder(tables, stream, 64, 96)
+    with torch.inference_mode():
+        codec.engine.probabilities.run(code, 70)
+    names = ["4a", "4b", "3a", "3b", "2a", "2b", "1a", "1b", "1c"]
+    y = {8: torch.from_numpy(code.y8), 16: torch.from_numpy(code.y16)}
+    y8, y16 = (t.permute(2, 0, 1)[None] for t in (y[8], y[16]))
+    from deepsic.models.sic import TrainingCoder
+
+    class Replay(TrainingCoder):
+        def __call__(self, name, mean, index, pictures=None):  # type: ignore[no-untyped-def]
+            got = index.detach()[0].permute(1, 2, 0).flatten(0, 1).numpy()
+            assert np.array_equal(got, seen[str(names.index(name))]), name
+            target, mask = self._target(name)
+            return target if mask is None else target * mask
+
+    z = torch.zeros(1, 24, 2, 3)
+    hyper = Decoder(tables, stream, 64, 96).hyper()
+    z[0] = torch.from_numpy(hyper).permute(2, 0, 1).float()
+    with torch.no_grad():
+        net.context(z, y16[:, :3], torch.tensor([69 / 99]), Replay(y8, y16))
+

@@ -1,0 +1,232 @@
+"""A second decoder of `sic` streams: plain Python and numpy integers, no code of the package.
+
+Written from `docs/FORMAT.md` sections 9 to 12, slowly and obviously. It reads a model file's
+tensors and gives the symbols of a stream; if this and the fast decoder agree, neither depends on
+a library's floating point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CLASSES, NEAR, UNARY = 64, 3, 15
+PER_CLASS = 2 * NEAR + UNARY - 2
+GROUPS = {"z": 0, "ll": 1, "4": 2, "3": 3, "2": 4, "1": 5}
+ESCAPE = len(GROUPS) * CLASSES * PER_CLASS
+
+
+class BitDecoder:
+    """The range decoder with adaptive contexts, in Python's unbounded integers."""
+
+    def __init__(self, stream: bytes, start: np.ndarray) -> None:
+        self.stream = stream
+        self.at = 8
+        self.code = int.from_bytes(stream[:8].ljust(8, b"\0"), "big")
+        self.span = 2**64 - 1
+        self.fast = [int(p) << 4 for p in start]
+        self.slow = [int(p) << 4 for p in start]
+
+    def bit(self, context: int | None) -> int:
+        p = 32768
+        if context is not None:
+            p = min(max((self.fast[context] + self.slow[context]) >> 5, 24), 65536 - 24)
+        bound = (self.span >> 16) * p
+        if self.code >= bound:
+            value, self.code, self.span = 1, self.code - bound, self.span - bound
+        else:
+            value, self.span = 0, bound
+        if self.span < 2**32:
+            word = int.from_bytes(self.stream[self.at : self.at + 4].ljust(4, b"\0"), "big")
+            self.code, self.span, self.at = self.code << 32 | word, self.span << 32, self.at + 4
+        if context is not None:
+            for states, rate in ((self.fast, 5), (self.slow, 8)):
+                if value:
+                    states[context] -= states[context] >> rate
+                else:
+                    states[context] += (2**20 - states[context]) >> rate
+        return value
+
+    def symbol(self, group: str, index: int, near: int) -> int:
+        base = (GROUPS[group] * CLASSES + index) * PER_CLASS
+        if not self.bit(base + near):
+            return 0
+        negative = self.bit(None)
+        size, context = 1, base + NEAR + near
+        while size < UNARY and self.bit(context):
+            context = base + 2 * NEAR + size - 1
+            size += 1
+        if size == UNARY:
+            width = 0
+            while width < 16 and self.bit(ESCAPE + width):
+                width += 1
+            rest = 1
+            for _ in range(width):
+                rest = 2 * rest + self.bit(None)
+            size += min(rest, 32000) - 1
+        return -size if negative else size
+
+
+def to_bf16(x: np.ndarray) -> np.ndarray:
+    """Whole numbers rounded to 8 significant bits, half to even."""
+    size = np.abs(x)
+    out = np.zeros_like(x)
+    for i, value in np.ndenumerate(size):
+        shift = max(0, int(value).bit_length() - 8)
+        low = int(value) & ((1 << shift) - 1)
+        top = int(value) >> shift
+        half = (1 << shift) >> 1
+        if shift and (low > half or (low == half and top & 1)):
+            top += 1
+        out[i] = top << shift
+    return np.sign(x) * out
+
+
+def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(H, W, C) with (D, C, k, k), zeros outside, rounded: (H, W, D), int64."""
+    reach = weight.shape[2] // 2
+    padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
+    out = np.zeros((*x.shape[:2], len(weight)), np.int64)
+    for dy in range(weight.shape[2]):
+        for dx in range(weight.shape[3]):
+            window = padded[dy : dy + x.shape[0], dx : dx + x.shape[1]]
+            out += np.einsum("hwc,dc->hwd", window, weight[:, :, dy, dx])
+    return to_bf16(out)
+
+
+def activate(sums: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return np.clip((sums + bias + 32) >> 6, 0, 127)
+
+
+def compand(v: int) -> int:
+    size = abs(v)
+    a = min(127, (256 * size + 128 + size) // (2 * (128 + size)))
+    return -a if v < 0 else a
+
+
+def shuffle(x: np.ndarray) -> np.ndarray:
+    """(H, W, 4 C) to (2 H, 2 W, C)."""
+    h, w, c = x.shape
+    return x.reshape(h, w, c // 4, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * h, 2 * w, c // 4)
+
+
+def phases(bands: int, factor: int, parity: int) -> list[int]:
+    return [
+        b * factor**2 + y * factor + x
+        for b in range(bands)
+        for y in range(factor)
+        for x in range(factor)
+        if (x + y) % 2 == parity
+    ]
+
+
+class StreamDecoder:
+    """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in sixteenths of a step."""
+
+    def __init__(self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int) -> None:
+        self.t = {k: v.astype(np.int64) for k, v in tensors.items() if v.dtype.kind in "iu"}
+        self.bits = BitDecoder(stream, self.t["table.start"])
+        self.h, self.w, self.q = h, w, q
+        self.y8 = np.zeros((h // 8, w // 8, 189), np.int64)
+        self.y16 = np.zeros((h // 16, w // 16, 12), np.int64)
+        self.s8, self.s16 = np.zeros_like(self.y8), np.zeros_like(self.y16)
+
+    def sums(self, name: str, x: np.ndarray) -> np.ndarray:
+        return convolve(x, self.t[f"int.{name}.weight"])
+
+    def layer(self, name: str, x: np.ndarray) -> np.ndarray:
+        return activate(self.sums(name, x), self.t[f"int.{name}.bias"])
+
+    def state(self, name: str, x: np.ndarray) -> np.ndarray:
+        return activate(self.sums(name + ".conv", x), self.t[f"table.shift.{name}"][self.q - 1])
+
+    @staticmethod
+    def near(symbols: np.ndarray, y: int, x: int, c: int, before: int) -> int:
+        total = abs(symbols[y, x - 1, c]) if x else 0
+        total += abs(symbols[y - 1, x, c]) if y else 0
+        total += abs(symbols[y, x, before]) if before >= 0 else 0
+        return min(2, int(total))
+
+    def hyper(self) -> np.ndarray:
+        z = np.zeros((self.h // 32, self.w // 32, 24), np.int64)
+        for y, x, c in np.ndindex(*z.shape):
+            index = int(self.t["table.z_classes"][c])
+            if index > 2:
+                z[y, x, c] = self.bits.symbol("z", index, self.near(z, y, x, c, c - 1))
+        return z
+
+    def lowest(self) -> np.ndarray:
+        ll = np.zeros((self.h // 16, self.w // 16, 3), np.int64)
+        for y, x, c in np.ndindex(*ll.shape):
+            west = int(ll[y, x - 1, c]) if x else 0
+            north = int(ll[y - 1, x, c]) if y else 0
+            corner = int(ll[y - 1, x - 1, c]) if x and y else 0
+            guess = sorted((west, north, west + north - corner))
+            median = max(min(west + north - corner, max(west, north)), min(west, north))
+            assert median == guess[1]
+            activity = abs(north - corner) + abs(west - corner)
+            index = int(self.t["table.ll_classes"][c, min(activity, 255)])
+            ll[y, x, c] = median + self.bits.symbol("ll", index, min(2, activity // 4))
+        return ll
+
+    def run(
+        self, name: str, state: np.ndarray, seen: np.ndarray | None, channels: list[int],
+        parity: list[int],
+    ) -> np.ndarray:  # fmt: skip
+        first = f"pass{name}.from_state"
+        sums = self.sums(first, state)
+        if seen is not None:
+            sums = sums + self.sums(f"pass{name}.from_seen", seen)
+        x = activate(sums, self.t[f"int.{first}.bias"])
+        out = f"pass{name}.out"
+        x = self.sums(out, self.layer(f"pass{name}.hidden", x)) + self.t[f"int.{out}.bias"]
+        x = (x + 32) >> 6
+        count = len(channels)
+        means, classes = np.clip(x[..., :count], -2047, 2047), np.clip(x[..., count:], 0, 63)
+        values, symbols = (self.y16, self.s16) if name[0] == "4" else (self.y8, self.s8)
+        shown = np.zeros((*state.shape[:2], count), np.int64)
+        for y, x_ in np.ndindex(*state.shape[:2]):
+            before = -1
+            for k, c in enumerate(channels):
+                if parity[k] < 0 or (y + x_) % 2 == parity[k]:
+                    if classes[y, x_, k] > 2:
+                        near = self.near(symbols, y, x_, c, before)
+                        symbols[y, x_, c] = self.bits.symbol(name[0], int(classes[y, x_, k]), near)
+                    values[y, x_, c] = 16 * symbols[y, x_, c] + means[y, x_, k]
+                    shown[y, x_, k] = compand(int(values[y, x_, c]))
+                before = c
+        return shown
+
+    def spatial(self, level: str, state: np.ndarray, start: int) -> np.ndarray:
+        seen = self.run(level + "a", state, None, [start, start + 1, start + 2], [0] * 3)
+        channels = [start + c for c in range(9)]
+        rest = self.run(level + "b", state, seen, channels, [1] * 3 + [-1] * 6)
+        rest[..., :3] += seen
+        return np.concatenate((state, rest), 2)
+
+    def phased(self, level: str, state: np.ndarray, start: int, a: list[int], n: int) -> np.ndarray:
+        b = [c for c in range(n) if c not in a]
+        seen = self.run(level + "a", state, None, [start + c for c in a], [-1] * len(a))
+        rest = self.run(level + "b", state, seen, [start + c for c in b], [-1] * len(b))
+        return np.concatenate((state, seen, rest), 2)
+
+    def decode(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        z = self.hyper()
+        x = self.layer("hyper2", self.layer("hyper1", np.clip(16 * z, -127, 127)))
+        ll = self.lowest()
+        slopes = np.zeros((*ll.shape[:2], 6), np.int64)
+        for y, x_, c in np.ndindex(*ll.shape):
+            if x_:
+                slopes[y, x_, c] = compand(16 * int(ll[y, x_, c] - ll[y, x_ - 1, c]))
+            if y:
+                slopes[y, x_, c + 3] = compand(16 * int(ll[y, x_, c] - ll[y - 1, x_, c]))
+        state = self.state("state4", np.concatenate((shuffle(x), slopes), 2))
+        state = self.state("state_up", self.spatial("4", state, 3))
+        state = shuffle(self.layer("up", state))
+        state = self.state("state2", self.spatial("3", state, 0))
+        state = self.state("state1", self.phased("2", state, 9, phases(3, 2, 0), 36))
+        seen = self.phased("1", state, 45, phases(3, 4, 0), 48)
+        if self.q >= 60:
+            luma = seen[..., state.shape[2] :]
+            self.run("1c", state, luma, list(range(93, 189)), [-1] * 96)
+        self.y16[..., :3] = 16 * ll
+        return z, ll, self.y16, self.y8
