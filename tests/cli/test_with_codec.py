@@ -1,0 +1,74 @@
+"""The command with the model that ships, on a small photograph."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepsic import cli, info
+from deepsic.errors import CorruptFileError
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    skimage = pytest.importorskip("skimage", reason="the photograph is scikit-image's")
+    path = tmp_path_factory.mktemp("photo") / "cat.png"
+    with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
+        image.crop((100, 40, 340, 240)).save(path)
+    return path
+
+
+def run(*arguments: object) -> int:
+    return cli.run([str(argument) for argument in arguments])
+
+
+def test_there_and_back(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made, back = tmp_path / "cat.sic", tmp_path / "cat.png"
+    labeler = "tests.cli.png_codec:find_dogs"
+    assert run("encode", picture, "-o", made, "--bpp", 1.0, "--labeler", labeler) == 0
+    facts = info(made)
+    assert facts.model_name == "sic"
+    assert facts.bpp <= 1.0
+    assert run("decode", made, "-o", back) == 0
+    with Image.open(picture) as before, Image.open(back) as after:
+        difference = np.asarray(before, np.float32) - np.asarray(after, np.float32)
+    assert 10 * np.log10(255**2 / np.mean(difference**2)) > 28
+    capsys.readouterr()
+    assert run("labels", made, "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert [label["name"] for label in row["labels"]] == ["English springer", "Lhasa"]
+    part = tmp_path / "part.png"
+    assert run("decode", made, "-o", part, "--region", "30,20,90,70") == 0
+    with Image.open(part) as cut, Image.open(back) as whole:
+        assert np.array_equal(np.asarray(cut), np.asarray(whole.crop((30, 20, 90, 70))))
+
+
+def test_a_damaged_picture_part_is_told(picture: Path, tmp_path: Path) -> None:
+    made, back = tmp_path / "cat.sic", tmp_path / "cat.png"
+    assert run("encode", picture, "-o", made, "--quality", 20) == 0
+    blob = bytearray(made.read_bytes())
+    blob[len(blob) // 2] ^= 0x10
+    made.write_bytes(bytes(blob))
+    assert run("decode", made, "-o", back) == 4
+    assert not back.exists()
+    assert run("decode", made, "-o", back, "--model", "nonsense") == 5
+
+
+def test_streams_that_are_noise_end_in_named_errors_or_pictures(picture: Path) -> None:
+    """Behind correct checksums the decoder meets bytes that no encoder made: it must end well."""
+    from deepsic import Codec
+    from deepsic.bitstream import Container, Header, pack
+
+    codec = Codec.load("sic")
+    coder = info(codec.encode(picture)).coder
+    header = Header(width=70, height=50, model_id=codec.identity, coder=coder)
+    dice = np.random.default_rng(0)
+    for length in (0, 1, 10, 500, 5000):
+        blob = pack(Container(header=header, tiles=(dice.bytes(length),)))
+        with contextlib.suppress(CorruptFileError):
+            assert codec.decode(blob).size == (70, 50)
