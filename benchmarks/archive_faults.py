@@ -124,9 +124,12 @@ class Nodes:
 class Trial:
     """One kind of fault: the injector, and the command run to its end."""
 
-    def __init__(self, kind: str, command: list[str], proxy: FaultProxy, nodes: Nodes) -> None:
+    def __init__(
+        self, kind: str, options: argparse.Namespace, proxy: FaultProxy, nodes: Nodes
+    ) -> None:
         self.outcome = Outcome(kind=kind)
-        self.command, self.proxy, self.nodes = command, proxy, nodes
+        self.command, self.proxy, self.nodes = shlex.split(options.command), proxy, nodes
+        self.faults, self.pace = options.faults, options.pace
         self.dice = random.Random(kind)
         self.driver: subprocess.Popen[bytes] | None = None
         self.finished = threading.Event()
@@ -161,7 +164,7 @@ class Trial:
             self.outcome.runs += 1
 
     def _inject(self) -> None:
-        """Faults at random times until the run has ended."""
+        """Faults at random times until there were enough, or the run has ended."""
         kind = self.outcome.kind
         if kind == "s3":
             before = self.proxy.counts.total()
@@ -171,7 +174,9 @@ class Trial:
             self.outcome.injected += self.proxy.counts.total() - before
             self.outcome.details = Counter({name: self.proxy.counts[name] for name in FAULTS})
             return
-        while not self.finished.wait(self.dice.uniform(*PAUSES[kind])):
+        while self.outcome.injected < self.faults:
+            if self.finished.wait(self.pace * self.dice.uniform(*PAUSES[kind])):
+                return
             if getattr(self, f"_hit_{kind}")():
                 self.outcome.injected += 1
                 console.say(f"{kind}: {self.outcome.injected} faults")
@@ -254,7 +259,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
         os.environ["AWS_ENDPOINT_URL"] = endpoint
         try:
             for kind in options.kinds:
-                trial = Trial(kind, command, proxy, nodes)
+                trial = Trial(kind, options, proxy, nodes)
                 while trial.outcome.injected < options.faults:
                     url = f"s3://faults/{kind}{trial.outcome.runs}"
                     trial.run(source, url)
@@ -274,6 +279,7 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--pace", type=float, default=1.0, help="pauses times this")
     parser.add_argument("--json", type=Path, help="write the results there as well")
     parser.add_argument(
         "--command",

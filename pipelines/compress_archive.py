@@ -35,7 +35,9 @@ from pipelines.storage import Storage, open_storage
 
 # "\b" keeps a paragraph's lines as they are.
 HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(add_completion=False, help=HELP, rich_markup_mode=None)
+app = typer.Typer(
+    add_completion=False, help=HELP, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 Archive = Annotated[str, typer.Argument(metavar="DST", help="The archive: a folder or s3://...")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
@@ -45,10 +47,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 @app.command()
 @exit_codes
 def compress(
-    source: Annotated[
-        str | None, typer.Argument(metavar="SRC", help="Folder or s3://...")
+    source: Annotated[str | None, typer.Argument(metavar="SRC", help="Folder or s3://...")] = None,
+    destination: Annotated[
+        str | None, typer.Argument(metavar="DST", help="Folder or s3://...")
     ] = None,
-    destination: Annotated[str | None, typer.Argument(metavar="DST", help="Folder or s3://...")] = None,
     model: Annotated[str, typer.Option(help="Name of a shipped model, or a model file.")] = "sic",
     quality: Annotated[int | None, typer.Option(help="1-100; 50 when no target is given.")] = None,
     bpp: Annotated[float | None, typer.Option(help="Bits per pixel of each file.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from deepsic.limits import DEFAULT_LIMITS
 from pipelines import console
 from pipelines.archive import demo
 from pipelines.archive.check import Check, Verify
-from pipelines.archive.cluster import Resources
+from pipelines.archive.cluster import RETRIES, Resources
 from pipelines.archive.coder import ModelSource
 from pipelines.archive.estimate import Estimate, estimate_job
 from pipelines.archive.job import Summary, check_apart, run_job
@@ -49,6 +50,8 @@ class Request:
 @contextmanager
 def _cluster(device: str) -> Iterator[Resources]:
     """Ray, and what a task takes of it: a share of a GPU where there are GPUs."""
+    # Else Ray starts a task that was killed for lack of memory again for ever.
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     with ray_runtime() as where:
         console.say(where)
         import ray

@@ -23,6 +23,13 @@ from pipelines.storage import sha256
 from .conftest import save_picture
 from .fakes import IDENTITY, KILL, STALL, WebpSource
 
+#: Ray's own: old settings that it reads itself, sockets that it leaves to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 MakeJob = Callable[..., Job]
 
 
@@ -130,6 +137,7 @@ def test_too_many_failures_stop_the_job(
         run_job(job, ray_here, max_failures=3)
 
 
+@pytest.mark.slow  # ten workers die and start again
 def test_pictures_that_kill_or_stall_workers(
     photos: Path, tmp_path: Path, make_job: MakeJob, ray_here: Resources
 ) -> None:
