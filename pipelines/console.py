@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,6 @@ class Counter:
     _bar: Progress | None = None
     _task: Any = None
     _started: float = field(default_factory=time.monotonic)
-    _spoke: float = field(default_factory=time.monotonic)
 
     def advance(self, items: int = 1, **counts: float) -> None:
         """Add `items` to what is done, and `counts` (failed=1, bytes=1234) to their sums."""
@@ -48,8 +48,6 @@ class Counter:
             self.counts[name] = self.counts.get(name, 0) + value
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, notes=self._notes())
-        elif time.monotonic() - self._spoke >= EVERY_SECONDS:
-            self.write()
 
     def expect(self, total: int) -> None:
         """Say how many items there will be, once that is known."""
@@ -67,14 +65,13 @@ class Counter:
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = self.done / seconds
         line: dict[str, Any] = {"stage": self.stage, "done": self.done, "total": self.total}
-        line |= {name: round(value, 6) for name, value in self.counts.items()}
+        line |= {name: round(value, 6) for name, value in list(self.counts.items())}
         line |= {"seconds": round(seconds, 1), "per_second": round(rate, 3)}
         if self.total is not None and rate > 0 and not final:
             line["eta_s"] = round(max(self.total - self.done, 0) / rate, 1)
         if final:
             line["finished"] = True
         print(json.dumps(line), file=self.stream or sys.stderr, flush=True)
-        self._spoke = time.monotonic()
 
     def _notes(self) -> str:
         return "  ".join(f"{name} {value:g}" for name, value in self.counts.items())
@@ -88,10 +85,8 @@ def progress(
     stream = stream or sys.stderr
     counter = Counter(stage=stage, total=total, stream=stream)
     if not stream.isatty():
-        try:
+        with _speaking(counter):
             yield counter
-        finally:
-            counter.write(final=True)
         return
     bar = Progress(
         TextColumn("{task.description}"),
@@ -104,6 +99,25 @@ def progress(
     with bar:
         counter._bar, counter._task = bar, bar.add_task(stage, total=total, notes="")
         yield counter
+
+
+@contextlib.contextmanager
+def _speaking(counter: Counter) -> Iterator[None]:
+    """A JSON line every ten seconds, also while nothing gets done, and one at the end."""
+    done = threading.Event()
+
+    def speak() -> None:
+        while not done.wait(EVERY_SECONDS):
+            counter.write()
+
+    thread = threading.Thread(target=speak, name=f"progress of {counter.stage}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        counter.write(final=True)
 
 
 def say(message: str) -> None:

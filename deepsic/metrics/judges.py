@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ClassifierJudge", "DetectorJudge", "Judge", "find_judges"]
 
 _BATCH = 16
+_MAX_LOGITS = 64
 
 
 class Judge:
@@ -32,7 +33,7 @@ class Judge:
         self.network, self.weights = network, weights
         self.name = network
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Any]:
+    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         """What is in each RGB picture (height, width, 3); as JSON holds it."""
         raise NotImplementedError
 
@@ -42,7 +43,10 @@ class Judge:
 
 
 class ClassifierJudge(Judge):
-    """Says the five most probable ImageNet classes, as class numbers."""
+    """Says the five most probable ImageNet classes, as class numbers: `{"top": [...]}`.
+
+    Among few classes it tells their logits too, from which semantic information is estimated.
+    """
 
     def __init__(
         self, network: str, weights: str | None = None, among: Sequence[int] | None = None
@@ -60,10 +64,10 @@ class ClassifierJudge(Judge):
 
         return load_classifier(self.network, self.weights)
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
+    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         import torch
 
-        seen: list[list[int]] = []
+        seen: list[dict[str, Any]] = []
         for start in range(0, len(pictures), _BATCH):
             x01_B3HW = _tensor(pictures[start : start + _BATCH])
             with torch.inference_mode():
@@ -71,7 +75,11 @@ class ClassifierJudge(Judge):
             if self.among is not None:
                 logits_BC = logits_BC[:, list(self.among)]
             ranked = logits_BC.topk(min(5, logits_BC.shape[1]), dim=1).indices.tolist()
-            seen += [[self._class(index) for index in row] for row in ranked]
+            made = [{"top": [self._class(index) for index in row]} for row in ranked]
+            if self.among is not None and len(self.among) <= _MAX_LOGITS:
+                for entry, row in zip(made, logits_BC.tolist(), strict=True):
+                    entry["logits"] = [round(value, 4) for value in row]
+            seen += made
         return seen
 
     def _class(self, index: int) -> int:

@@ -77,4 +77,5 @@ def _halve(x_CHW: Planes) -> Planes:
     height, width = (side // 2 * 2 for side in x_CHW.shape[1:])
     x = x_CHW[:, :height, :width]
     y = x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]
-    return y / np.float32(4)
+    mean: Planes = y / np.float32(4)
+    return mean

@@ -19,6 +19,8 @@ from deepsic.metrics.measure import ORIGINAL, Row
 
 __all__ = ["Point", "Summary", "ms_ssim_db", "summarise"]
 
+#: Pictures below which no semantic information is estimated.
+_MIN_INFORMATION = 32
 QUALITIES = ("mse", "psnr_rgb", "psnr_y", "ssim", "ms_ssim_rgb", "ms_ssim_y")
 
 
@@ -47,6 +49,8 @@ class Point:
     agreement: dict[str, float] = field(default_factory=dict)
     """By classifier: share of first classes equal to those of the uncompressed pictures."""
     detection: dict[str, DetectionScore] = field(default_factory=dict)
+    information: dict[str, float] = field(default_factory=dict)
+    """By classifier among few classes: semantic information SI, nats (SAIC Eq. 11)."""
 
 
 @dataclass(kw_only=True)
@@ -169,7 +173,7 @@ def _judged(
     for name in names:
         seen = [row for row in rows if name in row.seen]
         before = [originals[row.picture] for row in seen]
-        if isinstance(seen[0].seen[name], dict):
+        if "boxes" in seen[0].seen[name]:
             true = [(row, base) for row, base in zip(seen, before, strict=True) if base.boxes]
             if true:
                 point.detection[name] = detection(
@@ -178,14 +182,30 @@ def _judged(
                     classes,
                 )
             continue
-        guesses = [Prediction(tuple(row.seen[name])) for row in seen]
+        guesses = [Prediction(tuple(row.seen[name]["top"])) for row in seen]
         point.agreement[name] = agreement(
-            guesses, [Prediction(tuple(base.seen[name])) for base in before]
+            guesses, [Prediction(tuple(base.seen[name]["top"])) for base in before]
         )
         labels = [base.label for base in before]
         known = [label for label in labels if label is not None]
         if len(known) == len(labels):
             point.accuracy[name] = accuracy(guesses, known)
+        information = _information(name, seen, before)
+        if information is not None:
+            point.information[name] = information
+
+
+def _information(name: str, rows: Sequence[Row], originals: Sequence[Row]) -> float | None:
+    """SI between a classifier's logits before and after; None for few pictures or no logits."""
+    if len(rows) < _MIN_INFORMATION or "logits" not in rows[0].seen[name]:
+        return None
+    import torch
+
+    from deepsic.metrics.semantic_information import semantic_information
+
+    before = torch.tensor([row.seen[name]["logits"] for row in originals])
+    after = torch.tensor([row.seen[name]["logits"] for row in rows])
+    return semantic_information(before, after, seeds=(0,), resamples=10).value
 
 
 def _qualities(rows: Sequence[Row]) -> dict[str, float]:

@@ -43,6 +43,10 @@ class Coder(ABC):
         """Why this codec can't run here, for the user; None if it can."""
         return None
 
+    def at_rate(self, image: Image.Image, bpp: float) -> bytes | None:
+        """A file of about `bpp` by the codec's own rate control; None if it has none or can't."""
+        return None
+
     def start(self, image: Image.Image, bpp: float) -> float | None:
         """A good first knob for `bpp`, where the codec knows one."""
         return None
@@ -53,7 +57,8 @@ class Encoded:
     """One whole file and what making it took."""
 
     blob: bytes
-    knob: float
+    knob: float | None
+    """None: the codec's own rate control chose."""
     seconds: float
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 from PIL import Image
@@ -64,8 +65,20 @@ def search_bpp(
     best = _nearest(known, image, goal)
     if best is None:
         raise UsageError(f"tries={tries} must be at least 1")
+    if abs(math.expm1(_log_bpp(best, image) - goal)) > tolerance:
+        best = _by_itself(coder, image, bpp, best)
     rate = math.exp(_log_bpp(best, image))
     return Hit(blob=best.blob, knob=best.knob, seconds=best.seconds, bpp=rate, off=rate / bpp - 1)
+
+
+def _by_itself(coder: Coder, image: Image.Image, bpp: float, best: Encoded) -> Encoded:
+    """What the codec's own rate control gives, if that is nearer than `best`."""
+    started = time.perf_counter()
+    blob = coder.at_rate(image, bpp)
+    if blob is None:
+        return best
+    made = Encoded(blob=blob, knob=None, seconds=time.perf_counter() - started)
+    return min(best, made, key=lambda entry: abs(_log_bpp(entry, image) - math.log(bpp)))
 
 
 def _log_bpp(made: Encoded, image: Image.Image) -> float:

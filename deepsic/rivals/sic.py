@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from deepsic import zoo
+from deepsic.errors import UsageError
 from deepsic.rivals.base import Coder
 
 if TYPE_CHECKING:
@@ -52,7 +53,13 @@ class Sic(Coder):
         return Codec.load(self.model)
 
     def encode(self, image: Image.Image, knob: float) -> bytes:
-        return self.codec.encode(image, quality=knob)
+        return self.codec.encode(image, quality=round(knob))
+
+    def at_rate(self, image: Image.Image, bpp: float) -> bytes | None:
+        try:
+            return self.codec.encode(image, bpp=bpp)
+        except UsageError:  # its smallest file is larger
+            return None
 
     def decode(self, blob: bytes) -> Image.Image:
         return self.codec.decode(blob).convert("RGB")

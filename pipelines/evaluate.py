@@ -1,0 +1,177 @@
+"""Measure codecs on your own pictures: rate, distortion, what networks still see, against rivals.
+
+    python pipelines/evaluate.py                                   # four photographs, all codecs
+    python pipelines/evaluate.py photos/ --codec sic --codec avif --codec jpeg
+    python pipelines/evaluate.py s3://bucket/photos --limit 200 --workers 16
+    python pipelines/evaluate.py imagenet/val --include 'ILSVRC2012_val_*' --no-ladder
+                --classifier efficientnet-lite0 --classifier squeezenet
+    python pipelines/evaluate.py coco/ --detector fastestdet=fastestdet.pth --bpp 0.25
+
+Every file is made whole and decoded again. OUT gets results.jsonl (a line a file, after one on the
+run) and report.html; the same goes to MLflow. Unreadable pictures, codecs that refuse one or are
+missing here are named, counted and left out for all codecs alike, never averaged over.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepsic.errors import InputError, StorageError
+from deepsic.metrics.measure import Plan, Row
+from deepsic.metrics.provenance import provenance
+from deepsic.metrics.summary import summarise
+from deepsic.rivals import Coder, find_coders
+from pipelines import console, tracking
+from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
+from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pictures
+from pipelines.evaluation.settings import Settings, default_codecs, make_judges
+from pipelines.exits import exit_codes
+from pipelines.runtime import RuntimeOptions, local_cpus, ray_runtime
+
+if TYPE_CHECKING:
+    from deepsic.metrics.judges import Judge
+
+HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(help=HELP)
+@exit_codes
+def evaluate(
+    source: Annotated[
+        str | None, typer.Argument(metavar="SRC", help="Folder or s3://...; none: embedded.")
+    ] = None,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder.")] = "runs/evaluate",
+    codec: Annotated[
+        list[str] | None, typer.Option(help="A rival, a shipped model, sic:FILE; default: all.")
+    ] = None,
+    bpp: Annotated[list[float] | None, typer.Option(help="Rates to search every codec to.")] = None,
+    ladder: Annotated[bool, typer.Option(help="Fixed settings too, for RD curves.")] = True,
+    classifier: Annotated[
+        list[str] | None, typer.Option(help="NAME or NAME=WEIGHTS; default: efficientnet-lite0.")
+    ] = None,
+    detector: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHTS.")] = None,
+    among: Annotated[
+        bool, typer.Option(help="Let classifiers also choose among the set's own classes alone.")
+    ] = False,
+    include: Annotated[str, typer.Option(help="Pattern for file names.")] = "*",
+    limit: Annotated[int | None, typer.Option(help="At most so many pictures.")] = None,
+    anchor: Annotated[str, typer.Option(help="What BD-rates are against.")] = "jpeg",
+    crops: Annotated[int, typer.Option(help="Pictures shown side by side.")] = 4,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one a CPU.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow; off for none.")] = None,
+    run_name: Annotated[str, typer.Option(help="Name in MLflow.")] = "evaluate",
+) -> None:
+    """Measure and report."""
+    settings = Settings(
+        source=source,
+        out=out,
+        codecs=tuple(codec or default_codecs()),
+        anchor=anchor,
+        plan=Plan(bpp=tuple(bpp or (0.125, 0.25, 0.5)), ladder=ladder),
+        classifiers=tuple(classifier or ("efficientnet-lite0",)),
+        detectors=tuple(detector or ()),
+        among=among,
+        include=include,
+        limit=limit,
+        workers=workers,
+        crops=crops,
+    )
+    run(settings, tracking_uri=tracking_uri, run_name=run_name)
+
+
+def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> Path:
+    """Do it; return the path of the report."""
+    tracking.check_store(tracking_uri)
+    pictures = find_pictures(settings.source, include=settings.include, limit=settings.limit)
+    coders, problems = find_coders(settings.codecs)
+    if not coders:
+        raise InputError(f"not one codec can run here: {problems}")
+    judges, missing = _judges(settings, pictures)
+    problems |= missing
+    for name, reason in problems.items():
+        console.say(f"without {name}: {reason}")
+    folder = Path(settings.out)
+    about = provenance()
+    rows = _measure(settings, pictures, coders, judges, folder / "results.jsonl", about)
+    unreadable = {row.picture: row.error or "" for row in rows if row.kind == "unreadable"}
+    rows = [row for row in rows if row.kind != "unreadable"]
+    if not rows:
+        raise InputError(f"not one of {len(pictures)} pictures can be read: {unreadable}")
+    summary = summarise(
+        rows, tolerance=settings.plan.tolerance, classes=annotated_classes(pictures)
+    )
+    problems |= unreadable | summary.failures
+    problems |= {f"{name}, left out of averages": why for name, why in summary.left_out.items()}
+    report = build_report(settings, pictures, rows, summary, coders, problems, about)
+    page = folder / "report.html"
+    write_report(page, report)
+    show_tables(report)
+    params = {"source": settings.source or "embedded", "codecs": ",".join(settings.codecs),
+              "pictures": len(pictures), "bpp": settings.plan.bpp}  # fmt: skip
+    with tracking.tracked(
+        "evaluate", run_name=run_name, uri=tracking_uri, params=params, tags=about
+    ) as tracked:
+        tracked.metrics(numbers(summary, settings.anchor))
+        for path in (page, folder / "results.jsonl"):
+            tracked.artifact(path)
+    if problems:
+        console.say(f"{len(problems)} problems, all named in the report")
+    console.say(f"report: {page}")
+    return page
+
+
+def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge], dict[str, str]]:
+    from deepsic.metrics.judges import find_judges
+
+    classes = tuple(sorted({ref.label for ref in pictures if ref.label is not None}))
+    judges, missing = find_judges(make_judges(settings, classes))
+    for judge in judges:
+        vars(judge).pop("loaded", None)  # workers load their own
+    return judges, missing
+
+
+def _measure(
+    settings: Settings,
+    pictures: list[PictureRef],
+    coders: list[Coder],
+    judges: list[Judge],
+    path: Path,
+    about: dict[str, str],
+) -> list[Row]:
+    """Run the job, writing each line as it comes; rows in the order of pictures and codecs."""
+    from pipelines.evaluation.job import measure_all
+
+    workers = settings.workers or local_cpus()
+    started = time.monotonic()
+    rows: list[Row] = []
+    per_picture: dict[str, int] = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            path.open("w", encoding="utf-8") as file,
+            ray_runtime(RuntimeOptions()) as where,
+            console.progress("evaluate", len(pictures)) as progress,
+        ):
+            console.say(f"{len(pictures)} pictures, {len(coders)} codecs, {where}")
+            file.write(json.dumps({"kind": "run"} | about) + "\n")
+            for row in measure_all(pictures, coders, judges, settings.plan, workers):
+                file.write(json.dumps(row.line()) + "\n")
+                rows.append(row)
+                first = row.picture not in per_picture
+                per_picture[row.picture] = per_picture.get(row.picture, 0) + 1
+                progress.advance(int(first), files=1, failed=int(row.error is not None))
+    except OSError as error:
+        raise StorageError(f"can't write {path}: {error}") from error
+    console.say(f"measured in {time.monotonic() - started:.0f} s")
+    order = {ref.key: index for index, ref in enumerate(pictures)}
+    return sorted(rows, key=lambda row: order[row.picture])
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,143 @@
+"""What an evaluation leaves behind: JSON lines, the HTML report, tables, MLflow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepsic.errors import DeepsicError, StorageError
+from deepsic.metrics.measure import Row
+from deepsic.metrics.summary import Summary
+from deepsic.rivals import Coder
+from deepsic.rivals.sic import Sic
+from pipelines import console
+from pipelines.evaluation.pictures import PictureRef, read_picture
+from pipelines.evaluation.settings import Settings
+from pipelines.report.crops import Wall, picture_wall, worst_pictures
+from pipelines.report.page import Report, render
+from pipelines.report.tables import Table, judge_tables, rate_distortion_table, target_table
+
+__all__ = ["build_report", "numbers", "show_tables", "write_report"]
+
+
+def build_report(
+    settings: Settings,
+    pictures: Sequence[PictureRef],
+    rows: Sequence[Row],
+    summary: Summary,
+    coders: Sequence[Coder],
+    problems: dict[str, str],
+    about: dict[str, str],
+) -> Report:
+    """Gather what the page shows; codes the few pictures again that it shows side by side."""
+    ours = [coder.name for coder in coders if isinstance(coder, Sic)]
+    where = "photographs that scikit-image ships" if settings.source is None else "pictures"
+    measured = len({row.picture for row in rows if row.kind == "original"})
+    report = Report(
+        title="DeepSIC evaluation",
+        lead=f"{measured} {where}, {len(coders)} codecs, every file written whole and decoded "
+        "again.",
+        summary=summary,
+        anchor=settings.anchor,
+        titles={coder.name: coder.title for coder in coders},
+        ours=frozenset(ours),
+        about=about,
+        settings={coder.name: coder.settings for coder in coders},
+        problems=problems,
+        published=_is_kodak(pictures),
+    )
+    if settings.plan.bpp and settings.crops:
+        _add_walls(report, settings, pictures, rows, coders, ours)
+    return report
+
+
+def _add_walls(
+    report: Report,
+    settings: Settings,
+    pictures: Sequence[PictureRef],
+    rows: Sequence[Row],
+    coders: Sequence[Coder],
+    ours: Sequence[str],
+) -> None:
+    target = sorted(settings.plan.bpp)[len(settings.plan.bpp) // 2]
+    spread = [pictures[i * len(pictures) // settings.crops] for i in range(settings.crops)]
+    chosen = {ref.key: "" for ref in spread}
+    report.crops = _walls(chosen, pictures, rows, coders, target)
+    if ours:
+        worst = dict(worst_pictures(rows, ours[0], target, settings.crops))
+        report.worst = _walls(worst, pictures, rows, coders, target)
+
+
+def _walls(
+    chosen: dict[str, str],
+    pictures: Sequence[PictureRef],
+    rows: Sequence[Row],
+    coders: Sequence[Coder],
+    target: float,
+) -> list[Wall]:
+    by_key = {ref.key: ref for ref in pictures}
+    walls = []
+    for key, note in chosen.items():
+        try:
+            original = read_picture(by_key[key]).rgb
+        except DeepsicError:
+            continue  # named among the unreadable already
+        walls.append(picture_wall(key, original, rows, coders, target, note))
+    return walls
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page. Raises: `StorageError` when the disk refuses."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(render(report), "utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(f"can't write {path}: {error}") from error
+
+
+def show_tables(report: Report) -> None:
+    """The report's tables on the terminal, short."""
+    for table in (
+        rate_distortion_table(report.summary, report.anchor, report.titles),
+        target_table(report.summary, report.titles),
+        *judge_tables(report.summary, report.titles),
+    ):
+        if table is not None:
+            _show(table)
+
+
+def _show(table: Table) -> None:
+    console.table(table.caption, table.head, table.rows)
+
+
+def numbers(summary: Summary, anchor: str) -> dict[str, float]:
+    """The summary as flat names and numbers, for MLflow."""
+    found: dict[str, float] = {}
+    for quality in ("psnr_rgb", "psnr_y", "ms_ssim_rgb"):
+        for codec, rate in summary.bd_rates(anchor, quality).items():
+            found[f"bd_rate/{quality}/{codec}"] = rate
+    for point in summary.points:
+        if point.kind == "target":
+            prefix = f"{point.codec}/{point.setting:g}bpp"
+            found[f"{prefix}/bpp"] = point.bpp
+            found |= {f"{prefix}/{name}": value for name, value in point.quality.items()}
+        elif point.kind == "original":
+            prefix = point.codec
+        else:
+            continue
+        found |= {f"{prefix}/top1/{name}": s.top1 for name, s in point.accuracy.items()}
+        found |= {f"{prefix}/agreement/{name}": v for name, v in point.agreement.items()}
+        for name, score in point.detection.items():
+            if score.map50 is not None:
+                found[f"{prefix}/map50/{name}"] = score.map50
+    # MLflow's names: letters, digits and _-./ alone.
+    return {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in found.items()}
+
+
+def _is_kodak(pictures: Sequence[PictureRef]) -> bool:
+    """Whether these are the 24 pictures for which others published averages."""
+    names = {Path(ref.key).stem.lower() for ref in pictures}
+    return names == {f"kodim{number:02}" for number in range(1, 25)}

@@ -1,0 +1,157 @@
+"""Which pictures to measure, and what is known of each: class, objects.
+
+Layouts that are recognised by themselves:
+    any folder or s3:// prefix        pictures, no truth: agreement with the uncompressed alone
+    .../n02102040/x.jpg               the class by its wnid, or by its name in ImageNet's list
+    images/ + labels/*.txt            COCO's boxes as YOLO writes them (a local folder)
+    JPEGImages/ + Annotations/*.xml   Pascal VOC (a local folder)
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsic.errors import InputError, UnsupportedImageError, UsageError
+from deepsic.metrics.measure import Subject
+from pipelines.storage import open_storage
+
+__all__ = ["EMBEDDED", "PictureRef", "annotated_classes", "find_pictures", "read_picture"]
+
+#: Photographs that scikit-image ships: what runs where no folder is given.
+EMBEDDED = ("astronaut", "chelsea", "coffee", "rocket")
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".webp", ".avif", ".jxl", ".bmp", ".tif", ".tiff", ".ppm", ".jp2",
+}  # fmt: skip
+#: Pascal VOC's names for what COCO calls otherwise.
+_VOC_TO_COCO = {
+    "airplane": "aeroplane", "dining table": "diningtable", "motorcycle": "motorbike",
+    "potted plant": "pottedplant", "couch": "sofa", "tv": "tvmonitor",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRef:
+    """A picture to measure: small, so that it travels to any worker."""
+
+    source: str | None
+    """Folder or s3:// prefix; None for an embedded picture."""
+    key: str
+    """Path below the source, or the embedded picture's name."""
+    label: int | None = None
+    """ImageNet class number."""
+    boxes: dict[str, Any] | None = None
+    """True objects: `boxes` (x1, y1, x2, y2) and `labels` in COCO's numbers."""
+
+
+def find_pictures(
+    source: str | None, *, include: str = "*", limit: int | None = None
+) -> list[PictureRef]:
+    """The pictures of a folder, an s3:// prefix or, without either, those embedded; sorted.
+
+    Args:
+        include: pattern for file names, such as "ILSVRC2012_val_*".
+        limit: take at most so many, spread evenly over the sorted names.
+
+    Raises: `InputError` if there is none; `StorageError` if the source can't be listed.
+    """
+    if source is None:
+        return [PictureRef(source=None, key=name) for name in EMBEDDED][:limit]
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit={limit} must be positive")
+    storage = open_storage(source)
+    storage.check()
+    keys = [
+        item.key
+        for item in storage.list()
+        if PurePosixPath(item.key).suffix.lower() in SUFFIXES
+        and fnmatch.fnmatch(PurePosixPath(item.key).name, include)
+    ]
+    if not keys:
+        raise InputError(f"no picture called {include!r} in {source}")
+    if limit is not None and limit < len(keys):
+        keys = [keys[index * len(keys) // limit] for index in range(limit)]
+    boxes = {} if "://" in source else _boxes(Path(source))
+    numbers = _class_numbers()
+    return [
+        PictureRef(source=source, key=key, label=numbers.get(_folder(key)), boxes=boxes.get(key))
+        for key in keys
+    ]
+
+
+def read_picture(ref: PictureRef) -> Subject:
+    """Read and decode a picture. Raises: `InputError`, `StorageError`."""
+    return Subject(name=ref.key, rgb=_pixels(ref), label=ref.label, boxes=ref.boxes)
+
+
+def annotated_classes(pictures: Iterable[PictureRef]) -> list[int] | None:
+    """COCO's numbers of all classes that occur among true objects; None if nothing is annotated."""
+    found = {label for ref in pictures if ref.boxes for label in ref.boxes["labels"]}
+    return sorted(found) or None
+
+
+def _pixels(ref: PictureRef) -> NDArray[np.uint8]:
+    from deepsic.data.image import load_image
+
+    if ref.source is not None:
+        return load_image(open_storage(ref.source).get(ref.key).data).rgb
+    try:
+        import skimage.data
+    except ImportError as error:
+        raise InputError(
+            f"the embedded pictures need scikit-image ({error}); give a folder"
+        ) from None
+    made = load_image(np.asarray(getattr(skimage.data, ref.key)()))
+    if made.alpha is not None:
+        raise UnsupportedImageError(f"{ref.key} has an alpha channel")
+    return made.rgb
+
+
+def _folder(key: str) -> str:
+    return PurePosixPath(key).parent.name
+
+
+def _class_numbers() -> dict[str, int]:
+    """Folder name → ImageNet class number: wnids, and names where only one class bears it."""
+    from deepsic.labels import label_set
+
+    leaves = label_set("imagenet1k").classes()
+    numbers = {node.wnid: node.number for node in leaves if node.number is not None}
+    names = [node.name for node in leaves]
+    numbers |= {
+        node.name: node.number
+        for node in leaves
+        if node.number is not None and names.count(node.name) == 1
+    }
+    return numbers
+
+
+def _boxes(root: Path) -> dict[str, dict[str, Any]]:
+    """Key → true objects, for the two layouts of detection sets."""
+    from deepsic.data.readers import Sample, pascal_voc, yolo
+
+    if (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir():
+        samples, prefix, suffix = pascal_voc(root, classes=_coco_as_voc()), "JPEGImages/", ".jpg"
+    elif (root / "labels").is_dir() and (root / "images").is_dir():
+        samples, prefix, suffix = yolo(root), "images/", ""
+    else:
+        return {}
+
+    def truth(sample: Sample) -> dict[str, Any]:
+        kept = [box for box in sample.boxes if not box.difficult]
+        return {"boxes": [list(b.corners) for b in kept], "labels": [b.label for b in kept]}
+
+    return {f"{prefix}{sample.name}{suffix}": truth(sample) for sample in samples}
+
+
+def _coco_as_voc() -> Sequence[str]:
+    """COCO's classes in order, in VOC's spelling."""
+    from deepsic.tasks.detector import COCO_CLASSES
+
+    return [_VOC_TO_COCO.get(name, name) for name in COCO_CLASSES]

@@ -1,0 +1,59 @@
+"""The settings of one evaluation, validated when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deepsic import zoo
+from deepsic.metrics.judges import ClassifierJudge, DetectorJudge, Judge
+from deepsic.metrics.measure import Plan
+from deepsic.rivals import RIVALS
+
+__all__ = ["Settings", "default_codecs", "make_judges"]
+
+
+def default_codecs() -> list[str]:
+    """Every model that ships but those for tests, then every rival."""
+    ours = [name for name in zoo.names() if not name.startswith("test")]
+    return [*ours, *RIVALS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to measure, with what, and where the results go."""
+
+    source: str | None = None
+    """Folder or s3:// prefix; None for the embedded pictures."""
+    out: str = "runs/evaluate"
+    """Folder for the results."""
+    codecs: tuple[str, ...] = ()
+    """Names for `deepsic.rivals.find_coders`; empty: `default_codecs()`."""
+    anchor: str = "jpeg"
+    """Codec that BD-rates are given against."""
+    plan: Plan = field(default_factory=Plan)
+    classifiers: tuple[str, ...] = ("efficientnet-lite0",)
+    """NAME, or NAME=WEIGHTS for a weights file."""
+    detectors: tuple[str, ...] = ()
+    """NAME=WEIGHTS, as in fastestdet=fastestdet.pth."""
+    among: bool = False
+    """Also let each classifier choose among the classes that occur in the set alone."""
+    include: str = "*"
+    limit: int | None = None
+    workers: int | None = None
+    """Processes; None: one a CPU."""
+    crops: int = 4
+    """Pictures to show side by side in the report."""
+
+
+def make_judges(settings: Settings, classes: tuple[int, ...] | None) -> list[Judge]:
+    """The networks that look at the pictures; `classes` are those that occur in the set."""
+    judges: list[Judge] = []
+    for text in settings.classifiers:
+        name, _, weights = text.partition("=")
+        judges.append(ClassifierJudge(name, weights or None))
+        if settings.among and classes and len(classes) > 1:
+            judges.append(ClassifierJudge(name, weights or None, among=classes))
+    for text in settings.detectors:
+        name, _, weights = text.partition("=")
+        judges.append(DetectorJudge(name, weights or None))
+    return judges

@@ -1,0 +1,146 @@
+"""Cut-outs of pictures at equal size in bytes, side by side, and the pictures that came out worst.
+
+The job kept numbers, not pictures: the few that are shown are coded again here, with the settings
+that the job found.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepsic.errors import DeepsicError, InputError
+from deepsic.metrics.distortion import luma
+from deepsic.metrics.measure import Row
+from deepsic.rivals import Coder
+
+__all__ = ["Tile", "Wall", "picture_wall", "worst_pictures"]
+
+_SIDE = 192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One cut-out with its caption."""
+
+    title: str
+    caption: str
+    data_uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wall:
+    """One picture as every codec gives it."""
+
+    picture: str
+    target: float
+    """bpp asked of each codec."""
+    note: str
+    tiles: list[Tile]
+
+
+def worst_pictures(
+    rows: Sequence[Row], ours: str, target: float, count: int
+) -> list[tuple[str, str]]:
+    """Pictures on which `ours` is furthest behind the best rival at `target` bpp, and by how much.
+
+    Files that missed the target don't count. Without rivals: lowest PSNR first.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        good = row.kind == "target" and row.target == target and row.psnr_rgb is not None
+        if good and abs(row.off or 0.0) <= 0.05:
+            scores.setdefault(row.picture, {})[row.codec] = row.psnr_rgb or 0.0
+    found = []
+    for picture, by_codec in scores.items():
+        mine = by_codec.pop(ours, None)
+        if mine is None:
+            continue
+        if not by_codec:
+            found.append((mine, picture, f"{mine:.2f} dB"))
+            continue
+        best = max(by_codec, key=lambda codec: by_codec[codec])
+        gap = mine - by_codec[best]
+        found.append((gap, picture, f"{gap:+.2f} dB against {best}, the best rival here"))
+    return [(picture, note) for _, picture, note in sorted(found)[:count]]
+
+
+def picture_wall(
+    picture: str,
+    original: NDArray[np.uint8],
+    rows: Sequence[Row],
+    coders: Sequence[Coder],
+    target: float,
+    note: str,
+) -> Wall:
+    """The same cut-out of the original and of every codec's file at `target` bpp."""
+    left, top = busiest_corner(original)
+    cut = _cutter(left, top)
+    image = Image.fromarray(original)
+    tiles = [Tile(title="original", caption="", data_uri=_data_uri(cut(original)))]
+    for coder in coders:
+        row = _row_of(rows, picture, coder.name, target)
+        if row is None:
+            continue
+        try:
+            decoded = coder.decode(_file(coder, image, row))
+        except (DeepsicError, OSError, ValueError) as error:
+            tiles.append(Tile(title=coder.title, caption=f"failed: {error}", data_uri=""))
+            continue
+        off = "" if abs(row.off or 0.0) <= 0.02 else f" ({row.off:+.0%} of target)"
+        caption = f"{row.bytes:,} B, {row.bpp:.3f} bpp{off}"
+        if row.psnr_rgb is not None:
+            caption += f", {row.psnr_rgb:.2f} dB"
+        uri = _data_uri(cut(np.asarray(decoded)))
+        tiles.append(Tile(title=coder.title, caption=caption, data_uri=uri))
+    return Wall(picture=picture, target=target, note=note, tiles=tiles)
+
+
+def busiest_corner(rgb: NDArray[np.uint8], side: int = _SIDE) -> tuple[int, int]:
+    """Left and top of the window of `side` pixels with the most gradient, on a grid of 32."""
+    y = luma(rgb)
+    energy = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
+    sums = np.pad(energy, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    best, where = -1.0, (0, 0)
+    for top in range(0, max(energy.shape[0] - side, 1), 32):
+        for left in range(0, max(energy.shape[1] - side, 1), 32):
+            bottom = min(top + side, energy.shape[0])
+            right = min(left + side, energy.shape[1])
+            value = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+            if value > best:
+                best, where = float(value), (left, top)
+    return where
+
+
+def _row_of(rows: Sequence[Row], picture: str, codec: str, target: float) -> Row | None:
+    for row in rows:
+        if (row.picture, row.codec, row.target) == (picture, codec, target) and not row.error:
+            return row
+    return None
+
+
+def _file(coder: Coder, image: Image.Image, row: Row) -> bytes:
+    """The file that `row` measured, made again."""
+    if row.knob is not None:
+        return coder.encode(image, row.knob)
+    blob = coder.at_rate(image, row.target or 0.0)
+    if blob is None:
+        raise InputError(f"{coder.name} doesn't reach {row.target} bpp any more")
+    return blob
+
+
+def _cutter(left: int, top: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    return lambda rgb: rgb[top : top + _SIDE, left : left + _SIDE]
+
+
+def _data_uri(rgb: NDArray[np.uint8]) -> str:
+    """Lossless, so that what is shown is what the codec gave."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
