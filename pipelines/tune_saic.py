@@ -63,7 +63,7 @@ def main(
     layer: Annotated[str | None, typer.Option(help="Its layer whose maps are compared")] = None,
     search: Annotated[str, typer.Option(help="optuna, random or grid")] = "optuna",
     concurrent: Annotated[int, typer.Option(min=1, help="Trials at a time")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Ray Train workers of a trial")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Ray Train workers of a trial; 0: none")] = 1,
     limit_train: Annotated[int, typer.Option(min=1, help="Pictures to train on")] = 1000,
     limit_val: Annotated[int, typer.Option(min=1, help="Pictures to judge on")] = 200,
     exclude: Annotated[

@@ -42,11 +42,11 @@ class TuneJob:
     search: str = "optuna"
     seed: int = 0
     workers: int = 1
-    """Ray Train workers of a trial."""
+    """Ray Train workers of a trial; 0 fine-tunes in the trial's own process."""
 
     def __post_init__(self) -> None:
-        if min(self.trials, self.steps, self.rungs, self.batch, self.workers) < 1:
-            raise UsageError("trials, steps, rungs, batch and workers must be positive")
+        if min(self.trials, self.steps, self.rungs, self.batch) < 1 or self.workers < 0:
+            raise UsageError("trials, steps, rungs and batch must be positive")
         if self.rungs > self.steps:
             raise UsageError(f"rungs={self.rungs} is more than steps={self.steps}")
         if self.search not in SEARCHES:

@@ -40,6 +40,7 @@ def collect(results: Any) -> list[Trial]:
         metrics, config = result.metrics or {}, result.config or {}
         if "gain" not in metrics:
             continue
+        own = result.checkpoint.path if result.checkpoint else None
         trials.append(
             Trial(
                 id=str(metrics.get("trial_id", "?")),
@@ -47,7 +48,7 @@ def collect(results: Any) -> list[Trial]:
                 rate=float(metrics["bpp"]),
                 **{name: float(metrics[name]) for name in ("agreement", "gain", "psnr", "si")},
                 steps=int(metrics["steps"]),
-                checkpoint=metrics.get("checkpoint_path"),
+                checkpoint=metrics.get("checkpoint_path", own),
             )
         )
     return sorted(trials, key=lambda trial: -trial.gain)

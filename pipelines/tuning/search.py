@@ -105,7 +105,7 @@ def run_search(
     _Display.counter = counter
     path = f"{folder}/{job.name}"
     trainable = tune.with_resources(
-        tune.with_parameters(trial, bundle=[bundle]), {"CPU": _DRIVER_CPU}
+        tune.with_parameters(trial, bundle=[bundle]), {"CPU": _DRIVER_CPU if job.workers else 1}
     )
     if tune.Tuner.can_restore(path):
         console.say(f"going on with {job.name}: finished trials stay, the rest resumes")

@@ -89,11 +89,16 @@ def _metrics(judged: Judgement, reference: Judgement, steps: int) -> dict[str, f
 
 def train_loop(loop: dict[str, Any]) -> None:
     """The function that every Ray Train worker of a trial runs."""
-    import ray
     import ray.train
 
     context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
+    _fit(loop, ray.train, context.get_world_rank(), context.get_world_size())
+
+
+def _fit(loop: dict[str, Any], api: Any, rank: int = 0, world: int = 1) -> None:
+    """Fine-tune and report; `api` is `ray.train` or `ray.tune`, which report alike."""
+    import ray
+
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     (reference,) = loop["bundle"]
@@ -107,7 +112,7 @@ def train_loop(loop: dict[str, Any]) -> None:
     place = position_for(start, val[:: max(1, len(val) // 16)], config["bpp"])
     first = judge(start, val, classifier, bpp=config["bpp"])
     tune = _tune(job, config, start, place)
-    _resume(tune)
+    _resume(tune, api.get_checkpoint())
     while tune.step_number < job.steps_per_rung * job.rungs:
         for _ in range(job.steps_per_rung):
             tune.backward(_batch(train, job, tune.step_number, rank, world))
@@ -115,19 +120,16 @@ def train_loop(loop: dict[str, Any]) -> None:
             tune.apply()
         # Every rank reports; only the first judges and saves.
         if rank:
-            ray.train.report({})
+            api.report({})
             continue
         judged = judge(tune.average, val, classifier, bpp=config["bpp"])
         with tempfile.TemporaryDirectory() as folder:
             torch.save(tune.state_dict(), Path(folder) / MODEL_FILE)
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(_metrics(judged, first, tune.step_number), checkpoint=checkpoint)
+            checkpoint = api.Checkpoint.from_directory(folder)
+            api.report(_metrics(judged, first, tune.step_number), checkpoint=checkpoint)
 
 
-def _resume(tune: FineTune) -> None:
-    import ray.train
-
-    checkpoint = ray.train.get_checkpoint()
+def _resume(tune: FineTune, checkpoint: Any) -> None:
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / MODEL_FILE, map_location="cpu", weights_only=True)
@@ -148,12 +150,17 @@ def _average_gradients(tune: FineTune, world: int) -> None:
     gradients = [p.grad for p in tune.net.parameters() if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     torch.distributed.all_reduce(flat)
-    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+    for gradient, part in zip(
+        gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
+    ):
         gradient.copy_(part.view_as(gradient) / world)
 
 
 def trial(config: dict[str, Any], bundle: list[Any]) -> None:
     """What Ray Tune runs for each trial: a Ray Train run that reports to the search.
+
+    With no workers, the trial fine-tunes in its own process: no second set of processes to
+    start, which takes longer than a short trial.
 
     Args:
         config: a point of the search space.
@@ -166,11 +173,15 @@ def trial(config: dict[str, Any], bundle: list[Any]) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 
     job: TuneJob = ray.get(bundle[0]).job
+    loop = {"bundle": bundle, "config": config}
+    if job.workers == 0:
+        _fit(loop, ray.tune)
+        return
     context = ray.tune.get_context()
     storage = context.get_storage()
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config={"bundle": bundle, "config": config},
+        train_loop_config=loop,
         scaling_config=ray.train.ScalingConfig(num_workers=job.workers),
         run_config=ray.train.RunConfig(
             name=f"train-{context.get_trial_id()}",
