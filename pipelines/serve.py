@@ -111,7 +111,11 @@ def run(
 
         console.say(f"{where}; loading {', '.join(settings.models)}")
         options = {"host": host, "port": port, "request_timeout_s": settings.request_timeout_s + 5}
-        serve.start(http_options=options)
+        try:
+            serve.start(http_options=options)
+        except TimeoutError:  # after a minute; on a busy machine the proxy is on its way
+            console.say("this machine is busy: still waiting for the HTTP proxy")
+            serve.start(http_options=options)
         serve.run(build_application(settings), name=APPLICATION)
         console.say(f"DeepSIC is at http://{host}:{port} (the API at /docs)")
         if open_door:

@@ -27,8 +27,8 @@ WEB = Path(__file__).resolve().parent.parent / "web"
 DAY = {"Cache-Control": "public, max-age=86400"}
 #: Photographs inside packages that the evaluation needs anyway: file -> package folder, caption.
 SAMPLES = {
-    "coffee.png": ("skimage.data", "Coffee"),
     "chelsea.png": ("skimage.data", "Chelsea, a cat"),
+    "coffee.png": ("skimage.data", "Coffee"),
     "flower.jpg": ("sklearn.datasets.images", "Dahlia"),
     "rocket.jpg": ("skimage.data", "Rocket launch"),
     "china.jpg": ("sklearn.datasets.images", "Summer Palace"),

@@ -14,6 +14,7 @@ let service = { rivals: [], classifier: null, limits: { max_body_bytes: 20e6 } }
 let source = null; // { name, file, body, bitmap, truth }: the picture that came in
 let result = null; // { blob, bitmap, png, width, height }: the .sic file and what it decodes to
 let rivals = {}; // name -> { bitmap, psnr, label, bytes }
+let known = { name: "", prefix: 0 }; // what the first bytes of the file say
 let work = new AbortController();
 
 // ---- messages
@@ -46,7 +47,10 @@ async function run(task) {
   } catch (error) {
     showError(error);
   } finally {
-    if (!signal.aborted) busy("");
+    if (!signal.aborted) {
+      busy("");
+      showKnown(0);
+    }
   }
 }
 
@@ -111,6 +115,8 @@ async function showFile(blob, signal, name) {
   panel.showSize(blob.size, told.width * told.height, source ? source.file.size : 0);
   race(blob.size, told.bytes_prefix);
   busy("Decoding");
+  known = { name: told.labels[0]?.name ?? "", prefix: told.bytes_prefix };
+  showKnown(1);
   const answer = await call("/v1/decode", { body: blob, accept: "image/png", signal });
   const png = await answer.blob();
   const bitmap = await load(png);
@@ -118,9 +124,20 @@ async function showFile(blob, signal, name) {
   $("decode-ms").textContent = panel.milliseconds(timing(answer, "codec"));
   if (!source?.bitmap) stage.frame(bitmap.width, bitmap.height);
   paint($("right"), bitmap);
+  showKnown(0);
   $("psnr").textContent = panel.decibels(source ? psnr(source.bitmap, bitmap) : null);
   $("save-sic").disabled = $("save-png").disabled = false;
   showSides();
+}
+
+// What is known before the picture is: the label alone, over a blur.
+function showKnown(missing) {
+  const { name, prefix } = known;
+  $("known").hidden = missing <= 0 || !name;
+  $("known-name").textContent = name;
+  $("known-why").textContent = `known from ${prefix} bytes; the picture is still to come`;
+  $("stage").classList.toggle("waiting", missing > 0);
+  $("stage").style.setProperty("--missing", missing);
 }
 
 // ---- what stands on the left
@@ -223,6 +240,7 @@ function runners(size, prefix) {
 
 function race(size, prefix) {
   cancelAnimationFrame(racing);
+  showKnown(0);
   panel.showRace(runners(size, prefix));
 }
 
@@ -234,14 +252,12 @@ function replay() {
   const end = (items[1].bytes * 8) / 50_000;
   const chips = [...$("chips").children];
   for (const chip of chips) { chip.style.animation = "none"; void chip.offsetWidth; chip.style.animation = ""; }
+  $("stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
   const tick = () => {
     const now = (performance.now() - started) / 1000;
-    // The decoded picture grows in from the top as its bytes arrive.
-    $("right").style.opacity = Math.min(1, 0.08 + now / end);
-    if (now > end + 0.6) {
-      $("right").style.opacity = "";
-      return race(result.blob.size, result.prefix);
-    }
+    // The picture clears up as its bytes arrive; what it shows was known all the time.
+    showKnown(now < end ? Math.max(0.02, 1 - now / end) : 0);
+    if (now > end + 0.6) return race(result.blob.size, result.prefix);
     panel.showRace(items, now);
     racing = requestAnimationFrame(tick);
   };

@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const SLOW = 50_000; // bits a second of the slow line
 const PREFIX_ROWS = 3;
-const TOO_ABSTRACT = 3; // "entity", "physical entity", "object" say nothing
+const STEPS = 5; // of the path down WordNet; those above, such as "object", say little
 
 export function kilobytes(count) {
   if (count < 1000) return `${count} B`;
@@ -27,7 +27,7 @@ export function showLabels(told, name = "the file") {
   });
   if (!chips.length) chips.push(element("span", "note", "No labels were stored in this file."));
   $("chips").replaceChildren(...chips);
-  const path = told.labels[0]?.path.slice(TOO_ABSTRACT) ?? [];
+  const path = told.labels[0]?.path.slice(-STEPS) ?? [];
   const words = path.map((word, index) => (index === path.length - 1 ? element("b", "", word) : word));
   $("path").replaceChildren(...words.flatMap((word, index) => (index ? [" › ", word] : [word])));
   $("says-cost").textContent = told.source === "file"

@@ -55,11 +55,11 @@ export function step(direction, atX, atY) {
   setZoom(LEVELS[clamp(index + direction, 0, LEVELS.length - 1)], atX, atY);
 }
 
-// Shape of the frame for a picture; a tall one doesn't become taller than the window.
+// Shape of the frame for a picture; it never becomes taller than two thirds of the window.
 export function frame(width, height) {
   stage.style.setProperty("--aspect", `${width} / ${height}`);
-  const tallest = Math.min(0.68 * innerHeight, 720);
-  stage.style.maxWidth = height > width ? `${(tallest * width) / height}px` : "";
+  const tallest = Math.min(0.66 * innerHeight, 720);
+  stage.style.maxWidth = innerWidth > 560 || height > width ? `${(tallest * width) / height}px` : "";
   setZoom(1);
 }
 
