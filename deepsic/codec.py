@@ -129,7 +129,9 @@ class Codec:
             labels = labeler(Image.fromarray(picture.rgb))
         semantics = None if labels is None else Semantics.of(labels)
         if bpp is None and max_bytes is None:
-            return self._encode_at(picture, 50 if quality is None else quality, 1.0, semantics, metadata)
+            return self._encode_at(
+                picture, 50 if quality is None else quality, 1.0, semantics, metadata
+            )
         width, height = picture.size
         target = max_bytes if max_bytes is not None else int((bpp or 0.0) * width * height / 8)
         return smallest_loss(
@@ -366,4 +368,3 @@ def _unpack_alpha(stream: bytes, header: Header) -> NDArray[np.uint8]:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise CorruptFileError(f"alpha: {error}") from None
-

@@ -40,9 +40,7 @@ class Tile:
     def touches(self, box: tuple[int, int, int, int]) -> bool:
         """Whether the tile and a (top, left, bottom, right) box overlap."""
         top, left, bottom, right = box
-        return (
-            self.top < bottom and top < self.bottom and self.left < right and left < self.right
-        )
+        return self.top < bottom and top < self.bottom and self.left < right and left < self.right
 
 
 def tiles(height: int, width: int, side: int) -> list[Tile]:

@@ -102,7 +102,8 @@ def read(path: Path) -> ModelFile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # A safe_open has keys() but cannot be iterated.
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UnknownModelError(f"{path} is not a model file ({error})") from None
     if metadata.get("format") != FORMAT:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+from numba import carray  # type: ignore[attr-defined]
 from numba.core import types
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing_context: Any, array: Any) -> Any:
+def _make_pointer(typing_context: Any, array: Any) -> Any:
     """Address of a C-contiguous array's first element."""
-    signature = types.CPointer(array.dtype)(array)
+    signature = types.CPointer(array.dtype)(array)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return context.make_array(sig.args[0])(context, builder, args[0]).data
@@ -26,7 +26,10 @@ def _pointer(typing_context: Any, array: Any) -> Any:
     return signature, generate
 
 
-@numba.njit  # type: ignore[untyped-decorator]
+_pointer: Any = intrinsic(_make_pointer)
+
+
+@numba.njit
 def borrow(array: Any) -> Any:
     """A view of a C-contiguous array that isn't reference-counted."""
-    return numba.carray(_pointer(array), array.shape)
+    return carray(_pointer(array), array.shape)

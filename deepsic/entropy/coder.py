@@ -10,6 +10,8 @@ between calls in a small array, (low or code, range, position).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +32,14 @@ _SIXTEEN = np.uint64(16)
 _SMALL = np.uint64(1 << 32)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(inline="always")
 def probability(states: NDArray[np.int32], context: int) -> int:
     """Probability of a 0 in 1/65536, bounded away from 0 and 1."""
     p = (states[context, 0] + states[context, 1]) >> _TO_16
     return min(max(p, _FLOOR), 65536 - _FLOOR)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(inline="always")
 def adapt(states: NDArray[np.int32], context: int, bit: int) -> None:
     """Move both estimates toward what was seen."""
     if bit:
@@ -48,7 +50,7 @@ def adapt(states: NDArray[np.int32], context: int, bit: int) -> None:
         states[context, 1] += (_ONE - states[context, 1]) >> SLOW
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def carry(out: NDArray[np.uint8], position: int) -> None:
     """Add one to the bytes already written."""
     at = position - 1
@@ -58,7 +60,7 @@ def carry(out: NDArray[np.uint8], position: int) -> None:
     out[at] += 1
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(inline="always")
 def narrow(
     low: np.uint64, span: np.uint64, out: NDArray[np.uint8], position: int, p: int, bit: int
 ) -> tuple[np.uint64, np.uint64, int]:
@@ -82,7 +84,7 @@ def narrow(
     return low, span, position
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def refill(data: NDArray[np.uint8], position: int) -> np.uint64:
     """Next four bytes; zeros beyond the end, which is how a stream's tail is left out."""
     word = U64(0)
@@ -93,8 +95,8 @@ def refill(data: NDArray[np.uint8], position: int) -> np.uint64:
     return word
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def finish(state: NDArray[np.uint64], out: NDArray[np.uint8]) -> int:
+@numba.njit(cache=True, nogil=True)
+def finish(state: Any, out: Any) -> Any:
     """Write the fewest bytes that still decode; returns the stream's length."""
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     for count in range(9):

@@ -43,9 +43,7 @@ def neighbourhood(symbols: Any, y: int, x: int, c: int, before: int) -> int:
 
 
 @jit
-def encode_escape(
-    low: Any, span: Any, position: int, out: Any, states: Any, rest: int
-) -> Any:
+def encode_escape(low: Any, span: Any, position: int, out: Any, states: Any, rest: int) -> Any:
     """Exp-Golomb of rest >= 1; rare, so not inlined."""
     width = 0
     while (rest >> (width + 1)) > 0:
@@ -157,20 +155,20 @@ def decode_symbol(
 @inline
 def class_of(parameters: Any, bias: Any, p: int, k: int) -> int:
     """Scale class 0 .. 63 from the net's accumulator."""
-    return min(63, max(0, int(math.floor((parameters[p, k] + bias[k]) * 0.015625))))
+    return min(63, max(0, math.floor((parameters[p, k] + bias[k]) * 0.015625)))
 
 
 @inline
 def mean_of(parameters: Any, bias: Any, p: int, k: int) -> int:
     """Mean in sixteenths of a step from the net's accumulator."""
-    mean = int(math.floor((parameters[p, k] + bias[k]) * 0.015625))
+    mean = math.floor((parameters[p, k] + bias[k]) * 0.015625)
     return min(MEAN_LIMIT, max(-MEAN_LIMIT, mean))
 
 
 _SIZES = np.arange(10800, dtype=np.int64)
-_COMPANDED = np.minimum(
-    (256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127
-).astype(np.float32)
+_COMPANDED = np.minimum((256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127).astype(
+    np.float32
+)
 """128 v / (128 + v), rounded half up; 127 from 10,795 on."""
 
 
@@ -286,7 +284,7 @@ def encode_lowest(
             for c in range(3):
                 guess, activity = predict(ll, y, x, c)
                 index = classes[c, min(activity, classes.shape[1] - 1)]
-                value = int(math.floor(v[y, x, c] + 0.5))
+                value = math.floor(v[y, x, c] + 0.5)
                 residual = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - guess))
                 near = min(2, activity // 4)
                 low, span, position = encode_symbol(

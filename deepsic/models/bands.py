@@ -1,4 +1,4 @@
-"""The layout of the latents: which wavelet band sits in which channel, and in which pass it is coded.
+"""The layout of the latents: which band sits in which channel, and in which pass it is coded.
 
 A picture of H x W pixels becomes, after an orthonormal colour rotation and four levels of the
 9/7 wavelet, two latent tensors:

@@ -24,6 +24,7 @@ HYPER = 24
 """Channels of the hyper-latent z."""
 MEAN_LIMIT = 2047.0
 
+
 class Coder(Protocol):
     """What the passes are run with."""
 
@@ -162,7 +163,8 @@ class ContextModel(nn.Module):
         luma = self._phased("1", self.pass1a, self.pass1b, state, coder)
         fine = position >= (bands.CHROMA_FROM - 1.0) / 99.0 - 1e-6
         if fine.any():
-            coder("1c", *self.pass1c(state[fine], luma[fine], q), fine)
+            mean, index = self.pass1c(state[fine], luma[fine], q)
+            coder("1c", mean, index, fine)
 
     def _spatial(self, level: str, a: Pass, b: Pass, state: Tensor, coder: Coder) -> Tensor:
         q = self.quantised

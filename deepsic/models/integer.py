@@ -42,7 +42,8 @@ class IntegerConv(nn.Module):
         self.quantised = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
         if self.quantised:
             weight = round_through((weight * WEIGHT_STEPS).clamp(-LIMIT, LIMIT)) / WEIGHT_STEPS
             if bias is not None:

@@ -48,7 +48,9 @@ def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
     """Convolution as one float32 matrix product, so that no library picks Winograd's algorithm."""
     outputs, _, kernel, _ = weight.shape
     _, _, height, width = x.shape
-    columns = functional.unfold(x, kernel, padding=kernel // 2)[0] if kernel > 1 else x[0].flatten(1)
+    columns = (
+        functional.unfold(x, kernel, padding=kernel // 2)[0] if kernel > 1 else x[0].flatten(1)
+    )
     sums = weight.reshape(outputs, -1) @ columns
     return sums.view(1, outputs, height, width)
 
@@ -73,4 +75,8 @@ def fast_path_is_exact() -> bool:
 def has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware: elsewhere the fast path is the slow one."""
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(supported is not None and torch.backends.mkldnn.is_available() and supported())
+    return bool(
+        supported is not None
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and supported()
+    )

@@ -26,7 +26,7 @@ _DEAD_ZONE = likelihood.DEAD_ZONE
 _MAX_DEAD_ZONE = likelihood.MAX_DEAD_ZONE
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def _sweep(
     v: _F32, mean: _F32, index: _F32, mask: _F32,
     y_hat: _F32, kept_zero: _F32, bits: _F32, d_index: _F32, d_value: _F32,
@@ -109,5 +109,5 @@ class _Code(torch.autograd.Function):
 
 def code(v: Tensor, mean: Tensor, index: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """As `likelihood.code`, on a CPU."""
-    result: tuple[Tensor, Tensor] = _Code.apply(v, mean, index, mask)  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor] = _Code.apply(v, mean, index, mask)
     return result

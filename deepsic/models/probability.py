@@ -35,7 +35,7 @@ class PassPlan:
 
 
 def _plan(name: str) -> PassPlan:
-    level, part = name
+    level, part = name[0], name[1]
     luma = bands.LUMA_BANDS
     if level in "43":
         start = bands.LL if level == "4" else 0
@@ -244,7 +244,9 @@ class ProbabilityModel:
 
     def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
         sums = self.layers[name + ".conv"].sums(_dense(x))
-        return activate(sums, self.tables.shifts[name][quality - 1].astype(np.float32) + np.float32(HALF))
+        return activate(
+            sums, self.tables.shifts[name][quality - 1].astype(np.float32) + np.float32(HALF)
+        )
 
     def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
         """Both passes of a level; returns the state with the level's latents appended."""
@@ -287,5 +289,3 @@ def _slopes(ll: NDArray[np.int32]) -> F32:
     size = np.abs(v)
     a = np.minimum((256 * size + 128 + size) // (2 * (128 + size)), 127)
     return (np.sign(v) * a).astype(np.float32)
-
-

@@ -67,13 +67,13 @@ class TrainingCoder:
         self.parts: dict[str, Tensor] = {}
         self.decoded: dict[str, Tensor] = {}
         self._masks = {
-            "4": checkerboard(*v16.shape[2:], v16.device),
-            "3": checkerboard(*v8.shape[2:], v8.device),
+            "4": checkerboard(v16.shape[2], v16.shape[3], v16.device),
+            "3": checkerboard(v8.shape[2], v8.shape[3], v8.device),
         }
 
     def _target(self, name: str) -> tuple[Tensor, Tensor | None]:
         """Latents of a pass, in steps, and the mask of those that it codes (None: all)."""
-        level, part = name
+        level, part = name[0], name[1]
         if level in self._masks:
             block = self.v16[:, bands.LL :] if level == "4" else self.v8[:, : bands.LEVEL3]
             even = self._masks[level]
@@ -146,8 +146,8 @@ def median_prediction(ll: Tensor) -> tuple[Tensor, Tensor]:
 class SicNet(nn.Module):
     """Joint codec: RGB (B, 3, H, W) in [0, 255], sides multiples of 32, to `Output`.
 
-        x -> wavelet -> + f -> / step -> ContextModel -> * step -> + g -> inverse wavelet -> x_hat
-                                  |-> HyperAnalysis -> z -^
+    x -> wavelet -> + f -> / step -> ContextModel -> * step -> + g -> inverse wavelet -> x_hat
+                              |-> HyperAnalysis -> z -^
     """
 
     def __init__(self, config: SicConfig | None = None) -> None:

@@ -14,7 +14,7 @@ from deepsic.models.layout import F32, rows
 from deepsic.models.quality import base_step, position
 from deepsic.models.sic import SicNet
 
-F32 = NDArray[np.float32]
+
 class TransformRunner:
     """Float networks of a `SicNet`, in bfloat16 where the machine multiplies it in hardware.
 
@@ -87,7 +87,7 @@ class TransformRunner:
         """Unrounded hyper-latent (H/32, W/32, 24) of latents in steps."""
         flat = np.ascontiguousarray(v8[..., : bands.ALWAYS8]).reshape(-1, bands.ALWAYS8)
         layout.compand_steps(flat, np.ones(bands.ALWAYS8, np.float32), flat)
-        x8 = layout.planes(torch.from_numpy(flat), *v8.shape[:2], bands.ALWAYS8)
+        x8 = layout.planes(torch.from_numpy(flat), v8.shape[0], v8.shape[1], bands.ALWAYS8)
         t16 = torch.from_numpy(v16).permute(2, 0, 1)[None].to(self.device)
         x16 = self._seen(t16[:, : bands.LL], t16[:, bands.LL :], 1.0)
         z = self.net.h_a(x8.to(self.device, self.dtype), x16)[0].permute(1, 2, 0)

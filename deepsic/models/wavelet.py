@@ -87,7 +87,7 @@ def inverse_level(ll: Tensor, detail: Tensor) -> Tensor:
     """Inverse of `forward_level`."""
     _, rows = _matrices(2 * ll.shape[2], str(ll.device))
     _, columns = _matrices(2 * ll.shape[3], str(ll.device))
-    lh, hl, hh = detail.unflatten(1, (-1, 3)).unbind(2)
+    lh, hl, hh = detail.view(len(detail), -1, 3, detail.shape[2], detail.shape[3]).unbind(2)
     y = torch.cat((torch.cat((ll, hl), 3), torch.cat((lh, hh), 3)), 2)
     return rows @ y @ columns.T
 
@@ -109,7 +109,7 @@ def forward8(x: Tensor) -> Tensor:
 def inverse8(c8: Tensor) -> Tensor:
     """Inverse of `forward8`."""
     sizes = (bands.LL, bands.LEVEL3, bands.LEVEL2, bands.LEVEL1 + bands.CHROMA1)
-    ll, level3, level2, level1 = c8.split(sizes, 1)
+    ll, level3, level2, level1 = torch.split(c8, sizes, 1)
     ll = inverse_level(ll, level3)
     ll = inverse_level(ll, functional.pixel_shuffle(level2, 2))
     return inverse_level(ll, functional.pixel_shuffle(level1, 4))

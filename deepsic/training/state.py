@@ -25,7 +25,7 @@ class TrainState:
         self.config = config
         self.device = torch.device(device)
         net = SicNet(config.model).to(self.device)
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.98)

@@ -28,7 +28,8 @@ def test_quality_trades_size_for_error(codec: Codec) -> None:
     files = [codec.encode(rgb, quality=q) for q in (1, 30, 60, 100)]
     sizes = [len(f) for f in files]
     errors = [psnr(codec.decode(f), rgb) for f in files]
-    assert sizes == sorted(sizes) and errors == sorted(errors)
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors)
     assert errors[-1] > 36
 
 
@@ -36,7 +37,8 @@ def test_quality_trades_size_for_error(codec: Codec) -> None:
 def test_any_size(codec: Codec, size: tuple[int, int]) -> None:
     rgb = photograph(size[1], size[0])
     image = codec.decode(codec.encode(rgb, quality=80))
-    assert image.size == size and psnr(image, rgb) > 25
+    assert image.size == size
+    assert psnr(image, rgb) > 25
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK"])
@@ -101,8 +103,9 @@ def test_labels_are_stored_and_read_without_a_network(codec: Codec) -> None:
 
 def test_another_model_is_an_error(codec: Codec, tmp_path: object) -> None:
     blob = bytearray(codec.encode(photograph(64, 64)))
-    from deepsic.bitstream import pack, unpack
     from dataclasses import replace
+
+    from deepsic.bitstream import pack, unpack
 
     container = unpack(bytes(blob))
     other = replace(container, header=replace(container.header, model_id=b"\1" * 8))
@@ -148,7 +151,8 @@ def test_damage_is_named(codec: Codec, data: st.DataObject) -> None:
     except DeepsicError:
         return
     # Only bits that the format says are ignored may pass.
-    assert image.size == (80, 64) and bit // 8 == 6
+    assert image.size == (80, 64)
+    assert bit // 8 == 6
 
 
 def test_truncation_is_named_everywhere(codec: Codec) -> None:

@@ -44,9 +44,9 @@ def test_fast_and_exact_sums_agree_on_hard_cases() -> None:
         x = torch.randint(-127, 128, (1, inputs, 33, 21), generator=generator).float()
         fast = IntegerLayer.of(w, None, True)
         slow = exact_sums(x, w)
-        assert torch.equal(slow.double(), torch.nn.functional.conv2d(
-            x.double(), w.double(), padding=kernel // 2
-        ))
+        assert torch.equal(
+            slow.double(), torch.nn.functional.conv2d(x.double(), w.double(), padding=kernel // 2)
+        )
         for layout in (torch.contiguous_format, torch.channels_last):
             y = fast.sums(x.bfloat16().contiguous(memory_format=layout))
             assert torch.equal(y, slow.bfloat16().float())
@@ -85,7 +85,8 @@ def test_tiles_decode_to_the_same_symbols_in_any_order(codec: Codec) -> None:
     forward = [codec.engine.decode(s, 64, 64, 40) for s in streams]
     backward = [codec.engine.decode(s, 64, 64, 40) for s in reversed(streams)][::-1]
     for a, b in zip(forward, backward, strict=True):
-        assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
+        assert np.array_equal(a[0], b[0])
+        assert np.array_equal(a[1], b[1])
 
 
 def test_training_computes_what_inference_computes(codec: Codec) -> None:
@@ -123,4 +124,3 @@ def test_training_computes_what_inference_computes(codec: Codec) -> None:
     z[0] = torch.from_numpy(hyper).permute(2, 0, 1).float()
     with torch.no_grad():
         net.context(z, y16[:, :3], torch.tensor([69 / 99]), Replay(y8, y16))
-

@@ -80,13 +80,16 @@ def test_any_bytes_decode_to_some_symbols(stream: bytes) -> None:
     assert np.abs(symbols.astype(int)).max(initial=0) <= passes.SYMBOL_LIMIT
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.5])
-def test_length_is_close_to_the_entropy(share: float) -> None:
+@pytest.mark.parametrize(("share", "above"), [(0.02, 0.07), (0.2, 0.03), (0.5, 0.03)])
+def test_length_is_close_to_the_entropy(share: float, above: float) -> None:
+    """From flat probabilities: learning them is part of the length."""
     rng = np.random.default_rng(1)
-    values = (rng.random((100, 100, 10)) < share) * np.where(rng.random((100, 100, 10)) < 0.5, 1, -1)
+    values = (rng.random((100, 100, 10)) < share) * np.where(
+        rng.random((100, 100, 10)) < 0.5, 1, -1
+    )
     stream, _ = code(values.astype(np.float32), np.full(values.shape, 20))
     ideal = -(share * np.log2(share / 2) + (1 - share) * np.log2(1 - share)) * values.size
-    assert 8 * len(stream) < 1.03 * ideal, "more than 3 % above the entropy, learning included"
+    assert 8 * len(stream) < (1 + above) * ideal
 
 
 def test_trailing_zeros_are_left_out() -> None:

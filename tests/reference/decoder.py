@@ -122,7 +122,9 @@ def phases(bands: int, factor: int, parity: int) -> list[int]:
 class StreamDecoder:
     """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in sixteenths of a step."""
 
-    def __init__(self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int) -> None:
+    def __init__(
+        self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int
+    ) -> None:
         self.t = {k: v.astype(np.int64) for k, v in tensors.items() if v.dtype.kind in "iu"}
         self.bits = BitDecoder(stream, self.t["table.start"])
         self.h, self.w, self.q = h, w, q
