@@ -26,11 +26,11 @@ from pipelines import console
 from pipelines.archive import show
 from pipelines.archive.check import Check, Verify
 from pipelines.archive.coder import ModelSource
-from pipelines.archive.exits import exit_codes, fail_if
 from pipelines.archive.find import find as find_pictures
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.report import failures, report_archive
 from pipelines.archive.settings import JobSettings, read_job
+from pipelines.exits import exit_codes, fail_if
 from pipelines.storage import Storage, open_storage
 
 # "\b" keeps a paragraph's lines as they are.

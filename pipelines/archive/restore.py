@@ -67,6 +67,7 @@ def restore_archive(
                 if problem:
                     found.problems.append((entry["source_key"], problem))
                 counter.advance(1, failed=bool(problem))
+    out.clear_temporary()
     return found
 
 

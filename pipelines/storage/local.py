@@ -116,6 +116,9 @@ class LocalStorage:
                     if time.time() - entry.stat().st_mtime > STALE_SECONDS:
                         os.unlink(entry.path)
                         removed += 1
+        for empty in (folder, os.path.dirname(folder)):
+            with contextlib.suppress(OSError):  # it isn't, or was never made
+                os.rmdir(empty)
         return removed
 
     def arrow(self) -> tuple[FileSystem, str]:

@@ -9,10 +9,10 @@ import sys
 
 from deepsic.bitstream import VERSION
 from pipelines.archive.cluster import Resources
-from pipelines.archive.exits import exit_codes, fail_if
 from pipelines.archive.job import run_job
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.worker import Job
+from pipelines.exits import exit_codes, fail_if
 from pipelines.runtime import ray_runtime
 from pipelines.storage import open_storage
 from tests.pipelines.archive.fakes import IDENTITY, WebpSource

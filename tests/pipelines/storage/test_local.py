@@ -163,6 +163,9 @@ def test_only_old_temporary_files_are_cleared(storage: LocalStorage) -> None:
     assert storage.clear_temporary() == 1
     assert [path.name for path in folder.iterdir()] == ["new.part"]
     assert keys(storage) == []
+    (folder / "new.part").unlink()
+    assert storage.clear_temporary() == 0
+    assert list(Path(storage.url).iterdir()) == []
 
 
 def test_addresses() -> None:
