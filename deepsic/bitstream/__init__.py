@@ -20,7 +20,7 @@ from deepsic.bitstream.container import (
     verify,
 )
 from deepsic.bitstream.header import PREFIX_BYTES, VERSION, Header
-from deepsic.bitstream.info import Info, info
+from deepsic.bitstream.facts import Info, info
 from deepsic.bitstream.metadata import Metadata
 from deepsic.bitstream.semantics import Box, Label, Semantics
 

@@ -95,7 +95,7 @@ def test_the_byte_layer_is_hermetic(path: Path) -> None:
         *("deepsic.bitstream", "deepsic.labels", "deepsic.errors", "deepsic.limits"),
     )
     inside = {name for name in imports(tree_of(path)) if below(name, "deepsic")}
-    if path.name == "info.py":
+    if path.name == "facts.py":
         allowed = (*allowed, "deepsic.zoo")
     assert not {n for n in inside if n != "deepsic" and not any(below(n, a) for a in allowed)}
 
