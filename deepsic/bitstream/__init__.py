@@ -19,8 +19,8 @@ from deepsic.bitstream.container import (
     unpack,
     verify,
 )
-from deepsic.bitstream.header import PREFIX_BYTES, VERSION, Header
 from deepsic.bitstream.facts import Info, info
+from deepsic.bitstream.header import PREFIX_BYTES, VERSION, Header
 from deepsic.bitstream.metadata import Metadata
 from deepsic.bitstream.semantics import Box, Label, Semantics
 
