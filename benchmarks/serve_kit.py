@@ -21,7 +21,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-START_S = 240
+START_S = 480
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,351 +1,55 @@
-"""Latency, throughput, overload, chaos, redeploy and drain of the service.
+"""Latency, throughput, overload, redeploy, chaos and drain of the service.
 
-    python benchmarks/serve_load.py latency PICTURE.png
-    python benchmarks/serve_load.py overload PICTURE.png --seconds 30
-    python benchmarks/serve_load.py chaos PICTURE.png --seconds 600
-    python benchmarks/serve_load.py redeploy PICTURE.png
-    python benchmarks/serve_load.py drain PICTURE.png
+    python benchmarks/serve_load.py PICTURE.png
+    python benchmarks/serve_load.py PICTURE.png --only chaos --seconds 600
 
-Each starts `pipelines/serve.py` on a free port, and ends it. PICTURE should be 768x512. Every 200
-answer is compared with what the codec gives in this process; any difference is an error.
+Starts `pipelines/serve.py` on a free port, runs the experiments one after the other, and ends it.
+PICTURE should be 768x512. Every 200 answer is compared with what the codec gives in this process;
+any difference is counted as "wrong". Results so far are written after each experiment.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import random
-import signal
-import socket
-import statistics
 import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-import httpx
-import numpy as np
 import typer
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.serve_kit import Service, percentiles, report, serving
+from benchmarks import serve_experiments as experiments
+from benchmarks.serve_kit import report, serving
 
-app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
-Picture = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
-Out = Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")]
-Seconds = Annotated[float, typer.Option(help="Length of the load, seconds")]
-Options = Annotated[str, typer.Option(help="More options for serve.py, in one string")]
-QUALITY = 50
-ENCODE = f"/v1/encode?quality={QUALITY}&labels=false"
 PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus 1"
+EVERYTHING = "latency overload redeploy chaos drain"
 
 
-def log_file() -> Path:
-    return Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
-
-
-class Truth:
-    """What right answers are: the same work done in this process."""
-
-    def __init__(self, data: bytes) -> None:
-        import torch
-
-        import deepsic
-
-        torch.set_num_threads(1)
-        self.data = data
-        self.codec = deepsic.Codec.load("sic")
-        self.blob = self.codec.encode(data, quality=QUALITY)
-        self.pixels = np.asarray(self.codec.decode(self.blob))
-
-    def seconds(self, times: int = 15) -> list[float]:
-        """Encoding times in this process, one thread."""
-        taken = []
-        for _ in range(times):
-            started = time.perf_counter()
-            self.codec.encode(self.data, quality=QUALITY)
-            taken.append(time.perf_counter() - started)
-        return taken
-
-    def check(self, answer: httpx.Response, verb: str) -> str:
-        """The answer's status, or "wrong" for a 200 with a wrong byte."""
-        if answer.status_code == 200:
-            if verb == "encode" and answer.content != self.blob:
-                return "wrong"
-            if verb == "decode":
-                image = np.asarray(Image.open(io.BytesIO(answer.content)))
-                if not np.array_equal(image, self.pixels):
-                    return "wrong"
-        elif answer.headers.get("content-type") != "application/problem+json":
-            return f"{answer.status_code} without a problem document"
-        return str(answer.status_code)
-
-
-async def send(client: httpx.AsyncClient, truth: Truth, verb: str = "encode") -> tuple[str, float]:
-    """One request: what came back, and how long it took, seconds."""
-    started = time.perf_counter()
-    path, body = (ENCODE, truth.data) if verb == "encode" else ("/v1/decode", truth.blob)
-    try:
-        outcome = truth.check(await client.post(path, content=body), verb)
-    except httpx.HTTPError as error:
-        outcome = type(error).__name__
-    return outcome, time.perf_counter() - started
-
-
-async def clients(count: int, seconds: float, once: Callable[[], Awaitable[None]]) -> float:
-    """`count` clients that call `once` again and again; the time it took, seconds."""
-    started = time.perf_counter()
-
-    async def one() -> None:
-        while time.perf_counter() - started < seconds:
-            await once()
-
-    await asyncio.gather(*(one() for _ in range(count)))
-    return time.perf_counter() - started
-
-
-def http(service: Service, connections: int = 200) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    return httpx.AsyncClient(base_url=service.url, timeout=90, limits=limits)
-
-
-@app.command()
-def latency(
-    picture: Picture, seconds: Seconds = 20, out: Out = None, options: Options = ""
+def main(
+    picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    only: Annotated[str, typer.Option(help="Which experiments, in this order")] = EVERYTHING,
+    seconds: Annotated[float, typer.Option(help="Length of each load")] = 20,
+    chaos_seconds: Annotated[float, typer.Option(help="Length of the chaos")] = 600,
+    every: Annotated[float, typer.Option(help="Seconds between killed replicas")] = 60,
+    options: Annotated[str, typer.Option(help="More options for serve.py, in one string")] = "",
+    out: Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")] = None,
 ) -> None:
-    """p50 at one client against the codec in this process; throughput at 16 clients."""
-    truth = Truth(picture.read_bytes())
-    before = truth.seconds()
-
-    async def measure(service: Service) -> dict[str, Any]:
-        taken: list[float] = []
-        seen: Counter[str] = Counter()
-
-        async with http(service) as client:
-
-            async def once() -> None:
-                outcome, spent = await send(client, truth)
-                seen[outcome] += 1
-                taken.append(spent)
-
-            await clients(1, 3, once)
-            taken.clear()
-            await clients(1, seconds, once)
-            one = percentiles(taken)
-            seen.clear()
-            taken.clear()
-            wall = await clients(16, seconds, once)
-        done = seen["200"] / wall
-        return {
-            "one_client": one,
-            "sixteen": {"per_second": round(done, 2), **percentiles(taken), "outcomes": seen},
-        }
-
-    with serving(*PLAIN.split(), *options.split(), log=log_file()) as service:
-        measured = asyncio.run(measure(service))
-    # Again afterwards: on a shared machine the first figure may be of a quieter minute.
-    both = [*before, *truth.seconds()]
-    report({"in_process": {**percentiles(both), "times": len(both)}, **measured}, out)
-
-
-@app.command()
-def overload(
-    picture: Picture, seconds: Seconds = 20, out: Out = None, options: Options = ""
-) -> None:
-    """Far more clients than the queue holds: refusals, memory, and the time to recover."""
-    truth = Truth(picture.read_bytes())
-
-    async def measure(service: Service) -> dict[str, Any]:
-        seen: Counter[str] = Counter()
-        times: dict[str, list[float]] = {"200": [], "503": []}
-        memory = [service.memory_mb()]
-        async with http(service, 400) as client:
-
-            async def once() -> None:
-                outcome, spent = await send(client, truth)
-                seen[outcome] += 1
-                times.setdefault(outcome, []).append(spent)
-                if outcome == "503":
-                    await asyncio.sleep(0.5)
-
-            async def watch() -> None:
-                while True:
-                    await asyncio.sleep(1)
-                    memory.append(service.memory_mb())
-
-            watching = asyncio.create_task(watch())
-            await clients(160, seconds, once)
-            watching.cancel()
-            ended = time.perf_counter()
-            calm = [await send(client, truth) for _ in range(5)]
-            recovered = time.perf_counter() - ended
-        return {
-            "outcomes": seen,
-            "accepted": percentiles(times["200"]),
-            "refused": percentiles(times["503"]),
-            "memory_mb": {"before": round(memory[0]), "most": round(max(memory))},
-            "five_requests_after_s": round(recovered, 2),
-            "after": Counter(outcome for outcome, _ in calm),
-        }
-
-    with serving(*PLAIN.split(), *options.split(), log=log_file()) as service:
-        report(asyncio.run(measure(service)), out)
-
-
-def slow_loris(service: Service) -> str:
-    """Send a byte a second: the answer's status line, or how the connection ended."""
-    parts = urlsplit(service.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=60) as link:
-        link.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-        link.settimeout(1)
-        for _ in range(60):
-            try:
-                link.sendall(b"x")
-                answer = link.recv(200)
-            except TimeoutError:
-                continue
-            except OSError:
-                return "loris closed"
-            return f"loris {answer.split(b' ')[1].decode()}" if answer else "loris closed"
-    return "loris left alone"
-
-
-def aborted(service: Service, data: bytes) -> str:
-    """Promise a picture, send half of it, and hang up."""
-    parts = urlsplit(service.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=60) as link:
-        head = f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
-        link.sendall(head.encode() + data[: len(data) // 2])
-    return "aborted"
-
-
-@app.command()
-def chaos(picture: Picture, seconds: Seconds = 600, every: float = 60, out: Out = None) -> None:
-    """Mixed good and bad load, and a codec replica killed with SIGKILL every `every` seconds."""
-    truth = Truth(picture.read_bytes())
-    rng = random.Random(1)
-    damaged = bytearray(truth.blob)
-    damaged[len(damaged) // 2] ^= 0x55
-    killed: list[int] = []
-
-    async def measure(service: Service) -> dict[str, Any]:
-        seen: Counter[str] = Counter()
-        async with http(service) as client:
-
-            async def raw(name: str, path: str, body: bytes) -> None:
-                try:
-                    answer = await client.post(path, content=body)
-                    seen[f"{name} {answer.status_code}"] += 1
-                except httpx.HTTPError as error:
-                    seen[f"{name} {type(error).__name__}"] += 1
-
-            async def once() -> None:
-                kind = rng.choices(
-                    ["encode", "decode", "damaged", "no picture", "oversized", "loris", "abort"],
-                    [6, 6, 2, 2, 1, 0.3, 1],
-                )[0]
-                if kind in ("encode", "decode"):
-                    seen[f"{kind} {(await send(client, truth, kind))[0]}"] += 1
-                elif kind == "damaged":
-                    await raw(kind, "/v1/decode", bytes(damaged))
-                elif kind == "no picture":
-                    await raw(kind, ENCODE, truth.data[:3000])
-                elif kind == "oversized":
-                    await raw(kind, ENCODE, bytes(20_000_001))
-                elif kind == "loris":
-                    seen[await asyncio.to_thread(slow_loris, service)] += 1
-                else:
-                    seen[await asyncio.to_thread(aborted, service, truth.data)] += 1
-
-            async def kill() -> None:
-                while True:
-                    await asyncio.sleep(every)
-                    replicas = service.codec_replicas()
-                    if replicas:
-                        victim = rng.choice(replicas)
-                        killed.append(victim.pid)
-                        victim.kill()
-
-            killing = asyncio.create_task(kill())
-            await clients(6, seconds, once)
-            killing.cancel()
-            calm = [await send(client, truth) for _ in range(5)]
-        return {
-            "outcomes": dict(sorted(seen.items())),
-            "wrong": sum(count for name, count in seen.items() if "wrong" in name),
-            "killed": len(killed),
-            "memory_mb": round(service.memory_mb()),
-            "after": Counter(outcome for outcome, _ in calm),
-        }
-
-    with serving(*PLAIN.split(), log=log_file()) as service:
-        report(asyncio.run(measure(service)), out)
-
-
-@app.command()
-def redeploy(picture: Picture, seconds: Seconds = 60, out: Out = None) -> None:
-    """SIGHUP under load: every replica is replaced, no request may fail."""
-    truth = Truth(picture.read_bytes())
-
-    async def measure(service: Service) -> dict[str, Any]:
-        seen: Counter[str] = Counter()
-        old = {process.pid for process in service.codec_replicas()}
-        taken: list[float] = []
-        async with http(service) as client:
-
-            async def once() -> None:
-                outcome, spent = await send(client, truth)
-                seen[outcome] += 1
-                taken.append(spent)
-
-            async def ask() -> None:
-                await asyncio.sleep(2)
-                service.signal(signal.SIGHUP)
-
-            asking = asyncio.create_task(ask())
-            await clients(3, seconds, once)
-            await asking
-        new = {process.pid for process in service.codec_replicas()}
-        return {
-            "outcomes": seen,
-            **percentiles(taken),
-            "replicas_replaced": len(old - new),
-            "replicas_left_over": len(old & new),
-        }
-
-    with serving(*PLAIN.split(), log=log_file()) as service:
-        report(asyncio.run(measure(service)), out)
-
-
-@app.command()
-def drain(picture: Picture, out: Out = None) -> None:
-    """SIGTERM with eight requests in work: all eight are answered, then the process ends."""
-    truth = Truth(picture.read_bytes())
-
-    async def measure(service: Service) -> dict[str, Any]:
-        async with http(service) as client:
-            running = [asyncio.create_task(send(client, truth)) for _ in range(8)]
-            await asyncio.sleep(0.3)
-            started = time.perf_counter()
-            service.signal(signal.SIGTERM)
-            answers = await asyncio.gather(*running)
-        code = await asyncio.to_thread(service.process.wait, 120)
-        return {
-            "outcomes": Counter(outcome for outcome, _ in answers),
-            "exit_code": code,
-            "stopped_after_s": round(time.perf_counter() - started, 1),
-            "mean_ms": round(1000 * statistics.mean(spent for _, spent in answers)),
-        }
-
-    with serving(*PLAIN.split(), log=log_file()) as service:
-        report(asyncio.run(measure(service)), out)
+    truth = experiments.Truth(picture.read_bytes())
+    log = Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
+    results: dict[str, Any] = {}
+    with serving(*PLAIN.split(), *options.split(), log=log) as service:
+        for name in only.split():
+            if name == "chaos":
+                run = experiments.chaos(service, truth, chaos_seconds, every)
+            elif name == "drain":
+                run = experiments.drain(service, truth)
+            else:
+                run = getattr(experiments, name)(service, truth, seconds)
+            results[name] = asyncio.run(run)
+            report(results, out)
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(main)

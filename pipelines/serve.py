@@ -99,9 +99,6 @@ def run(
     # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s to start.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "30")
-    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: asked.put(number))
     token = os.environ.get(TOKEN_VARIABLE)
     environment = {TOKEN_VARIABLE: token} if token else {}
     with ray_runtime(RuntimeOptions(verbose=verbose, worker_env=environment)) as where:
@@ -109,6 +106,10 @@ def run(
 
         from pipelines.serving.deploy import build_application
 
+        # After Ray has started, because it installs handlers of its own.
+        asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: asked.put(number))
         console.say(f"{where}; loading {', '.join(settings.models)}")
         options = {"host": host, "port": port, "request_timeout_s": settings.request_timeout_s + 5}
         try:
