@@ -150,11 +150,13 @@ def test_labels_come_before_the_picture(open_page: Callable[..., Page]) -> None:
     page.locator(".chip.first").wait_for()
     page.locator("#busy-text", has_text="Decoding").wait_for()
     assert page.locator(".chip.first").is_visible(), "labels are shown while decoding waits"
+    assert page.locator("#known-name").inner_text() == "English springer"
     assert order.index("labels") < order.index("decode")
     assert sizes["labels"] <= 256
     for route in held:
         route.continue_()
     page.wait_for_selector(READY)
+    assert not page.locator("#known").is_visible()
 
 
 def test_the_slider_changes_the_file(open_page: Callable[..., Page]) -> None:
