@@ -103,7 +103,12 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8}
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "object_store_memory": 10**8,
+                "include_dashboard": False,
+            },
         )
         self.address: str = self._cluster.address
         self._nodes = [self._add(), self._add()]
@@ -247,9 +252,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     make_pictures(source, options.objects)
     sources = {str(path.relative_to(source)) for path in source.rglob("*.png")}
     command = shlex.split(options.command)
-    calm = folder / "undisturbed"
-    subprocess.run([*command, str(source), str(calm)], check=True, cwd=ROOT)
-    undisturbed = outputs(str(calm))
+    calm = str(folder / "undisturbed")
     found = []
     with moto_server() as endpoint, FaultProxy(endpoint, {}) as proxy:
         os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, to judge by
@@ -258,6 +261,9 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
         nodes = Nodes()
         os.environ["AWS_ENDPOINT_URL"] = endpoint
         try:
+            environment = os.environ | {"RAY_ADDRESS": nodes.address}
+            subprocess.run([*command, str(source), calm], check=True, cwd=ROOT, env=environment)
+            undisturbed = outputs(calm)
             for kind in options.kinds:
                 trial = Trial(kind, options, proxy, nodes)
                 while trial.outcome.injected < options.faults:
@@ -291,7 +297,7 @@ def main() -> int:
         "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
         "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_MODE": "disabled",
         "DEEPSIC_NUM_CPUS": "2", "DEEPSIC_OBJECT_STORE_MB": "200", "PYTHONPATH": str(ROOT),
-        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_raylet_start_wait_time_s": "300", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     }  # fmt: skip
     os.environ.update(defaults)
     with tempfile.TemporaryDirectory() as folder:

@@ -144,7 +144,12 @@ def three_nodes(cpus: int) -> Iterator[str]:
 
     shares = [cpus // 2, cpus - cpus // 2]
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8}
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 0,
+            "object_store_memory": 10**8,
+            "include_dashboard": False,
+        },
     )
     try:
         for share in shares:
