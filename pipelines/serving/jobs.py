@@ -43,7 +43,7 @@ class EncodeJob:
     @property
     def together(self) -> tuple[Any, ...]:
         """Jobs with equal keys may go through the net together."""
-        return (self.model, self.quality, self.bpp, self.max_bytes)
+        return (self.model, self.quality, self.bpp, self.max_bytes, self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
