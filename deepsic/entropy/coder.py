@@ -108,7 +108,7 @@ def finish(state: Any, out: Any) -> Any:
         offset = value - low
         if offset < span:
             if wrapped:
-                carry(out, position)
+                carry(out, int(position))
             for k in range(count):
                 out[position + k] = (value >> U64(56 - 8 * k)) & U64(255)
             position += count

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,17 +23,17 @@ class IntegerLayer:
     """One convolution: weights (D, C, k, k) and biases (D,), whole numbers in float32."""
 
     weight: Tensor
-    bias: NDArray[np.float32]
+    bias: Tensor
     fast: bool
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, fast: bool) -> IntegerLayer:
         """From int8 weights and int32 biases; HALF is already added to the biases here."""
         w = weight.float()
-        b = np.zeros(len(w), np.float32) if bias is None else bias.numpy().astype(np.float32)
+        b = torch.zeros(len(w)) if bias is None else bias.float()
         if fast:
             w = w.bfloat16().contiguous(memory_format=torch.channels_last)
-        return cls(weight=w, bias=b + np.float32(HALF), fast=fast)
+        return cls(weight=w, bias=b + HALF, fast=fast)
 
     def sums(self, x: Tensor) -> Tensor:
         """Rounded accumulators without bias: x (1, C, H, W) to (1, D, H, W) float32."""

@@ -135,7 +135,7 @@ class Encoder(_Base):
         self.zone = tables.zone if zone is None else zone
         self.state = coder.encoder_state()
         # Nothing costs more than 40 bits a symbol (8-bit pictures keep symbols below 2^15).
-        self.out = np.zeros(6 * (v8.size + v16.size + z.size) + 64, np.uint8)
+        self.out = np.empty(6 * (v8.size + v16.size + z.size) + 64, np.uint8)
 
     def hyper(self) -> NDArray[np.int32]:
         h, w, _ = self.hyper_shape
@@ -244,9 +244,8 @@ class ProbabilityModel:
 
     def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
         sums = self.layers[name + ".conv"].sums(_dense(x))
-        return activate(
-            sums, self.tables.shifts[name][quality - 1].astype(np.float32) + np.float32(HALF)
-        )
+        shift = torch.from_numpy(self.tables.shifts[name][quality - 1])
+        return activate(sums, shift.float() + HALF)
 
     def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
         """Both passes of a level; returns the state with the level's latents appended."""
@@ -266,7 +265,7 @@ class ProbabilityModel:
             sums = sums + self.layers[prefix + "from_seen"].sums(seen)
         x = self._layer(prefix + "hidden", activate(sums, first.bias))
         out = self.layers[prefix + "out"]
-        result = code.run(PLANS[name], rows(out.sums(_dense(x))), out.bias)
+        result = code.run(PLANS[name], rows(out.sums(_dense(x))), out.bias.numpy())
         return _planes(torch.from_numpy(result))
 
 

@@ -108,7 +108,7 @@ def forward8(x: Tensor) -> Tensor:
 
 def inverse8(c8: Tensor) -> Tensor:
     """Inverse of `forward8`."""
-    sizes = (bands.LL, bands.LEVEL3, bands.LEVEL2, bands.LEVEL1 + bands.CHROMA1)
+    sizes = [bands.LL, bands.LEVEL3, bands.LEVEL2, bands.LEVEL1 + bands.CHROMA1]
     ll, level3, level2, level1 = torch.split(c8, sizes, 1)
     ll = inverse_level(ll, level3)
     ll = inverse_level(ll, functional.pixel_shuffle(level2, 2))

@@ -1,0 +1,209 @@
+"""Speed and efficiency of the entropy coder on the real latents of real pictures.
+
+    python benchmarks/entropy.py PICTURES --model sic
+
+Prints, for a few qualities: binary decisions a second each way (one thread, networks left out),
+the streams' length against the ideal code length of the coder's own initial probabilities, and
+`constriction`'s range coder on the wavelet's symbols in the same run, with 64 static tables fitted
+to each picture (the tables themselves not counted in its bytes).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from deepsic.codec import Codec
+from deepsic.entropy import contexts, passes
+from deepsic.entropy.coder import POSITION
+from deepsic.models.calibration import CountingEncoder
+from deepsic.models.probability import F32, Decoder, Encoder, EntropyTables, PassPlan
+from deepsic.tiling import pad
+
+Call = tuple[PassPlan, F32, F32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A picture's latents, and what the nets said of every pass."""
+
+    tables: EntropyTables
+    v8: F32
+    v16: F32
+    z: F32
+    calls: list[Call]
+    counts: NDArray[np.int64]
+    """(COUNT, 2) answers by context."""
+
+    def encode(self) -> bytes:
+        """Run the coder alone."""
+        code = self.started()
+        for call in self.calls:
+            code.run(*call)
+        return code.finish()
+
+    def started(self) -> Encoder:
+        """An encoder that has coded the hyper-latent and the lowest band."""
+        code = Encoder(self.tables, self.v8, self.v16, self.z)
+        code.hyper()
+        code.lowest()
+        return code
+
+    def decode(self, stream: bytes) -> Decoder:
+        """Run the decoder alone."""
+        code = Decoder(self.tables, stream, 8 * self.v8.shape[0], 8 * self.v8.shape[1])
+        code.hyper()
+        code.lowest()
+        for call in self.calls:
+            code.run(*call)
+        return code
+
+    def bins(self) -> int:
+        """Binary decisions: those with contexts, and a plain one for each sign."""
+        return int(self.counts.sum() + self._signs())
+
+    def ideal_bits(self) -> float:
+        """Code length under the initial probabilities, never adapted."""
+        zero = self.tables.start / 65536.0
+        length = -(self.counts * np.log2(np.stack((zero, 1 - zero), 1))).sum()
+        return float(length + self._signs())
+
+    def _signs(self) -> int:
+        grid = self.counts[: contexts.ESCAPE_AT, 1].reshape(-1, contexts.PER_CLASS)
+        return int(grid[:, : contexts.NEIGHBOURS].sum())
+
+    def symbols(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """All coded wavelet symbols with their classes, for rivals."""
+        code = self.started()
+        values, classes = [], []
+        for plan, parameters, bias in self.calls:
+            code.run(plan, parameters, bias)
+            count = len(plan.channels)
+            index = np.floor((parameters[:, count:] + bias[count:]) / 64).clip(0, 63)
+            table = code.symbols8 if plan.tensor == 8 else code.symbols16
+            own = table[1:, 1:-1][:, :, plan.channels].reshape(-1, count)
+            rows, columns = np.indices(table[1:, 1:-1].shape[:2])
+            parity = ((rows + columns) % 2).reshape(-1, 1)
+            coded = (index > passes.SKIP) & ((plan.parity < 0) | (parity == plan.parity))
+            values.append(own[coded])
+            classes.append(index[coded])
+        return np.concatenate(values).astype(np.int32), np.concatenate(classes).astype(np.int32)
+
+
+def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
+    """Code a picture once and keep what the coder was given."""
+    tables = codec.engine.probabilities.tables
+    v8, v16, _ = codec.engine.analyse(pad(rgb), quality)
+    calls: list[Call] = []
+
+    class Recorder(CountingEncoder):
+        def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
+            calls.append((plan, parameters.copy(), bias))
+            return super().run(plan, parameters, bias)
+
+    counts = np.zeros((contexts.COUNT, 2), np.int64)
+    with torch.inference_mode():
+        z = codec.engine.transforms.hyper(v8, v16)
+        codec.engine.probabilities.run(Recorder(tables, v8, v16, z, counts), quality)
+    return Recording(tables=tables, v8=v8, v16=v16, z=z, calls=calls, counts=counts)
+
+
+def fastest(call: Callable[[], object], repeats: int = 5) -> float:
+    """Shortest of some runs, seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def constriction_rates(
+    values: NDArray[np.int32], classes: NDArray[np.int32]
+) -> tuple[float, float, int]:
+    """Symbols a second each way, and bytes, of static tables by class."""
+    import constriction
+
+    order = np.argsort(classes, kind="stable")
+    values = values[order]
+    low = int(values.min())
+    parts: list[tuple[NDArray[np.int32], Any]] = []
+    for part in np.split(values, np.flatnonzero(np.diff(classes[order])) + 1):
+        share = np.bincount(part - low, minlength=int(values.max()) - low + 1) + 1e-3
+        model = constriction.stream.model.Categorical(
+            (share / share.sum()).astype(np.float32), perfect=False
+        )
+        parts.append((part - low, model))
+
+    def encode() -> Any:
+        encoder = constriction.stream.queue.RangeEncoder()
+        for part, model in parts:
+            encoder.encode(part.astype(np.int32), model)
+        return encoder.get_compressed()
+
+    compressed = encode()
+
+    def decode() -> None:
+        decoder = constriction.stream.queue.RangeDecoder(compressed)
+        for part, model in parts:
+            decoder.decode(model, len(part))
+
+    return len(values) / fastest(encode), len(values) / fastest(decode), 4 * len(compressed)
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="folder of pictures")],
+    model: Annotated[str, typer.Option(help="shipped name or model file")] = "sic",
+    limit: Annotated[int, typer.Option(help="pictures at most")] = 6,
+) -> None:
+    """Time the coder on the pictures of a folder."""
+    torch.set_num_threads(1)
+    codec = Codec.load(model, device="cpu")
+    paths = sorted(p for p in folder.iterdir() if p.suffix in {".png", ".webp", ".jpg"})[:limit]
+    table = Table(title=f"entropy coder, {len(paths)} pictures, one thread")
+    heads = ("quality", "bpp", "Mbin/s enc", "Mbin/s dec", "over ideal", "Msym/s enc", "Msym/s dec")
+    for head in (*heads, "constriction enc", "dec", "its bytes"):
+        table.add_column(head, justify="right")
+    for quality in (20, 50, 80):
+        bins = ideal = length = pixels = symbols = rival_bytes = wavelet = 0.0
+        encode = decode = rival_encode = rival_decode = 0.0
+        for path in paths:
+            rgb = np.asarray(Image.open(path).convert("RGB"))
+            recording = record(codec, rgb, quality)
+            stream = recording.encode()
+            bins += recording.bins()
+            ideal += recording.ideal_bits()
+            length += 8 * len(stream)
+            wavelet += 8 * (len(stream) - int(recording.started().state[POSITION]))
+            pixels += rgb[..., 0].size
+            encode += fastest(recording.encode)
+            decode += fastest(lambda r=recording, s=stream: r.decode(s))
+            values, classes = recording.symbols()
+            symbols += len(values)
+            fast, slow, size = constriction_rates(values, classes)
+            rival_encode += len(values) / fast
+            rival_decode += len(values) / slow
+            rival_bytes += size
+        table.add_row(
+            str(quality), f"{length / pixels:.3f}", f"{bins / encode / 1e6:.0f}",
+            f"{bins / decode / 1e6:.0f}", f"{100 * (length / ideal - 1):+.2f} %",
+            f"{symbols / encode / 1e6:.1f}", f"{symbols / decode / 1e6:.1f}",
+            f"{symbols / rival_encode / 1e6:.0f}", f"{symbols / rival_decode / 1e6:.0f}",
+            f"{100 * (8 * rival_bytes / wavelet - 1):+.1f} %",
+        )  # fmt: skip
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
