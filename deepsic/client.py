@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import httpx
     from PIL import Image
 
-__all__ = ["Client", "ServiceError"]
+__all__ = ["Client", "ServiceError", "error_of", "label_of", "picture_file", "read"]
 
 #: Enough for the header and labels of nearly every file; `labels` sends more if it isn't.
 FIRST_BYTES = 256

@@ -26,7 +26,7 @@ from deepsic.errors import UnknownModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ModelFile", "identity_of", "read", "resolve", "shipped", "write"]
+__all__ = ["ModelFile", "find", "identity_of", "read", "resolve", "shipped", "write"]
 
 FORMAT = "deepsic-model-1"
 IDENTITY_BYTES = 8

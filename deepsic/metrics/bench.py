@@ -18,7 +18,7 @@ from deepsic.metrics.measure import Plan, Row, Subject, measure
 from deepsic.metrics.provenance import provenance
 from deepsic.metrics.summary import Summary, summarise
 
-__all__ = ["BENCH_CODECS", "BenchReport", "run"]
+__all__ = ["BENCH_CODECS", "BenchReport", "run", "write_lines"]
 
 BENCH_CODECS = ("jpeg", "jpeg2000", "webp", "avif")
 ANCHOR = "jpeg"

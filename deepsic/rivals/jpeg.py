@@ -15,7 +15,7 @@ from PIL import Image
 
 from deepsic.rivals.base import Coder
 
-__all__ = ["Jpeg", "ProgressiveJpeg"]
+__all__ = ["Jpeg", "ProgressiveJpeg", "scaled_tables"]
 
 
 @cache
