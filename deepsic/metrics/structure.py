@@ -20,7 +20,7 @@ __all__ = ["MS_SSIM_MIN_SIDE", "SSIM_MIN_SIDE", "structure"]
 #: Shortest side, pixels, for which the window exists.
 SSIM_MIN_SIDE = 11
 #: Shortest side, pixels, for which the window exists on all five scales.
-MS_SSIM_MIN_SIDE = 161
+MS_SSIM_MIN_SIDE = 176
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -31,7 +31,7 @@ Planes = NDArray[np.float32]
 def structure(
     a_CHW: Planes, b_CHW: Planes
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """SSIM and MS-SSIM of each plane, scale 0-255; MS-SSIM is None under 161 pixels a side."""
+    """SSIM and MS-SSIM of each plane, scale 0-255; MS-SSIM is None under 176 pixels a side."""
     deep = min(a_CHW.shape[1:]) >= MS_SSIM_MIN_SIDE
     ssim, contrast = _one_scale(a_CHW, b_CHW)
     if not deep:
@@ -69,7 +69,8 @@ def _blur(x_CHW: Planes) -> Planes:
 @cache
 def _window() -> NDArray[np.float32]:
     taps = np.exp(-(np.arange(-5.0, 6.0) ** 2) / (2 * 1.5**2))
-    return (taps / taps.sum()).astype(np.float32)
+    window: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+    return window
 
 
 def _halve(x_CHW: Planes) -> Planes:

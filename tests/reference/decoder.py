@@ -1,6 +1,6 @@
 """A second decoder of `sic` streams: plain Python and numpy integers, no code of the package.
 
-Written from `docs/FORMAT.md` sections 9 to 12, slowly and obviously. It reads a model file's
+Written from `docs/FORMAT.md` section 10, slowly and obviously. It reads a model file's
 tensors and gives the symbols of a stream; if this and the fast decoder agree, neither depends on
 a library's floating point.
 """
