@@ -14,8 +14,10 @@ missing here are named, counted and left out for all codecs alike, never average
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +65,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="At most so many pictures.")] = None,
     anchor: Annotated[str, typer.Option(help="What BD-rates are against.")] = "jpeg",
     crops: Annotated[int, typer.Option(help="Pictures shown side by side.")] = 4,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a CPU.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; 0: no Ray; default: one a CPU.")
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow; off for none.")] = None,
     run_name: Annotated[str, typer.Option(help="Name in MLflow.")] = "evaluate",
 ) -> None:
@@ -136,6 +140,24 @@ def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge]
     return judges, missing
 
 
+@contextlib.contextmanager
+def _rows(
+    settings: Settings, pictures: list[PictureRef], coders: list[Coder], judges: list[Judge]
+) -> Iterator[Iterator[Row]]:
+    """The rows as they are made, on Ray or in this process."""
+    from pipelines.evaluation.job import measure_all, measure_here
+
+    count = f"{len(pictures)} pictures, {len(coders)} codecs"
+    if settings.workers == 0:
+        console.say(f"{count}, in this process")
+        yield measure_here(pictures, coders, judges, settings.plan)
+        return
+    workers = settings.workers or local_cpus()
+    with ray_runtime(RuntimeOptions(num_cpus=settings.workers)) as where:
+        console.say(f"{count}, {where}")
+        yield measure_all(pictures, coders, judges, settings.plan, workers)
+
+
 def _measure(
     settings: Settings,
     pictures: list[PictureRef],
@@ -145,9 +167,6 @@ def _measure(
     about: dict[str, str],
 ) -> list[Row]:
     """Run the job, writing each line as it comes; rows in the order of pictures and codecs."""
-    from pipelines.evaluation.job import measure_all
-
-    workers = settings.workers or local_cpus()
     started = time.monotonic()
     rows: list[Row] = []
     per_picture: dict[str, int] = {}
@@ -155,12 +174,11 @@ def _measure(
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             path.open("w", encoding="utf-8") as file,
-            ray_runtime(RuntimeOptions()) as where,
+            _rows(settings, pictures, coders, judges) as made,
             console.progress("evaluate", len(pictures)) as progress,
         ):
-            console.say(f"{len(pictures)} pictures, {len(coders)} codecs, {where}")
             file.write(json.dumps({"kind": "run"} | about) + "\n")
-            for row in measure_all(pictures, coders, judges, settings.plan, workers):
+            for row in made:
                 file.write(json.dumps(row.line()) + "\n")
                 rows.append(row)
                 first = row.picture not in per_picture

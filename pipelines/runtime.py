@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepsic.errors import UsageError
+from deepsic.errors import DeepsicError, UsageError
 
 __all__ = ["RuntimeOptions", "ray_runtime", "start_ray", "stop_ray"]
 
@@ -135,6 +135,10 @@ def _connect(options: RuntimeOptions) -> None:
         raise UsageError(
             f"no Ray cluster answers at {address!r}: {error}; check RAY_ADDRESS, or unset it to "
             "run on this machine"
+        ) from error
+    except Exception as error:  # Ray raises bare Exceptions when its own processes don't come up
+        raise DeepsicError(
+            f"Ray didn't start: {error}; this machine may be too busy or short of memory"
         ) from error
 
 

@@ -13,7 +13,7 @@ from deepsic.metrics.measure import Plan, Row, measure
 from deepsic.rivals import Coder
 from pipelines.evaluation.pictures import PictureRef, read_picture
 
-__all__ = ["Measurer", "measure_all"]
+__all__ = ["Measurer", "measure_all", "measure_here"]
 
 _MAX_BLOCKS = 2_000
 
@@ -35,6 +35,16 @@ class Measurer:
         except DeepsicError as error:
             return _lines([Row(picture=ref.key, codec="", kind="unreadable", error=str(error))])
         return _lines(measure(subject, self.coders, self.plan, self.judges))
+
+
+def measure_here(
+    pictures: Sequence[PictureRef], coders: Sequence[Coder], judges: Sequence[Judge], plan: Plan
+) -> Iterator[Row]:
+    """The same in this process, without Ray, one picture after the other."""
+    measurer = Measurer(coders, judges, plan)
+    for ref in pictures:
+        for line in measurer({"ref": json.dumps(asdict(ref))}):
+            yield Row(**json.loads(line["row"]))
 
 
 def measure_all(

@@ -40,7 +40,7 @@ class Settings:
     include: str = "*"
     limit: int | None = None
     workers: int | None = None
-    """Processes; None: one a CPU."""
+    """Ray's processes; None: one a CPU; 0: this process alone, without Ray."""
     crops: int = 4
     """Pictures to show side by side in the report."""
 

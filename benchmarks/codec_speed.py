@@ -1,0 +1,261 @@
+"""How fast we encode and decode, beside Pillow's codecs and CompressAI, in one interleaved run.
+
+    python benchmarks/codec_speed.py kodak/ --rounds 3
+    python benchmarks/codec_speed.py kodak/ --compressai-python venv-cai/bin/python
+
+Every round takes each picture through all codecs one after the other, at one thread and at two,
+so that whatever else the machine does hits all alike. Rivals are at the setting whose file is
+nearest to `--bpp`, with their default effort, as users run them: WebP method 4, AVIF speed 6.
+Told: medians over pictures and rounds in MP/s, and the ratio of our time to each rival's, the
+median of ratios within one picture and round. CompressAI's models have random weights, which
+serves for time; without its environment they are absent, and the table says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TextIO, cast
+
+import typer
+from PIL import Image, features
+from rich.console import Console
+from rich.table import Table
+
+from deepsic.errors import DeepsicError, InputError
+from deepsic.metrics.provenance import provenance
+from deepsic.rivals import Coder, search_bpp
+from deepsic.rivals.jpeg import Jpeg
+from deepsic.rivals.modern import Avif, Jpeg2000, WebP
+from deepsic.rivals.sic import Sic
+
+COMPRESSAI = ("bmshj2018-hyperprior", "mbt2018-mean")
+THREADS = (1, 2)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class DefaultWebP(WebP):
+    """WebP at Pillow's default effort, which is what its users wait for."""
+
+    settings = "libwebp, method 4"
+
+    def encode(self, image: Image.Image, knob: float) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=knob, method=4)
+        return buffer.getvalue()
+
+
+class ThreadedAvif(Avif):
+    """AVIF with as many threads as we get."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One file of one picture."""
+
+    codec: str
+    threads: int
+    picture: str
+    round: int
+    megapixels: float
+    bytes: int
+    encode_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One codec at one setting on one picture."""
+
+    codec: str
+    threads: int
+    run: Callable[[], tuple[int, float, float]]
+    """Returns bytes, seconds to encode, seconds to decode."""
+
+
+class Worker:
+    """CompressAI in its own Python, kept running for the whole benchmark."""
+
+    def __init__(self, python: Path) -> None:
+        script = Path(__file__).with_name("compressai_worker.py")
+        self._process = subprocess.Popen(
+            [str(python), str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._to, self._from = cast(TextIO, self._process.stdin), cast(TextIO, self._process.stdout)
+
+    def run(self, path: Path, model: str, threads: int) -> tuple[int, float, float]:
+        """Encode and decode one picture. Raises: `InputError` if the worker died."""
+        ask = json.dumps({"path": str(path.resolve()), "model": model, "threads": threads})
+        with contextlib.suppress(BrokenPipeError):  # what it said before it died follows
+            self._to.write(ask + "\n")
+            self._to.flush()
+        line = self._from.readline()
+        if not line:
+            _, said = self._process.communicate()
+            raise InputError(f"CompressAI's process ended: {said.strip().splitlines()[-1:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer["bytes"], answer["encode_s"], answer["decode_s"]
+
+    def close(self) -> None:
+        """End the process."""
+        self._to.close()
+        self._process.wait(timeout=60)
+
+
+@app.command(help=__doc__.replace("\n\n    python", "\n\n\b\n    python"))
+def main(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of PNG pictures.")],
+    bpp: Annotated[float, typer.Option(help="Size of every codec's files.")] = 0.5,
+    rounds: Annotated[int, typer.Option(help="Times each picture is taken.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="At most so many pictures.")] = None,
+    model: Annotated[str, typer.Option(help="Our model.")] = "sic",
+    compressai_python: Annotated[
+        Path | None, typer.Option(help="Python of an environment with compressai.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="JSON lines to write.")] = None,
+) -> None:
+    """Time them all."""
+    paths = sorted(source.glob("*.png"))[:limit]
+    if not paths:
+        raise typer.BadParameter(f"no PNG in {source}")
+    absent: dict[str, str] = {}
+    worker = _worker(compressai_python, paths[0], absent)
+    timings: list[Timing] = []
+    try:
+        for path in paths:
+            timings += _time_picture(path, bpp, rounds, model, worker, absent)
+    finally:
+        if worker is not None:
+            worker.close()
+    _show(timings, f"sic:{model}", absent)
+    if output is not None:
+        lines = [{"kind": "run", "bpp": bpp, "rounds": rounds} | provenance()]
+        lines += [vars(timing) for timing in timings]
+        output.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+
+def _worker(python: Path | None, path: Path, absent: dict[str, str]) -> Worker | None:
+    if python is None:
+        absent["CompressAI"] = "no --compressai-python given"
+        return None
+    try:
+        worker = Worker(python)
+        for name in COMPRESSAI:
+            worker.run(path, name, 1)  # loads the model
+    except (OSError, DeepsicError) as error:
+        absent["CompressAI"] = str(error)
+        return None
+    return worker
+
+
+def _time_picture(
+    path: Path, bpp: float, rounds: int, model: str, worker: Worker | None, absent: dict[str, str]
+) -> list[Timing]:
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    tasks = [task for threads in THREADS for task in _tasks(image, bpp, threads, model, absent)]
+    if worker is not None:
+        tasks += [_compressai(worker, path, name, n) for n in THREADS for name in COMPRESSAI]
+    for task in tasks:
+        task.run()  # once for warm caches, untimed
+    megapixels = image.width * image.height / 1e6
+    return [
+        Timing(task.codec, task.threads, path.name, number, megapixels, *task.run())
+        for number in range(rounds)
+        for task in tasks
+    ]
+
+
+def _tasks(
+    image: Image.Image, bpp: float, threads: int, model: str, absent: dict[str, str]
+) -> list[Task]:
+    coders: list[Coder] = [Sic(model), Jpeg(), DefaultWebP(), Jpeg2000(), ThreadedAvif(threads)]
+    tasks = []
+    for coder in coders:
+        reason = coder.missing()
+        if reason is not None:
+            absent[coder.name] = reason
+            continue
+        name = f"sic:{model}" if isinstance(coder, Sic) else coder.name
+        knob = _knob(coder, image, bpp)
+        tasks.append(Task(name, threads, _timed(coder, image, knob, threads)))
+    return tasks
+
+
+def _knob(coder: Coder, image: Image.Image, bpp: float) -> float:
+    hit = search_bpp(coder, image, bpp, tolerance=0.04)
+    return (coder.low + coder.high) / 2 if hit.knob is None else hit.knob
+
+
+def _timed(
+    coder: Coder, image: Image.Image, knob: float, threads: int
+) -> Callable[[], tuple[int, float, float]]:
+    import torch
+
+    def run() -> tuple[int, float, float]:
+        torch.set_num_threads(threads)
+        started = time.perf_counter()
+        blob = coder.encode(image, knob)
+        encoded = time.perf_counter()
+        coder.decode(blob)
+        return len(blob), encoded - started, time.perf_counter() - encoded
+
+    return run
+
+
+def _compressai(worker: Worker, path: Path, name: str, threads: int) -> Task:
+    return Task(name, threads, lambda: worker.run(path, name, threads))
+
+
+def _show(timings: Sequence[Timing], ours: str, absent: dict[str, str]) -> None:
+    table = Table(title="Speed, medians; ratio = their time / ours", title_justify="left")
+    for column in ("codec", "threads", "bpp", "encode MP/s", "decode MP/s", "encode ratio",
+                   "decode ratio"):  # fmt: skip
+        table.add_column(column, justify="left" if column == "codec" else "right")
+    by_key = {(t.codec, t.threads, t.picture, t.round): t for t in timings}
+    for threads in THREADS:
+        for codec in dict.fromkeys(t.codec for t in timings):
+            mine = [t for t in timings if (t.codec, t.threads) == (codec, threads)]
+            if not mine:
+                continue
+            pairs = [
+                (t, by_key[ours, threads, t.picture, t.round])
+                for t in mine
+                if (ours, threads, t.picture, t.round) in by_key
+            ]
+            table.add_row(
+                codec,
+                str(threads),
+                f"{statistics.fmean(8 * t.bytes / t.megapixels / 1e6 for t in mine):.3f}",
+                f"{statistics.median(t.megapixels / t.encode_s for t in mine):.2f}",
+                f"{statistics.median(t.megapixels / t.decode_s for t in mine):.2f}",
+                _ratio([a.encode_s / b.encode_s for a, b in pairs]),
+                _ratio([a.decode_s / b.decode_s for a, b in pairs]),
+            )
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(table)
+    for name, reason in absent.items():
+        console.print(f"absent: {name}: {reason}")
+    turbo = features.version("libjpeg_turbo")
+    console.print(f"Pillow's libjpeg-turbo {turbo}, AVIF {features.version('avif')}")
+    for name, value in provenance().items():
+        console.print(f"{name}: {value}")
+
+
+def _ratio(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f}" if values else "-"
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,126 @@
+"""The HTML report: self-contained, complete, legible; published curves marked as such."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from deepsic.errors import UsageError
+from deepsic.metrics.measure import Plan, Subject, measure
+from deepsic.metrics.summary import summarise
+from deepsic.rivals import Coder, find_coders
+from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
+from pipelines.report.figures import Series, _apart, curves_svg
+from pipelines.report.page import Report, render
+from pipelines.report.published import QUALITIES, Published
+
+
+def picture(seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:200, :240]
+    plain = 128 + 60 * np.sin(x / (5 + seed))[..., None] * np.cos(y / 17)[..., None]
+    plain = plain + random.normal(0, 3, (200, 240, 3))
+    return np.clip(plain, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def coders() -> list[Coder]:
+    return find_coders(["jpeg", "webp"])[0]
+
+
+@pytest.fixture(scope="module")
+def report(coders: list[Coder]) -> Report:
+    rows = [
+        row
+        for seed in (1, 2)
+        for row in measure(
+            Subject(name=f"p{seed}", rgb=picture(seed)), coders, Plan(bpp=(0.5, 1.0))
+        )
+    ]
+    summary = summarise(rows)
+    walls = [picture_wall("p1", picture(1), rows, coders, 1.0, "")]
+    return Report(
+        title="Test & report",
+        lead="Two pictures.",
+        summary=summary,
+        anchor="jpeg",
+        titles={coder.name: coder.title for coder in coders},
+        ours=frozenset({"webp"}),
+        about={"commit": "abc"},
+        settings={coder.name: coder.settings for coder in coders},
+        problems={"x.png": "<script>alert(1)</script>"},
+        published=True,
+        crops=walls,
+    )
+
+
+def test_the_page_needs_nothing_else(report: Report) -> None:
+    page = render(report)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page.replace("xlink:href", "href"))
+    assert "@import" not in page
+    assert page.count("<svg") == 4
+    assert "data:image/png;base64," in page
+
+
+def test_text_is_escaped_and_problems_are_told(report: Report) -> None:
+    page = render(report)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "Test &amp; report" in page
+
+
+def test_our_codec_and_its_rivals_are_compared(report: Report) -> None:
+    page = render(report)
+    assert re.search(r"WebP needs [+-]\d+\.\d % of JPEG", page)
+    assert 'class="ours"' in page
+
+
+def test_published_curves_are_marked() -> None:
+    line = Series(title="measured", x=[0.1, 0.5, 1.0], y=[28.0, 32.0, 35.0])
+    other = Series(title="VTM", x=[0.1, 0.5, 1.0], y=[29.0, 33.0, 36.0], published=True)
+    svg = curves_svg([line, other], x_label="bpp", y_label="dB", title="t", x_range=(0, 2))
+    ElementTree.fromstring(svg)
+    assert "VTM (published)" in svg
+    assert "stroke-dasharray" in svg
+
+
+def test_labels_keep_apart_and_stay_inside() -> None:
+    placed = _apart([0.9, 0.95, 0.96, 0.97, 0.98], gap=0.05)
+    gaps = np.diff(placed)
+    assert (gaps >= 0.05 - 1e-9).all()
+    assert max(placed) <= 1.0
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_published_curves_load(quality: str) -> None:
+    curves = Published.load(quality)
+    assert len(curves) >= 4
+    assert all(len(entry.curve.bpp) >= 4 for entry in curves.values())
+
+
+def test_unknown_published_quality_is_named() -> None:
+    with pytest.raises(UsageError, match="no published 'vmaf'"):
+        Published.load("vmaf")
+
+
+def test_the_busiest_corner_is_where_detail_is() -> None:
+    rgb = np.full((400, 500, 3), 100, np.uint8)
+    rgb[192:384, 288:480] = np.random.default_rng(0).integers(0, 255, (192, 192, 3), np.uint8)
+    assert busiest_corner(rgb) == (288, 192)
+
+
+def test_worst_pictures_are_those_furthest_behind(coders: list[Coder]) -> None:
+    rows = [
+        row
+        for seed in (1, 2, 9)
+        for row in measure(
+            Subject(name=f"p{seed}", rgb=picture(seed)), coders, Plan(bpp=(1.0,), ladder=False)
+        )
+    ]
+    found = worst_pictures(rows, "jpeg", 1.0, 3)
+    gaps = [float(note.split()[0]) for _, note in found]
+    assert gaps == sorted(gaps)
+    assert "webp, the best rival" in found[0][1]
