@@ -1,7 +1,7 @@
 """The semantic head: what is in a picture, read from its latents (DeepSIC Fig. 4).
 
     y8, y16 -> 16x16 patches -> 1x1 conv, modulated by quality -> 3x3 convs -> inverted residuals
-            -> mean over the picture -> fully connected -> fully connected -> softmax
+            -> fully connected, at each place -> mean -> fully connected -> softmax
 
 The wavelet's bands, packed at 1/16, are a full-rank 16x16 patch of the picture, so that the first
 convolution plays the part of a classifier's first layers, and no pixel is made. One head reads
@@ -21,7 +21,7 @@ from deepsic.errors import UsageError
 from deepsic.models import bands
 from deepsic.models.blocks import Modulation, ResidualBlock, compand, contrast
 
-__all__ = ["HEAD_INPUT", "HeadConfig", "SemanticHead", "head_input"]
+__all__ = ["HEAD_INPUT", "HeadConfig", "InvertedResidual", "SemanticHead", "head_input"]
 
 STEP = 100.0
 """Coefficients are seen in this unit: about the quantisation step at 0.25 bpp."""
@@ -59,7 +59,7 @@ class HeadConfig:
     """Kernel, stride and channels of each inverted residual; EfficientNet-Lite0's 8 to 15."""
     expand: int = 6
     """Widening inside an inverted residual."""
-    hidden: int = 256
+    hidden: int = 1280
     """Between the two fully connected layers."""
 
     def __post_init__(self) -> None:
@@ -118,8 +118,9 @@ class SemanticHead(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """`stem_features` to logits (B, classes)."""
-        pooled = self.blocks(features).float().mean((2, 3))
-        return torch.as_tensor(self.full2(functional.relu(self.full1(pooled))))
+        places = self.blocks(features).float().permute(0, 2, 3, 1)
+        hidden = functional.relu6(self.full1(places)).mean((1, 2))
+        return torch.as_tensor(self.full2(hidden))
 
     def forward(self, patches: Tensor, position: Tensor) -> Tensor:
         """Logits (B, classes) of patches (B, HEAD_INPUT, H/16, W/16) at positions (B,)."""

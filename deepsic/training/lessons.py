@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from deepsic.models import bands
 from deepsic.models.engine import SicEngine
 from deepsic.models.head import head_input
 from deepsic.training.teacher import Teacher
 
 __all__ = ["Lessons", "latent_patches", "lessons"]
 
+_ZONE = np.float32(0.15)
+"""A usual dead zone, steps."""
 _GRID = 127 / 8
 """Patches are bounded by 8."""
 
@@ -72,16 +75,24 @@ class Lessons:
 
 @torch.inference_mode()
 def latent_patches(
-    engine: SicEngine, rgb: NDArray[np.uint8], quality: int
+    engine: SicEngine, rgb: NDArray[np.uint8], quality: int, *, exact: bool = True
 ) -> tuple[Tensor, Tensor, int]:
     """Patches (1, HEAD_INPUT, ..) before rounding and decoded, and the stream's bits.
 
     Args:
         rgb: (H, W, 3), sides multiples of 32.
+        exact: decode what the codec codes; else round without its predictions, which is twice as
+            fast, keeps a little less, and counts no bits.
     """
     _, step8, step16 = engine.transforms.steps(quality)
     v8, v16, _ = engine.analyse(rgb, quality)
-    stream, y8, y16 = engine.encode_decoded(v8, v16, quality)
+    if exact:
+        stream, y8, y16 = engine.encode_decoded(v8, v16, quality)
+    else:
+        stream, y8, y16 = b"", _rounded(v8), _rounded(v16)
+        y16[..., : bands.LL] = np.round(v16[..., : bands.LL])
+        if quality < bands.CHROMA_FROM:
+            y8[..., bands.ALWAYS8 :] = 0
 
     def patches(a: NDArray[np.float32], b: NDArray[np.float32]) -> Tensor:
         fine = torch.from_numpy(a * step8).permute(2, 0, 1)[None]
@@ -98,6 +109,7 @@ def lessons(
     *,
     qualities: tuple[int, int],
     augment: bool,
+    exact: bool,
     seed: int,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Lessons:
@@ -106,6 +118,7 @@ def lessons(
     Args:
         qualities: lowest and highest that are drawn.
         augment: mirror half of the pictures, and take a random crop of each, resized.
+        exact: as `latent_patches`.
         tell: called with how many pictures a batch finished.
     """
     rng = np.random.default_rng(seed)
@@ -113,7 +126,10 @@ def lessons(
     for start in range(0, len(pictures), 16):
         views = [_view(p, rng) if augment else p for p in pictures[start : start + 16]]
         drawn = rng.integers(qualities[0], qualities[1] + 1, len(views))
-        coded = [latent_patches(engine, v, int(q)) for v, q in zip(views, drawn, strict=True)]
+        coded = [
+            latent_patches(engine, view, int(quality), exact=exact)
+            for view, quality in zip(views, drawn, strict=True)
+        ]
         x = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).float() / 255
         with torch.autocast("cpu", torch.bfloat16):
             logits, hint = teacher.lesson(x)
@@ -130,6 +146,10 @@ def lessons(
         )
         tell(len(views))
     return Lessons.joined(parts)
+
+
+def _rounded(v: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.copysign(np.floor(np.abs(v) + 0.5 - _ZONE), v)
 
 
 def _grid(patches: Tensor) -> NDArray[np.int8]:

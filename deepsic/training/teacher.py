@@ -59,4 +59,15 @@ class Teacher:
             for a, b in layers:
                 a.load_state_dict({"weight": b.weight, "bias": b.bias})
             taken += 1
+        self._give_last(head)
         return taken
+
+    def _give_last(self, head: SemanticHead) -> None:
+        """The teacher's two last layers, cut to the label set's classes."""
+        wide, last = (self.net.network.get_submodule(n) for n in ("_conv_head", "_fc"))
+        if wide.weight.shape[:2] != head.full1.weight.shape:  # type: ignore[union-attr, index]
+            return
+        state, fc = wide.state_dict(), last.state_dict()
+        head.full1.load_state_dict({"weight": state["weight"].flatten(1), "bias": state["bias"]})
+        chosen = {name: fc[name][self.columns] for name in ("weight", "bias")}
+        head.full2.load_state_dict(chosen)

@@ -1,0 +1,1 @@
+"""What `preprocess.py` is made of: sources, policy, shards, manifest."""

@@ -1,0 +1,60 @@
+"""Prepare pictures for training: decode safely, scale, cut, write Parquet shards and a manifest.
+
+    python pipelines/preprocess.py                                  # photographs of scikit-image
+    python pipelines/preprocess.py photos/ --out runs/prepared --scales 1,0.75,0.5
+    python pipelines/preprocess.py s3://bucket/imagenet/train --shape center --side 224
+    python pipelines/preprocess.py 'cid22?scales=1,0.75,0.5' 'bsds500?weight=0.8&scales=0.9,0.6'
+                'imagenette/train?weight=0.05&scales=0.62&every=3' --exclude 'ILSVRC2012_val_*'
+
+Class folders (one level, as ImageNet has them) give labels. Bad files go to quarantine.jsonl with
+their reason. The same command goes on where it stopped; changed settings or files start a new
+version beside the old. OUT/current.json names the last.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines import console
+from pipelines.exits import exit_codes
+from pipelines.preparing.job import prepare
+from pipelines.preparing.policy import EMBEDDED, Policy, Source, parse_scales
+
+HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(help=HELP)
+@exit_codes
+def preprocess(
+    source: Annotated[
+        list[str] | None, typer.Argument(metavar="SRC", help="Folders or s3://...; none: embedded.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="Folder or s3://...")] = "runs/prepared",
+    scales: Annotated[str, typer.Option(help="Sizes of every picture.")] = "1",
+    shape: Annotated[str, typer.Option(help="whole, center or grid.")] = "whole",
+    side: Annotated[int, typer.Option(help="Largest side, or side of squares.")] = 1024,
+    min_side: Annotated[int, typer.Option(help="Smaller ones are left out.")] = 64,
+    gray: Annotated[bool, typer.Option(help="Keep pictures without colour.")] = True,
+    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of file names.")] = None,
+    pictures_a_shard: Annotated[int, typer.Option(help="Files in a shard.")] = 64,
+    workers: Annotated[int | None, typer.Option(help="CPUs of a local Ray.")] = None,
+) -> None:
+    """Prepare."""
+    policy = Policy(
+        scales=parse_scales(scales), shape=shape, side=side, min_side=min_side, gray=gray,
+        exclude=tuple(exclude or ()), pictures_a_shard=pictures_a_shard,
+    )  # fmt: skip
+    sources = [Source.parse(text) for text in source or [EMBEDDED]]
+    manifest = prepare(sources, out, policy, workers=workers)
+    rows = [(name, count) for name, count in manifest.counts.items()]
+    console.table(f"{out}/{manifest.version}", ("", "count"), rows)
+    empty = [name for name, count in manifest.class_counts.items() if not count]
+    if empty:
+        console.say(f"classes without a usable picture: {', '.join(empty)}")
+
+
+if __name__ == "__main__":
+    app()
