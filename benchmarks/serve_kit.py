@@ -21,7 +21,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-START_S = 480
+START_S = 600
 
 
 @dataclass(frozen=True, kw_only=True)

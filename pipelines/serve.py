@@ -99,6 +99,8 @@ def run(
     # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s to start.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "30")
+    # Ray starts its workers at niceness 15; here somebody waits for them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     token = os.environ.get(TOKEN_VARIABLE)
     environment = {TOKEN_VARIABLE: token} if token else {}
     with ray_runtime(RuntimeOptions(verbose=verbose, worker_env=environment)) as where:

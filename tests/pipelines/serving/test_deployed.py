@@ -64,6 +64,7 @@ def url() -> Iterator[str]:
     import ray
 
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ran_before = ray.is_initialized()
     start_ray(RuntimeOptions(address="local", num_cpus=2, object_store_mb=200))
     from ray import serve
