@@ -30,6 +30,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ S3_RATE = 0.015
 PAUSES = {"worker": (0.5, 3.0), "driver": (6.0, 14.0), "node": (3.0, 9.0), "network": (2.0, 5.0)}
 """Seconds between two faults, drawn evenly."""
 CUT_SECONDS = (0.5, 3.0)
+START_TRIES = 6
 
 
 @dataclass(kw_only=True)
@@ -114,6 +116,9 @@ class Nodes:
         self._nodes = [self._add(), self._add()]
 
     def _add(self) -> Any:
+        for _ in range(START_TRIES - 1):
+            with contextlib.suppress(Exception):  # Ray gives a node on a busy machine up early
+                return self._cluster.add_node(num_cpus=1, object_store_memory=10**8)
         return self._cluster.add_node(num_cpus=1, object_store_memory=10**8)
 
     def replace(self, number: int) -> None:
@@ -142,31 +147,33 @@ class Trial:
     def run(self, source: Path, destination: str) -> None:
         """Run the command until it ends with 0, while the injector is at work."""
         self.finished.clear()
-        injector = threading.Thread(target=self._inject)
-        injector.start()
+        began = time.monotonic()
+        # Ray starts nodes from the main thread only, so the faults stay there.
+        with ThreadPoolExecutor(1) as pool:
+            command = pool.submit(self._command, [*self.command, str(source), destination])
+            self._inject()
+            command.result()
+        self.outcome.seconds += time.monotonic() - began
+        self.outcome.runs += 1
+
+    def _command(self, command: list[str]) -> None:
         environment = os.environ | {"RAY_ADDRESS": self.nodes.address}
         environment["AWS_ENDPOINT_URL"] = self.proxy.url
-        began = time.monotonic()
         try:
             while True:
-                log = tempfile.TemporaryFile()  # noqa: SIM115
-                self.driver = subprocess.Popen(
-                    [*self.command, str(source), destination],
-                    env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
-                )  # fmt: skip
-                status = self.driver.wait()
-                if status == 0:
-                    break
-                if status not in (-signal.SIGKILL, 1, 8):
-                    log.seek(0)
-                    raise RuntimeError(f"exit {status}: {log.read()[-3000:].decode()}")
+                with tempfile.TemporaryFile() as log:
+                    self.driver = subprocess.Popen(
+                        command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+                    )
+                    status = self.driver.wait()
+                    if status == 0:
+                        return
+                    if status not in (-signal.SIGKILL, 1, 8):
+                        log.seek(0)
+                        raise RuntimeError(f"exit {status}: {log.read()[-3000:].decode()}")
                 self.outcome.restarts += 1
-                log.close()
         finally:
             self.finished.set()
-            injector.join()
-            self.outcome.seconds += time.monotonic() - began
-            self.outcome.runs += 1
 
     def _inject(self) -> None:
         """Faults at random times until there were enough, or the run has ended."""
@@ -297,7 +304,7 @@ def main() -> int:
         "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
         "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_MODE": "disabled",
         "DEEPSIC_NUM_CPUS": "2", "DEEPSIC_OBJECT_STORE_MB": "200", "PYTHONPATH": str(ROOT),
-        "RAY_raylet_start_wait_time_s": "300", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+        "RAY_raylet_start_wait_time_s": "45", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     }  # fmt: skip
     os.environ.update(defaults)
     with tempfile.TemporaryDirectory() as folder:
