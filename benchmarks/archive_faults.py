@@ -251,6 +251,13 @@ def judge(outcome: Outcome, url: str, sources: set[str], undisturbed: dict[str, 
     outcome.corrupt += sum(undisturbed.get(key) != digest for key, digest in made.items())
 
 
+def save(options: argparse.Namespace, found: list[Outcome]) -> None:
+    """Write what is known so far: a run takes long."""
+    if options.json:
+        results = {"objects": options.objects, "results": [asdict(one) for one in found]}
+        options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")
+
+
 def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     """All kinds, one after the other."""
     import boto3
@@ -279,6 +286,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
                     judge(trial.outcome, url, sources, undisturbed)
                     console.say(str(trial.outcome))
                 found.append(trial.outcome)
+                save(options, found)
         finally:
             nodes.close()
     return found
@@ -315,9 +323,6 @@ def main() -> int:
         for o in found
     ]
     console.table(f"Faults, {options.objects} objects a run", columns, rows)
-    if options.json:
-        results = {"objects": options.objects, "results": [asdict(one) for one in found]}
-        options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")
     return int(any(one.lost or one.duplicated or one.corrupt for one in found))
 
 
