@@ -19,6 +19,8 @@ from pipelines.serving.settings import ServeSettings
 
 __all__ = ["BoundsMiddleware", "SlowBodyError"]
 
+#: How many times the largest body is read and thrown away before the connection is cut.
+DISCARD = 3
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -53,7 +55,11 @@ class BoundsMiddleware:
         try:
             body = b""
             if scope["method"] in METHODS_WITH_BODY:
-                self._check_declared(Headers(scope=scope))
+                try:
+                    self._check_declared(Headers(scope=scope))
+                except LimitError:
+                    await self._discard(receive)
+                    raise
                 body = await self._read(receive)
                 held = len(body)
             await self._run(scope, _replay(body, receive), send)
@@ -84,13 +90,14 @@ class BoundsMiddleware:
         """The whole body; its bytes stay counted as held when this returns."""
         chunks: list[bytes] = []
         held = 0
+        more = True
         try:
             async with asyncio.timeout(self.settings.body_timeout_s):
-                more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnect
+                    more = message.get("more_body", False)
                     chunk = message.get("body", b"")
                     held += len(chunk)
                     self.buffered.count += len(chunk)
@@ -98,16 +105,38 @@ class BoundsMiddleware:
                     if self.buffered.count > self.settings.max_buffered_bytes:
                         raise BusyError("the service holds too many pictures at once")
                     chunks.append(chunk)
-                    more = message.get("more_body", False)
         except TimeoutError:
             self.buffered.count -= held
             raise SlowBodyError(
                 f"the body didn't arrive within {self.settings.body_timeout_s:g} s"
             ) from None
+        except (LimitError, BusyError):
+            self.buffered.count -= held
+            chunks.clear()
+            if more:
+                await self._discard(receive)
+            raise
         except BaseException:
             self.buffered.count -= held
             raise
         return b"".join(chunks)
+
+    async def _discard(self, receive: Receive) -> None:
+        """Let the client finish a body that is too large, within reason, without keeping it.
+
+        A connection that is closed while the client still sends is reset, and the client would
+        never see the answer that says why.
+        """
+        left = DISCARD * self.settings.max_body_bytes
+        try:
+            async with asyncio.timeout(self.settings.body_timeout_s):
+                while left > 0:
+                    message = await receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
+                    left -= len(message.get("body", b""))
+        except TimeoutError:
+            return
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False

@@ -56,11 +56,11 @@ class ServeSettings:
     """CPUs of a codec replica, and its torch threads."""
     gpus_per_replica: float = 0.0
     """GPUs of a codec replica; may be a fraction."""
-    max_batch: int = 8
+    max_batch: int = 4
     """Most pictures that go through the net together."""
     batch_wait_s: float = 0.002
     """How long a picture waits for company, seconds."""
-    max_queued: int = 32
+    max_queued: int = 16
     """Requests that may wait for a codec replica, for each ingress replica; beyond: 503."""
     drain_s: float = 30.0
     """How long a stopping replica may finish what it has, seconds."""
