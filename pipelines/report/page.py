@@ -94,9 +94,10 @@ def findings(report: Report) -> list[str]:
         if name in rates:
             rivals = {c: r for c, r in rates.items() if c not in report.ours}
             better = [report.titles[c] for c, r in rivals.items() if r > rates[name]]
+            way = "fewer" if rates[name] < 0 else "more"
             found.append(
-                f"{report.titles[name]} needs {rates[name]:+.1f} % of {base}'s bytes at equal "
-                f"PSNR; ahead of {', '.join(better) if better else 'no rival here'}."
+                f"{report.titles[name]} needs {abs(rates[name]):.1f} % {way} bytes than {base} at "
+                f"equal PSNR; ahead of {', '.join(better) if better else 'no rival here'}."
             )
     return found
 
