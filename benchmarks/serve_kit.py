@@ -119,7 +119,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "cpus": len(os.sched_getaffinity(0)),
         "load_average": [round(value, 1) for value in os.getloadavg()],
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *(Path(word).name for word in sys.argv)]),
     }
 
 

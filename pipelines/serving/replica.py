@@ -61,7 +61,8 @@ class CodecReplica:
     @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)  # type: ignore[untyped-decorator]
     async def codec(self, name: str) -> CodecLike:
         """A model, loaded at its first use; the least recently used one leaves."""
-        return self.warm.pop(name, None) or await self._run(self.worker.load, name)
+        warm = self.warm.pop(name, None)
+        return await self._run(self.worker.load, name) if warm is None else warm
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.002)
     async def together(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:
@@ -83,7 +84,7 @@ class CodecReplica:
 
     async def encode(self, job: EncodeJob) -> Encoded:
         """Encode one picture, with those that wait beside it."""
-        result: Encoded | Exception = await self.together(job)  # type: ignore[assignment, arg-type]
+        result: Encoded | Exception = await self.together(job)
         if isinstance(result, Exception):
             raise result
         return result
