@@ -59,7 +59,7 @@ class Outcome:
 
     kind: str
     injected: int = 0
-    details: Counter[str] = field(default_factory=Counter)
+    details: dict[str, int] = field(default_factory=dict)
     runs: int = 0
     restarts: int = 0
     """Times that the command was started again."""
@@ -184,7 +184,7 @@ class Trial:
             self.finished.wait()
             self.proxy.rates = {}
             self.outcome.injected += self.proxy.counts.total() - before
-            self.outcome.details = Counter({name: self.proxy.counts[name] for name in FAULTS})
+            self.outcome.details = {name: self.proxy.counts[name] for name in FAULTS}
             return
         while self.outcome.injected < self.faults:
             if self.finished.wait(self.pace * self.dice.uniform(*PAUSES[kind])):
