@@ -201,4 +201,3 @@ def top1(head: SemanticHead, data: Lessons, *, post: bool) -> float:
         logits: Tensor = head(data.patches(rows, post=post), torch.from_numpy(data.position[rows]))
         right += int((logits.argmax(1).numpy() == data.label[rows]).sum())
     return right / len(data.label)
-

@@ -39,9 +39,7 @@ def prepare(
     storage.clear_temporary()
     size = policy.pictures_a_shard
     chunks = [listed.files[at : at + size] for at in range(0, len(listed.files), size)]
-    job = ShardJob(
-        out=folder, sources=tuple(sources), policy=policy, classes=tuple(listed.classes)
-    )
+    job = ShardJob(out=folder, sources=tuple(sources), policy=policy, classes=tuple(listed.classes))
     reports = {n: r for n in range(len(chunks)) if (r := _finished(folder, n)) is not None}
     missing = [n for n in range(len(chunks)) if n not in reports]
     console.say(

@@ -1,0 +1,152 @@
+"""What every worker of Ray Train runs."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from deepsic.training.objective import Terms
+from deepsic.training.start import load_start
+from deepsic.training.state import TrainState
+from pipelines import tracking
+from pipelines.training.board import Board
+from pipelines.training.job import TrainJob
+from pipelines.training.pictures import Prepared
+from pipelines.training.validate import validate
+
+__all__ = ["CHECKPOINT", "train_loop"]
+
+CHECKPOINT = "state.pt"
+_LOG_EVERY = 20
+
+
+def train_loop(loop: dict[str, Any]) -> None:
+    """Train from the last checkpoint, or from the start, to the end of the schedule."""
+    import ray.train
+
+    job: TrainJob = loop["job"]
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # subnormal gradients would slow steps tenfold
+    device = "cuda" if job.gpu else "cpu"
+    state = TrainState(job.config, rank=rank, device=device)
+    _start(state, job)
+    pictures = Prepared(
+        job.data, rank=rank, world=world, memory_mb=job.memory_mb, hold_out=job.hold_out
+    )
+    worker = _Worker(job, state, pictures, rank, world, loop.get("board"))
+    if rank:
+        worker.run(tracking.Run())
+        return
+    tracking.close_stale("train", uri=job.tracking_uri, name_prefix=job.name)
+    with tracking.tracked(
+        "train", run_name=job.name, uri=job.tracking_uri, params=job.params(), tags=loop["about"]
+    ) as run:
+        worker.run(run)
+
+
+def _start(state: TrainState, job: TrainJob) -> None:
+    import ray.train
+
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            state.load(Path(folder) / CHECKPOINT)
+    elif job.init:
+        weights = load_start(job.init).state_dict()
+        state.net.load_state_dict(weights)
+        state.average.load_state_dict(weights)
+
+
+class _Worker:
+    def __init__(
+        self, job: TrainJob, state: TrainState, pictures: Prepared, rank: int, world: int,
+        board: Board | None,
+    ) -> None:  # fmt: skip
+        self.job, self.state, self.pictures = job, state, pictures
+        self.rank, self.world, self.board = rank, world, board
+        self.saved = time.monotonic()
+        self.sums: list[float] = []
+        self.waited = 0.0
+
+    def run(self, run: tracking.Run) -> None:
+        job, state = self.job, self.state
+        held = self.pictures.validation(job.val_pictures) if self.rank == 0 else []
+        while state.step < job.config.steps:
+            # A resumed run draws other crops than those it has seen, whatever it lost.
+            sampler = self.pictures.sampler(
+                job.config.crop,
+                seed=self.rank + 1000 * state.step + 7 * job.config.seed,
+                round_number=state.step // job.epoch_steps,
+            )
+            epoch_end = min((state.step // job.epoch_steps + 1) * job.epoch_steps, job.config.steps)
+            while state.step < epoch_end:
+                begun = time.monotonic()
+                crops = sampler.batch(job.config.batch)
+                self.waited += time.monotonic() - begun
+                terms = state.backward(crops)
+                due = self._average_gradients() and state.step + 1 < epoch_end
+                norm = state.apply()
+                if self.rank == 0:
+                    self._log(run, terms, norm)
+                if due:
+                    self._report({})
+            metrics: dict[str, float] = {}
+            if self.rank == 0:
+                metrics = self._validate(run, held)
+            self._report(metrics)
+
+    def _average_gradients(self) -> bool:
+        """Mean over workers, in one message; whether the first one wants a checkpoint now."""
+        late = time.monotonic() - self.saved > self.job.checkpoint_seconds
+        if self.world == 1:
+            return late
+        gradients = [p.grad for p in self.state.net.parameters() if p.grad is not None]
+        flag = gradients[0].new_tensor([float(late and self.rank == 0)])
+        flat = torch.cat([g.reshape(-1) for g in gradients] + [flag])
+        distributed.all_reduce(flat)
+        parts: list[Tensor] = list((flat[:-1] / self.world).split([g.numel() for g in gradients]))
+        views = [part.view_as(g) for g, part in zip(gradients, parts, strict=True)]
+        torch._foreach_copy_(gradients, views)
+        return bool(flat[-1] > 0)
+
+    def _log(self, run: tracking.Run, terms: Terms, norm: float) -> None:
+        step = self.state.step
+        if step % _LOG_EVERY and step != self.job.config.steps:
+            return
+        mse = float(terms.mse.mean())
+        values = {
+            "loss/total": float(terms.loss.detach()), "loss/rate": float(terms.bpp.mean()),
+            "loss/distortion": mse, "gradient_norm": norm,
+            "learning_rate": self.state.learning_rate(), "data_wait_s": self.waited,
+        }  # fmt: skip
+        run.metrics(values, step)
+        if self.board is not None:
+            self.board.post.remote(step, values["loss/total"], values["loss/rate"])  # type: ignore[attr-defined]
+
+    def _validate(self, run: tracking.Run, held: list[Any]) -> dict[str, float]:
+        result = validate(self.state.average, held)
+        metrics = result.metrics()
+        run.metrics(metrics, self.state.step)
+        with tempfile.TemporaryDirectory() as folder:
+            result.write(Path(folder))
+            run.artifact(Path(folder), f"step_{self.state.step:07d}")
+        return metrics
+
+    def _report(self, metrics: dict[str, float]) -> None:
+        import ray.train
+
+        self.saved = time.monotonic()
+        values = metrics | {"step": self.state.step, "data_wait_s": self.waited}
+        if self.rank:
+            ray.train.report(values)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            self.state.save(Path(folder) / CHECKPOINT)
+            ray.train.report(values, checkpoint=ray.train.Checkpoint.from_directory(folder))
