@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ray import serve
 from ray.serve import Application
@@ -73,7 +73,7 @@ def build_application(settings: ServeSettings, loader: Loader = load_codec) -> A
         graceful_shutdown_timeout_s=settings.drain_s,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
-    ingress: Any = serve.deployment(
+    ingress = serve.deployment(
         Ingress,
         name="ingress",
         num_replicas=settings.ingress_replicas,
@@ -85,7 +85,8 @@ def build_application(settings: ServeSettings, loader: Loader = load_codec) -> A
         graceful_shutdown_timeout_s=settings.drain_s,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
-    bound: Application = ingress.bind(settings, codec.bind(settings, loader))
+    # `serve.deployment` is typed as the decorator that it can be as well, which has no `bind`.
+    bound: Application = cast(Any, ingress).bind(settings, cast(Any, codec).bind(settings, loader))
     return bound
 
 
