@@ -65,7 +65,7 @@ class Teacher:
     def _give_last(self, head: SemanticHead) -> None:
         """The teacher's two last layers, cut to the label set's classes."""
         wide, last = (self.net.network.get_submodule(n) for n in ("_conv_head", "_fc"))
-        if wide.weight.shape[:2] != head.full1.weight.shape:  # type: ignore[union-attr, index]
+        if wide.weight.shape[:2] != head.full1.weight.shape:  # type: ignore[index]
             return
         state, fc = wide.state_dict(), last.state_dict()
         head.full1.load_state_dict({"weight": state["weight"].flatten(1), "bias": state["bias"]})

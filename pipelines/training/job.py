@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from deepsic.errors import UsageError
 from deepsic.training.config import TrainConfig
@@ -63,7 +64,7 @@ class TrainJob:
 
     def params(self) -> dict[str, object]:
         """For MLflow: settings, with the configuration's own beside them."""
-        values = asdict(self)
+        values: dict[str, Any] = asdict(self)
         config = values.pop("config")
         model = config.pop("model")
         return values | config | {f"model.{name}": value for name, value in model.items()}

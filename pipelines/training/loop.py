@@ -111,7 +111,9 @@ class _Worker:
         flag = gradients[0].new_tensor([float(late and self.rank == 0)])
         flat = torch.cat([g.reshape(-1) for g in gradients] + [flag])
         distributed.all_reduce(flat)
-        parts: list[Tensor] = list((flat[:-1] / self.world).split([g.numel() for g in gradients]))
+        parts: list[Tensor] = list(
+            torch.split(flat[:-1] / self.world, [g.numel() for g in gradients])
+        )
         views = [part.view_as(g) for g, part in zip(gradients, parts, strict=True)]
         torch._foreach_copy_(gradients, views)
         return bool(flat[-1] > 0)

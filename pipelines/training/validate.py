@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class Validation:
 
     def metrics(self) -> dict[str, float]:
         """Means over qualities, and each quality's."""
-        made = {"val/bpp": np.mean(self.bpp), "val/psnr": np.mean(self.psnr)}
+        made: dict[str, Any] = {"val/bpp": np.mean(self.bpp), "val/psnr": np.mean(self.psnr)}
         if self.ms_ssim:
             made["val/ms_ssim"] = np.mean(self.ms_ssim)
         for quality, bpp, psnr in zip(QUALITIES, self.bpp, self.psnr, strict=True):
