@@ -67,4 +67,5 @@ class TrainJob:
         values: dict[str, Any] = asdict(self)
         config = values.pop("config")
         model = config.pop("model")
-        return values | config | {f"model.{name}": value for name, value in model.items()}
+        resolved: dict[str, object] = {**values, **config}
+        return resolved | {f"model.{name}": value for name, value in model.items()}
