@@ -37,15 +37,6 @@ class SicEngine:
         return code.finish()
 
     @torch.inference_mode()
-    def encode_decoded(self, v8: F32, v16: F32, quality: int) -> tuple[bytes, F32, F32]:
-        """`encode`, and the latents that `decode` will find, without decoding."""
-        z = self.transforms.hyper(v8, v16)
-        tables = self.probabilities.tables
-        code = Encoder(tables, v8, v16, z, np.minimum(tables.zone, 0.49))
-        self.probabilities.run(code, quality)
-        return code.finish(), code.y8, code.y16
-
-    @torch.inference_mode()
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
         """Latents in steps of a tile of height x width pixels, multiples of 32."""
         code = Decoder(self.probabilities.tables, stream, height, width)

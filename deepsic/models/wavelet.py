@@ -66,11 +66,12 @@ def _matrices(n: int, device: str) -> tuple[Tensor, Tensor]:
     Training crops are small, and there two matrix products are several times faster than strided
     lifting steps; whole pictures on a CPU take `wavelet_cpu` instead.
     """
-    low, high = _lift(torch.eye(n, dtype=torch.float64))
-    forward = torch.cat((low, high), 1).T
-    inverse = torch.linalg.inv(forward)
-    inverse[inverse.abs() < 1e-9] = 0.0  # denormal floats would slow the product fifty times
-    return forward.float().contiguous().to(device), inverse.float().contiguous().to(device)
+    with torch.inference_mode(False):  # cached: training may come to use what decoding made
+        low, high = _lift(torch.eye(n, dtype=torch.float64))
+        forward = torch.cat((low, high), 1).T
+        inverse = torch.linalg.inv(forward)
+        inverse[inverse.abs() < 1e-9] = 0.0  # denormal floats would slow the product fifty times
+        return forward.float().contiguous().to(device), inverse.float().contiguous().to(device)
 
 
 def forward_level(x: Tensor) -> tuple[Tensor, Tensor]:
