@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepsic.codec import Codec
-from deepsic.entropy import contexts, passes
+from deepsic.entropy import contexts
 from deepsic.entropy.coder import POSITION
 from deepsic.models.calibration import CountingEncoder
 from deepsic.models.probability import F32, Decoder, Encoder, EntropyTables, PassPlan
@@ -95,7 +95,7 @@ class Recording:
             own = table[1:, 1:-1][:, :, plan.channels].reshape(-1, count)
             rows, columns = np.indices(table[1:, 1:-1].shape[:2])
             parity = ((rows + columns) % 2).reshape(-1, 1)
-            coded = (index > passes.SKIP) & ((plan.parity < 0) | (parity == plan.parity))
+            coded = (index > contexts.SKIP) & ((plan.parity < 0) | (parity == plan.parity))
             values.append(own[coded])
             classes.append(index[coded])
         return np.concatenate(values).astype(np.int32), np.concatenate(classes).astype(np.int32)

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES: Final = 64
+SKIP: Final = 2
+"""Scale classes up to this one hold only zeros, and nothing is coded for them."""
 NEIGHBOURS: Final = 3
 UNARY: Final = 15
 """Magnitudes from here on leave the unary code for Exp-Golomb."""

@@ -21,11 +21,11 @@ from deepsic.entropy.contexts import (
     MORE_AT,
     ONE_AT,
     PER_CLASS,
+    SKIP,
     UNARY,
     ZERO_AT,
 )
 
-SKIP = 2
 MEAN_LIMIT = 2047
 SYMBOL_LIMIT = 32000
 

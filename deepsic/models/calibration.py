@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepsic.entropy import contexts, passes
+from deepsic.entropy import contexts
 from deepsic.models import likelihood
 from deepsic.models.probability import F32, Encoder, EntropyTables, PassPlan
 from deepsic.models.sic import SicNet
@@ -23,7 +23,7 @@ PRIOR = 6.0
 def scale_class(log_s: float) -> int:
     """Nearest scale class of a natural log of the scale, never a skipped one."""
     index = (log_s / math.log(2.0) - likelihood.LOG2_MIN) / likelihood.LOG2_STEP
-    return min(likelihood.SCALES - 1, max(likelihood.SKIP + 1, round(index)))
+    return min(likelihood.SCALES - 1, max(contexts.SKIP + 1, round(index)))
 
 
 def first_tables(net: SicNet) -> EntropyTables:
@@ -108,7 +108,7 @@ class CountingEncoder(Encoder):
         for k, channel in enumerate(plan.channels):
             plane = symbols[:, :, channel]
             near = np.abs(plane[1:, :-2]) + np.abs(plane[:-1, 1:-1])
-            coded = classes[:, :, k] > passes.SKIP
+            coded = classes[:, :, k] > contexts.SKIP
             if plan.parity[k] >= 0:
                 coded &= (rows + columns) % 2 == plan.parity[k]
             if before >= 0:

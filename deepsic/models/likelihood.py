@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deepsic.entropy.contexts import SKIP
+
 SCALES = 64
 """Scale classes: log2 of the logistic scale runs from LOG2_MIN in steps of LOG2_STEP."""
 LOG2_MIN = -4.5
 LOG2_STEP = 11.0 / 63.0
-SKIP = 2
-"""Scale classes up to this one hold only zeros, and nothing is coded for them."""
 DEAD_ZONE = 0.0625
 """Dead zone in steps per bit that a nonzero symbol costs: lambda / step^2 at the optimum."""
 MAX_DEAD_ZONE = 0.3

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepsic.entropy import contexts
 from deepsic.models import likelihood
 
 _F32 = NDArray[np.float32]
 _LN2 = math.log(2.0)
 _LOG_STEP = likelihood.LOG2_STEP * _LN2
 _LOG_MIN = likelihood.LOG2_MIN * _LN2
-_SKIP = likelihood.SKIP + 0.5
+_SKIP = contexts.SKIP + 0.5
 _DEAD_ZONE = likelihood.DEAD_ZONE
 _MAX_DEAD_ZONE = likelihood.MAX_DEAD_ZONE
 

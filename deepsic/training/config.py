@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from deepsic.errors import UsageError
 from deepsic.models.sic import SicConfig
@@ -60,7 +60,3 @@ class TrainConfig:
     def identity(self) -> str:
         """Eight hex digits that change with any setting: part of the run's name."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
-
-    def with_steps(self, steps: int) -> TrainConfig:
-        """The same run with another length."""
-        return replace(self, steps=steps)

@@ -59,7 +59,7 @@ def test_symbols_come_back(seed: int, shape: tuple[int, int, int], scale: float)
     classes = rng.integers(0, 64, shape)
     stream, symbols = code(values, classes)
     assert np.array_equal(decode(stream, classes), symbols)
-    coded = classes > passes.SKIP
+    coded = classes > contexts.SKIP
     assert np.array_equal(symbols[coded], np.trunc(values + np.copysign(0.5, values))[coded])
 
 
