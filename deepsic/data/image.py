@@ -98,7 +98,10 @@ def load_image(source: ImageSource, limits: Limits = DEFAULT_LIMITS) -> LoadedIm
 
 
 def to_pil(image: LoadedImage) -> Image.Image:
-    """Return the PIL image (L, LA, RGB or RGBA) with EXIF, ICC and XMP in its `info`."""
+    """Return the PIL image (L, LA, RGB or RGBA) with EXIF, ICC and XMP in its `info`.
+
+    `info["sixteen_bit"]` is set where it applies, so that `load_image` of the result loses nothing.
+    """
     pixels: NDArray[np.uint8] = image.rgb[..., 1] if image.gray else image.rgb
     out = Image.fromarray(np.ascontiguousarray(pixels))
     if image.alpha is not None:
@@ -109,6 +112,8 @@ def to_pil(image: LoadedImage) -> Image.Image:
         out.info["icc_profile"] = image.icc
     if image.xmp is not None:
         out.info["xmp"] = image.xmp
+    if image.sixteen_bit:
+        out.info["sixteen_bit"] = True
     return out
 
 
@@ -142,6 +147,7 @@ def _from_pil(image: Image.Image, limits: Limits, name: str) -> LoadedImage:
         )
     # Before loading: afterwards Pillow has forgotten what the file stored.
     sixteen = image.mode in _SIXTEEN or image.mode == "I" or _raw_mode_is_16_bit(image)
+    sixteen = sixteen or image.info.get("sixteen_bit") is True  # it came through `to_pil`
     icc = image.info.get("icc_profile") or None
     try:
         image.load()

@@ -104,6 +104,13 @@ def test_sixteen_bit_colour_is_flagged() -> None:
     assert not loaded.gray
 
 
+def test_sixteen_bits_are_still_known_of_the_loaded_picture() -> None:
+    values = DICE.integers(0, 65536, (30, 40), np.uint16)
+    loaded = load_image(stored(Image.fromarray(values), "PNG"))
+    assert load_image(to_pil(loaded)).sixteen_bit
+    assert not load_image(to_pil(load_image(loaded.rgb))).sixteen_bit
+
+
 def test_thirty_two_bits_are_refused() -> None:
     with pytest.raises(UnsupportedImageError, match="32-bit"):
         load_image(Image.new("I", (2, 2), 70_000))
