@@ -53,7 +53,7 @@ def encode(
     if labeler is not None:
         from deepsic.labeler import load_labeler
 
-        chosen["labeler"] = load_labeler(labeler)
+        chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
     with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
@@ -164,7 +164,12 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
     except ModuleNotFoundError as error:
         raise UsageError(f"bench needs a module that isn't installed: {error.name}") from None
     paths = [path for path, _ in files.expand(sources, files.PICTURES)]
-    sys.stdout.write(f"{module.run(paths, model=model, output=output)}\n")
+
+    def tell(line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    sys.stdout.write(f"{module.run(paths, model=model, output=output, tell=tell)}\n")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -187,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     goal.add_argument("--max-bytes", type=int, metavar="N", help="size of the file at most")
     verb.add_argument("--model", default="sic", help="a shipped model or a model file [sic]")
     verb.add_argument(
-        "--labeler", metavar="NAME", help="store labels: efficientnet-lite0, or module:function"
+        "--labeler",
+        metavar="NAME",
+        help="store labels: head, efficientnet-lite0, or module:function",
     )
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
 

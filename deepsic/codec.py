@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +19,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic import weights
+from deepsic.alpha import pack_alpha, unpack_alpha
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.data.image import ImageSource, LoadedImage, load_image, to_pil
-from deepsic.errors import CorruptFileError, UnknownModelError, UsageError
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models.binary_engine import BinaryEngine
 from deepsic.models.engine import HALO, SicEngine
+from deepsic.models.head_file import unpack_head
 from deepsic.models.packing import unpack as unpack_model
 from deepsic.models.probability import F32
+from deepsic.semantic_reader import SemanticReader
 from deepsic.targets import smallest_loss
 from deepsic.tiling import Tile, pad, tiles
 
@@ -57,12 +59,14 @@ class Codec:
         identity: bytes,
         label_set: str | None,
         limits: Limits,
+        reader: SemanticReader | None = None,
     ) -> None:
         self.engine = engine
         self.name = name
         self.identity = identity
         self.label_set = label_set
         self.limits = limits
+        self.reader = reader
 
     @classmethod
     def load(
@@ -87,8 +91,13 @@ class Codec:
         file = weights.read(path)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        engine = unpack_model(file, torch.device(device))
+        head, reader = unpack_head(file), None
+        if head is not None and file.label_set and isinstance(engine, SicEngine):
+            reader = SemanticReader(head, file.label_set, engine)
         return cls(
-            unpack_model(file, torch.device(device)),
+            engine,
+            reader=reader,
             name=path.stem,
             identity=weights.identity_of(path),
             label_set=file.label_set,
@@ -165,7 +174,7 @@ class Codec:
         rgb = self._decode_pixels(blob, layout, box)
         alpha = None
         if layout.alpha is not None:
-            whole = _unpack_alpha(blob[slice(*layout.alpha)], header)
+            whole = unpack_alpha(blob[slice(*layout.alpha)], header)
             alpha = whole[box[1] : box[3], box[0] : box[2]]
         metadata = Metadata()
         if layout.metadata is not None:
@@ -189,17 +198,41 @@ class Codec:
         no pixels are made.
 
         Raises:
-            UnknownModelError: nothing is stored and the model has no head.
+            UnknownModelError: nothing is stored, and the model has no head or is another.
         """
         from deepsic.bitstream import read_semantics
 
         stored = read_semantics(blob)
         if stored is not None:
             return list(stored.labels[:top])
-        raise UnknownModelError(
-            f"the file stores no labels and model {self.name!r} has no semantic head; "
-            "encode with labels or a labeler"
-        )
+        layout = Layout.of(blob, self.limits)
+        header = layout.prefix.header
+        self._check_model(header)
+        grid = tiles(header.height, header.width, _side(header.tile_log2))
+        view = memoryview(blob)
+        return self._head().file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
+
+    def read(self, image: ImageSource, *, quality: int = 50, top: int = 5) -> list[Label]:
+        """Return what the pre-semantic head sees in a picture, in the latents before rounding.
+
+        It is a labeler as well: `codec.encode(image, labeler=codec.read)`.
+
+        Raises:
+            UnknownModelError: the model has no head.
+            InputError, LimitError: as `encode`.
+        """
+        reader = self._head()
+        rgb = load_image(image, self.limits).rgb
+        side = 1 << TILE_LOG2 if max(rgb.shape[:2]) > ONE_TILE else 0
+        return reader.picture(rgb, tiles(*rgb.shape[:2], side), quality)[:top]
+
+    def _head(self) -> SemanticReader:
+        if self.reader is None:
+            raise UnknownModelError(
+                f"the file stores no labels and model {self.name!r} has no semantic head; "
+                "encode with labels or a labeler"
+            )
+        return self.reader
 
     def _check_model(self, header: Header) -> None:
         if header.model_id != self.identity:
@@ -236,7 +269,7 @@ class Codec:
             header=header,
             tiles=tuple(streams),
             semantics=semantics,
-            alpha=None if picture.alpha is None else _pack_alpha(picture.alpha),
+            alpha=None if picture.alpha is None else pack_alpha(picture.alpha),
             exif=picture.exif if metadata else None,
             icc=picture.icc if metadata else None,
             xmp=picture.xmp if metadata else None,
@@ -351,20 +384,3 @@ def _assemble(
             out[y0:y1, x0:x1] = own[y0 - y : y1 - y, x0 - x : x1 - x]
         pair.append(out)
     return pair[0], pair[1]
-
-
-def _pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
-    """The alpha plane, lossless, as a PNG of its own."""
-    buffer = io.BytesIO()
-    Image.fromarray(alpha).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _unpack_alpha(stream: bytes, header: Header) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(stream), formats=("PNG",)) as image:
-            if image.size != (header.width, header.height) or image.mode != "L":
-                raise CorruptFileError("alpha: size or kind differs from the picture's")
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise CorruptFileError(f"alpha: {error}") from None

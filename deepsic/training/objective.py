@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
 from deepsic.models.sic import Output
@@ -45,3 +46,34 @@ def draw_positions(count: int, generator: torch.Generator) -> Tensor:
     jitter = torch.rand(count, generator=generator)
     order = torch.randperm(count, generator=generator)
     return (order + jitter) / count
+
+
+def semantic(
+    logits: Tensor,
+    labels: Tensor,
+    teacher: Tensor | None = None,
+    *,
+    share: float = 0.5,
+    temperature: float = 2.0,
+) -> Tensor:
+    """`L_sem` of DeepSIC Eq. 4: cross-entropy, mixed with a teacher's soft answers (Hinton 2015).
+
+    Args:
+        logits: of the head, (B, C).
+        labels: (B,), -1 where a picture has none.
+        teacher: its logits (B, C), if there is one.
+        share: of the teacher, 0 .. 1, where there are labels; without a label it is all.
+        temperature: that softens both sides.
+    """
+    known = labels >= 0
+    truth = functional.cross_entropy(logits, labels.clamp(min=0), reduction="none")
+    if teacher is None:
+        return (truth * known).sum() / known.sum().clamp(min=1)
+    soft = functional.kl_div(
+        functional.log_softmax(logits / temperature, 1),
+        functional.log_softmax(teacher / temperature, 1),
+        reduction="none",
+        log_target=True,
+    ).sum(1)
+    weight = torch.where(known, share, 1.0)
+    return (weight * temperature**2 * soft + (1 - weight) * truth).mean()

@@ -79,6 +79,8 @@ class ModelSource:
             return cast(Coder, codec)
         from deepsic.labeler import load_labeler
 
+        if self.labeler == "head":
+            return _Labelled(codec, functools.partial(codec.read, top=self.top))
         return _Labelled(codec, load_labeler(self.labeler, top=self.top))
 
 

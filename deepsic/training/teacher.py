@@ -1,0 +1,63 @@
+"""A frozen classifier that teaches a semantic head: soft labels, hints, and first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deepsic.errors import UsageError
+from deepsic.labels import label_set
+from deepsic.models.head import SemanticHead
+from deepsic.tasks import load_classifier
+
+__all__ = ["Teacher"]
+
+_FIRST = 5
+"""Block of EfficientNet-Lite0 that the head's first inverted residual stands for."""
+
+
+class Teacher:
+    """EfficientNet-Lite0, asked only for the classes of a label set.
+
+    Raises:
+        UsageError: the label set has classes that ImageNet's thousand lack.
+    """
+
+    def __init__(self, labels: str, name: str = "efficientnet-lite0") -> None:
+        self.net = load_classifier(name)
+        numbers = {node.wnid: node.number for node in label_set("imagenet1k").classes()}
+        wnids = [node.wnid for node in label_set(labels).classes()]
+        missing = [wnid for wnid in wnids if wnid not in numbers]
+        if missing:
+            raise UsageError(f"{name} doesn't know {', '.join(missing[:3])} of {labels}")
+        self.columns = [int(numbers[wnid] or 0) for wnid in wnids]
+
+    @torch.no_grad()
+    def logits(self, x01: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] to logits (B, classes)."""
+        return self.net.logits(x01)[:, self.columns]
+
+    @torch.no_grad()
+    def lesson(self, x01: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, 224, 224) in [0, 1] to logits (B, classes) and hints (B, 40, 28, 28)."""
+        logits, (hint,) = self.net.observe(x01, (f"_blocks.{_FIRST - 1}",))
+        return logits[:, self.columns], hint
+
+    def give_weights(self, head: SemanticHead) -> int:
+        """Start the head's inverted residuals at the teacher's blocks, while sizes are equal.
+
+        Returns: how many blocks were taken.
+        """
+        blocks: Sequence[nn.Module] = list(self.net.network.get_submodule("_blocks").children())
+        names = {"widen": "_expand_conv", "depthwise": "_depthwise_conv", "narrow": "_project_conv"}
+        taken = 0
+        for mine, theirs in zip(head.blocks, blocks[_FIRST:], strict=False):
+            layers = [(getattr(mine, a), getattr(theirs, b)) for a, b in names.items()]
+            if any(a.weight.shape != b.weight.shape for a, b in layers):
+                break
+            for a, b in layers:
+                a.load_state_dict({"weight": b.weight, "bias": b.bias})
+            taken += 1
+        return taken
