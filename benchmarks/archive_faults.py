@@ -3,10 +3,12 @@
     python benchmarks/archive_faults.py --objects 5000 --faults 50 --json faults.json
     python benchmarks/archive_faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
 
-For each kind of fault: tiny pictures go from a folder to S3 (moto_server behind a proxy that
-misbehaves) on a Ray cluster of a head and two worker nodes on this machine, with the command that
-users run, until it ends with exit code 0. Where a run ends before enough faults were injected,
-another begins in a new destination. Every run is compared with one that nothing disturbed:
+For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder to S3 (moto_server
+behind a proxy that misbehaves) on a Ray cluster of a head and two worker nodes on this machine,
+with the command that users run, until it ends with exit code 0. Where a run ends before enough
+faults were injected, another begins in a new destination. With `--work FOLDER`, pictures and the
+undisturbed run are kept for the next call, so that kinds can be measured one at a time. Every run
+is compared with one that nothing disturbed:
 
     lost        sources without an ok row, or without an object of that SHA-256 at their key
     duplicated  sources with more than one ok row, objects that no source explains
@@ -29,28 +31,31 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 from PIL import Image
 
 from benchmarks.fault_proxy import FAULTS, FaultProxy
-from benchmarks.machine import describe_run
+from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines import console
+from pipelines.archive.demo import PHOTOGRAPHS
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("worker", "driver", "node", "s3", "network")
 S3_RATE = 0.015
 """Probability of each S3 fault for each request."""
-PAUSES = {"worker": (0.5, 3.0), "driver": (6.0, 14.0), "node": (3.0, 9.0), "network": (2.0, 5.0)}
-"""Seconds between two faults, drawn evenly."""
+PAUSES = {"worker": (0.5, 4.0), "driver": (0.5, 5.0), "node": (0.5, 5.0), "network": (1.0, 3.0)}
+"""Seconds between two faults, drawn evenly. Every other driver and node is left alone until the
+ledger has grown: else nothing would ever get done."""
 CUT_SECONDS = (0.5, 3.0)
 START_TRIES = 6
+SIDES = (64, 80, 96)
+SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(kw_only=True)
@@ -69,13 +74,39 @@ class Outcome:
     seconds: float = 0.0
 
 
-def make_pictures(folder: Path, count: int) -> None:
-    """`count` different PNG pictures of 24x24 pixels in folders of a hundred."""
-    for number in range(count):
-        path = folder / f"{number // 100:03d}" / f"{number:06d}.png"
+def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:
+    """`count` photographs of 64 to 96 pixels as PNG, in folders of a hundred; their keys.
+
+    photos: where the photographs are (all are cut and shrunk in turn); None: scikit-image's.
+    """
+    import skimage
+
+    shipped = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
+    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in SUFFIXES) if photos else []
+    sources = found or shipped
+    keys = {f"{number // 100:03d}/{number:06d}.png" for number in range(count)}
+    opened: dict[Path, Image.Image] = {}
+    for number, key in enumerate(sorted(keys)):
+        path = folder / key
+        if path.exists():
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(number).integers(0, 255, (3, 3, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((24, 24), Image.Resampling.BICUBIC).save(path)
+        source = sources[number % len(sources)]
+        if source not in opened:
+            opened = {} if len(sources) > len(shipped) else opened
+            opened[source] = Image.open(source).convert("RGB")
+        image = opened[source]
+        dice = random.Random(number)
+        side, width = min(image.size), dice.choice(SIDES)
+        crop = side if number < len(sources) else dice.randrange(side // 2, side)
+        left, top = dice.randint(0, image.width - crop), dice.randint(0, image.height - crop)
+        box = (left, top, left + crop, top + crop)
+        partial = path.with_suffix(".part")
+        image.resize((width, dice.choice(SIDES)), Image.Resampling.BICUBIC, box).save(
+            partial, "PNG", compress_level=1
+        )
+        partial.rename(path)
+    return keys
 
 
 @contextlib.contextmanager
@@ -135,18 +166,25 @@ class Trial:
     """One kind of fault: the injector, and the command run to its end."""
 
     def __init__(
-        self, kind: str, options: argparse.Namespace, proxy: FaultProxy, nodes: Nodes
+        self,
+        kind: str,
+        options: argparse.Namespace,
+        proxy: FaultProxy,
+        nodes: Nodes,
+        progress: Callable[[str], int],
     ) -> None:
         self.outcome = Outcome(kind=kind)
         self.command, self.proxy, self.nodes = shlex.split(options.command), proxy, nodes
         self.faults, self.pace = options.faults, options.pace
         self.dice = random.Random(kind)
+        self.progress, self.destination = progress, ""
         self.driver: subprocess.Popen[bytes] | None = None
         self.finished = threading.Event()
 
     def run(self, source: Path, destination: str) -> None:
         """Run the command until it ends with 0, while the injector is at work."""
         self.finished.clear()
+        self.destination = destination
         began = time.monotonic()
         # Ray starts nodes from the main thread only, so the faults stay there.
         with ThreadPoolExecutor(1) as pool:
@@ -187,11 +225,23 @@ class Trial:
             self.outcome.details = {name: self.proxy.counts[name] for name in FAULTS}
             return
         while self.outcome.injected < self.faults:
-            if self.finished.wait(self.pace * self.dice.uniform(*PAUSES[kind])):
+            if self._wait():
                 return
             if getattr(self, f"_hit_{kind}")():
                 self.outcome.injected += 1
                 console.say(f"{kind}: {self.outcome.injected} faults")
+
+    def _wait(self) -> bool:
+        """Pause until the next fault; whether the run has ended meanwhile."""
+        kind = self.outcome.kind
+        before = self.progress(self.destination)
+        if self.finished.wait(self.pace * self.dice.uniform(*PAUSES[kind])):
+            return True
+        patient = kind in ("driver", "node") and self.outcome.injected % 2
+        while patient and self.progress(self.destination) == before:
+            if self.finished.wait(0.5):
+                return True
+        return False
 
     def _hit_worker(self) -> bool:
         found = []
@@ -229,6 +279,14 @@ def outputs(url: str) -> dict[str, str]:
     return {key: sha256(storage.get(key).data) for key in keys}
 
 
+def parts(url: str) -> int:
+    """How many parts the ledger has."""
+    from pipelines.archive.ledger import LEDGER
+    from pipelines.storage import open_storage
+
+    return sum(1 for _ in open_storage(url).list(LEDGER))
+
+
 def ok_rows(url: str) -> Counter[str]:
     """How many ok rows each source has over all parts of the ledger, superseded ones included."""
     from pipelines.archive.ledger import LEDGER, OK, Ledger
@@ -263,8 +321,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     import boto3
 
     source = folder / "source"
-    make_pictures(source, options.objects)
-    sources = {str(path.relative_to(source)) for path in source.rglob("*.png")}
+    sources = make_pictures(source, options.objects, options.photos)
     command = shlex.split(options.command)
     calm = str(folder / "undisturbed")
     found = []
@@ -279,7 +336,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
             subprocess.run([*command, str(source), calm], check=True, cwd=ROOT, env=environment)
             undisturbed = outputs(calm)
             for kind in options.kinds:
-                trial = Trial(kind, options, proxy, nodes)
+                trial = Trial(kind, options, proxy, nodes, parts)
                 while trial.outcome.injected < options.faults:
                     url = f"s3://faults/{kind}{trial.outcome.runs}"
                     trial.run(source, url)
@@ -301,6 +358,8 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--pace", type=float, default=1.0, help="pauses times this")
+    parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
+    parser.add_argument("--work", type=Path, help="keep pictures and the undisturbed run there")
     parser.add_argument("--json", type=Path, help="write the results there as well")
     parser.add_argument(
         "--command",
@@ -308,6 +367,7 @@ def main() -> int:
         help="what is run, with source and destination appended",
     )
     options = parser.parse_args()
+    clean_up_when_terminated()
     defaults = {
         "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
         "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_MODE": "disabled",
@@ -316,7 +376,7 @@ def main() -> int:
     }  # fmt: skip
     os.environ.update(defaults)
     with tempfile.TemporaryDirectory() as folder:
-        found = benchmark(options, Path(folder))
+        found = benchmark(options, options.work or Path(folder))
     columns = ["kind", "faults", "runs", "restarts", "lost", "duplicated", "corrupt", "seconds"]
     rows = [
         [o.kind, o.injected, o.runs, o.restarts, o.lost, o.duplicated, o.corrupt, round(o.seconds)]

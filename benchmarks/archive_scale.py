@@ -2,9 +2,9 @@
 
     python benchmarks/archive_scale.py --objects 1000 5000 20000 --json scale.json
 
-Compresses so many tiny pictures from folder to folder with the command that users run, samples the
-unique memory (USS) of the driver and of every worker, then runs the same command again, which has
-nothing left to do.
+Compresses so many photographs of 64 to 96 pixels from folder to folder with the command that users
+run, samples the unique memory (USS) of the driver and of every worker, then runs the same command
+again, which has nothing left to do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.archive_faults import ROOT, make_pictures
-from benchmarks.machine import describe_run
+from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines import console
 
 SAMPLE_SECONDS = 1.0
@@ -59,6 +59,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--objects", type=int, nargs="+", default=[1000, 5000, 20000])
+    parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
     parser.add_argument("--json", type=Path, help="write the results there as well")
     parser.add_argument(
         "--command",
@@ -66,13 +67,14 @@ def main() -> int:
         help="what is run, with source and destination appended",
     )
     options = parser.parse_args()
+    clean_up_when_terminated()
     os.environ.setdefault("PYTHONPATH", str(ROOT))
     os.environ.setdefault("DEEPSIC_OBJECT_STORE_MB", "200")
     results = []
     for count in options.objects:
         with tempfile.TemporaryDirectory() as name:
             source, archive = Path(name, "source"), Path(name, "archive")
-            make_pictures(source, count)
+            make_pictures(source, count, options.photos)
             command = [*shlex.split(options.command), str(source), str(archive)]
             seconds, job, driver, worker = run_sampled(command)
             resume, resume_job, resume_driver, _ = run_sampled(command)

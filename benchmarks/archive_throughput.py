@@ -1,14 +1,17 @@
 """Pictures a second of the archive job, against its own codec in memory and against peers.
 
-    python benchmarks/archive_throughput.py PHOTOS --pictures 1000 --json throughput.json
+    python benchmarks/archive_throughput.py PHOTOS --json throughput.json
 
 All in one run, on the same pictures and the same number of cores:
 
-    in memory    one process: decode the JPEG, encode, no files; times the cores is the ceiling
+    one process  decode the JPEG, encode, no files; beside it nothing runs
+    in memory    the same in as many processes as cores at once: what the machine can give. Where
+                 cores are hyperthreads of one another, this is far below one process x cores
     archive      pipelines/compress_archive.py, folder to folder, without Ray's start-up
     cluster      the same on three nodes of this machine with the same cores in total
     avif pool    multiprocessing.Pool, Pillow's AVIF at speed 6, folder to folder
-    rayim        the peer's command, JPEG to JPEG; only where the package is installed
+    rayim        the peer's command, JPEG to JPEG; only where the package is on the path:
+                 pip install --no-deps --target rayim rayim; PYTHONPATH=.:rayim (it pins Pillow < 9)
 """
 
 from __future__ import annotations
@@ -31,12 +34,14 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.machine import describe_run
+from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines import console
 
 QUALITY = 50
 AVIF_QUALITY, AVIF_SPEED = 60, 6
 WARM_UP = 64
+#: The job's chunks hold so many: a multiple of it times the cores leaves no worker idle at the end.
+CHUNK = 128
 #: rayim starts and stops Ray itself: take the time between.
 RAYIM = """
 import sys, time, ray
@@ -66,6 +71,23 @@ def choose(photos: Path, count: int, folder: Path) -> list[Path]:
     return made
 
 
+_together: Any = None
+"""Barrier of the processes that encode at once."""
+
+
+def _join(barrier: Any) -> None:
+    global _together
+    _together = barrier
+
+
+def in_memory_at_once(model: str, paths: list[Path], processes: int) -> float:
+    """Pictures a second of `processes` that each encode their share at the same time."""
+    spawn = multiprocessing.get_context("spawn")
+    shares = [(model, paths[number::processes]) for number in range(processes)]
+    with spawn.Pool(processes, _join, (spawn.Barrier(processes),)) as pool:
+        return float(sum(pool.starmap(in_memory, shares, chunksize=1)))
+
+
 def in_memory(model: str, paths: list[Path]) -> float:
     """Pictures a second of one process on one thread, batched as the job batches them."""
     import torch
@@ -93,6 +115,8 @@ def in_memory(model: str, paths: list[Path]) -> float:
             yield Picture(Facts(Item(ObjectInfo("", 0, "")), "", 0, "", *image.size), image)
 
     list(encoder.encode(pictures(sources[:WARM_UP])))
+    if _together is not None:
+        _together.wait()
     began = time.perf_counter()
     made = list(encoder.encode(pictures(sources)))
     seconds = time.perf_counter() - began
@@ -101,7 +125,9 @@ def in_memory(model: str, paths: list[Path]) -> float:
     return len(made) / seconds
 
 
-def archive(model: str, source: Path, out: Path, cpus: int, address: str | None) -> float:
+def archive(
+    model: str, source: Path, warm_up: Path, out: Path, cpus: int, address: str | None
+) -> float:
     """Pictures a second of the job; Ray is up and its workers have the model."""
     from deepsic.bitstream import VERSION
     from pipelines.archive.cluster import Resources
@@ -122,16 +148,17 @@ def archive(model: str, source: Path, out: Path, cpus: int, address: str | None)
             quality=QUALITY,
         )
 
-        def job(where: Path) -> Job:
+        def job(photos: Path, name: str) -> Job:
             return Job(
-                source=open_storage(str(source)),
-                destination=open_storage(str(where)),
+                source=open_storage(str(photos)),
+                destination=open_storage(str(out / name)),
                 settings=settings,
                 coder=coder,
             )
 
-        run_job(job(out / "warm-up"), resources)  # every worker loads its model and compiles
-        summary = run_job(job(out / "measured"), resources)
+        # Every worker loads its model and compiles.
+        run_job(job(warm_up, "warm-up"), resources)
+        summary = run_job(job(source, "measured"), resources)
     if summary.failed:
         raise RuntimeError(f"{summary.failed} pictures failed: {summary.done.failures}")
     return summary.done.ok / summary.seconds
@@ -202,27 +229,29 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--pictures", type=int, default=8 * CHUNK)
     parser.add_argument("--model", default="sic")
     parser.add_argument("--cpus", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, help="write the results there as well")
     options = parser.parse_args()
+    clean_up_when_terminated()
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["OMP_NUM_THREADS"] = "1"
     results: dict[str, Any] = {"cpus": options.cpus, "quality": QUALITY}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = folder / "source"
+        source, warm_up = folder / "source", folder / "warm-up"
         paths = choose(options.photos, options.pictures, source)
+        choose(options.photos, CHUNK * options.cpus, warm_up)
         results["pictures"] = len(paths)
         speed = results["speed"] = {}
-        ceiling = in_memory(options.model, paths) * options.cpus
-        speed["in memory x cores"] = ceiling
-        speed["archive"] = archive(options.model, source, folder / "one", options.cpus, None)
+        single = in_memory(options.model, paths[: options.pictures // 2])
+        speed["one process x cores"] = single * options.cpus
+        speed["in memory"] = ceiling = in_memory_at_once(options.model, paths, options.cpus)
+        job = (options.model, source, warm_up)
+        speed["archive"] = archive(*job, folder / "one", options.cpus, None)
         with three_nodes(options.cpus) as address:
-            speed["cluster"] = archive(
-                options.model, source, folder / "three", options.cpus, address
-            )
+            speed["cluster"] = archive(*job, folder / "three", options.cpus, address)
         speed["avif pool"], results["avif_bytes"] = avif_pool(paths, folder / "avif", options.cpus)
         speed["rayim"] = rayim(source, folder / "rayim", paths, options.cpus)
         results["sic_bytes"] = sum(
@@ -230,7 +259,7 @@ def main() -> int:
         )
     rows = [[name, value, value and value / ceiling] for name, value in speed.items()]
     console.table(
-        f"{len(paths)} pictures, {options.cpus} cores", ["", "pictures/s", "of ceiling"], rows
+        f"{len(paths)} pictures, {options.cpus} cores", ["", "pictures/s", "of in memory"], rows
     )
     if options.json:
         options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")

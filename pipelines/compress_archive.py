@@ -115,10 +115,10 @@ def verify(
     """Read every output again and compare it with the ledger; needs no model."""
     from pipelines.archive.cluster import Resources
     from pipelines.archive.verify import verify_archive
-    from pipelines.runtime import ray_runtime
+    from pipelines.runtime import RuntimeOptions, ray_runtime
 
     destination, _ = opened(archive)
-    with ray_runtime():
+    with ray_runtime(RuntimeOptions(data=False)):
         found = verify_archive(destination, Resources(), mark=mark)
     show.verified(found)
     fail_if(len(found.problems), "outputs are damaged; --mark lets the next run make them again")

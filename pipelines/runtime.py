@@ -54,6 +54,8 @@ class RuntimeOptions:
     """Environment variables for every worker, on a cluster as well."""
     verbose: bool = False
     """Let Ray's own log lines and those of its workers reach this terminal."""
+    data: bool = True
+    """Whether the stage uses Ray Data, which takes a second to import."""
 
     def __post_init__(self) -> None:
         for name in ("num_cpus", "object_store_mb"):
@@ -107,7 +109,8 @@ def start_ray(options: RuntimeOptions | None = None) -> str:
 
     if not ray.is_initialized():
         _connect(options)
-    _quiet_data(options.verbose)
+    if options.data:
+        _quiet_data(options.verbose)
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -99,7 +99,8 @@ def run_chunks(job: Job, chunks: Iterator[Chunk], resources: Resources) -> Itera
     def take() -> Chunk | None:
         return again.popleft() if again else next(chunks, None)
 
-    for chunk, tally in spread(compress_chunk, job, take, resources):
+    for chunk, result in spread(compress_chunk, job, take, resources):
+        tally = result or _written(job, chunk)
         if tally is not None:
             yield tally
         elif len(chunk.items) == 1:
@@ -119,6 +120,12 @@ def _outcome(reference: Any) -> Any:
         return None
 
 
+def _written(job: Job, chunk: Chunk) -> Tally | None:
+    """What the ledger says of a chunk whose last worker may have died after its work was done."""
+    rows = Ledger(job.destination).rows(chunk.part)
+    return None if rows is None else Tally.of(rows)
+
+
 def _lost(job: Job, chunk: Chunk) -> Tally:
     """Write down the object that no worker survived."""
     error = WorkerLostError(
@@ -126,6 +133,4 @@ def _lost(job: Job, chunk: Chunk) -> Tally:
     )
     row = failed_row(chunk.items[0], error, job.settings.job_id)
     Ledger(job.destination).append(chunk.part, [row])
-    tally = Tally()
-    tally.add_row(row)
-    return tally
+    return Tally.of([row])

@@ -21,7 +21,7 @@ from pipelines.archive.job import Summary, check_apart, run_job
 from pipelines.archive.restore import Restored, restore_archive
 from pipelines.archive.settings import JobSettings, check_target
 from pipelines.archive.worker import Job
-from pipelines.runtime import ray_runtime
+from pipelines.runtime import RuntimeOptions, ray_runtime
 from pipelines.storage import Storage, open_storage
 
 __all__ = ["Request", "demonstrate", "estimate", "restore_all", "work"]
@@ -52,7 +52,7 @@ def _cluster(device: str) -> Iterator[Resources]:
     """Ray, and what a task takes of it: a share of a GPU where there are GPUs."""
     # Else Ray starts a task that was killed for lack of memory again for ever.
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
-    with ray_runtime() as where:
+    with ray_runtime(RuntimeOptions(data=False)) as where:
         console.say(where)
         import ray
 

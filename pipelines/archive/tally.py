@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipelines.archive.ledger import OK, SKIPPED, Row
@@ -28,6 +29,14 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     """(source key, reason) of the first few."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Tally:
+        """Count some rows."""
+        tally = cls()
+        for row in rows:
+            tally.add_row(row)
+        return tally
 
     @property
     def objects(self) -> int:

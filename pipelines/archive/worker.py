@@ -65,14 +65,11 @@ def compress_chunk(job: Job, chunk: Chunk) -> Tally:
         the chunk is in the ledger then.
     """
     ledger = Ledger(job.destination)
-    tally = Tally()
     rows = ledger.rows(chunk.part)  # of a worker that died after its last write
     if rows is None:
         rows = _Work(job, chunk).run()
         ledger.append(chunk.part, rows)
-    for row in rows:
-        tally.add_row(row)
-    return tally
+    return Tally.of(rows)
 
 
 class _Work:

@@ -1,0 +1,61 @@
+"""What becomes of chunks whose workers died, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.archive import cluster
+from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.ledger import FAILED, LEDGER, OK, Ledger
+from pipelines.archive.worker import Job
+
+
+def parts(job: Job) -> int:
+    return sum(1 for _ in job.destination.list(LEDGER))
+
+
+def run(job: Job) -> list[cluster.Tally]:
+    chunk = Chunk(tuple(Item(info) for info in job.source.list()))
+    return list(cluster.run_chunks(job, iter([chunk]), cluster.Resources()))
+
+
+def test_work_whose_worker_died_after_its_last_write_is_not_done_again(
+    photos: Path, tmp_path: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spread(function: Any, job: Job, take: Any, resources: Any) -> Iterator[tuple[Any, None]]:
+        while (chunk := take()) is not None:
+            function(job, chunk)
+            yield chunk, None
+
+    monkeypatch.setattr(cluster, "spread", spread)
+    job = make_job(photos, tmp_path / "out")
+    assert [tally.ok for tally in run(job)] == [12]
+    assert parts(job) == 1
+
+
+def test_the_picture_that_kills_workers_is_narrowed_down_to(
+    photos: Path, tmp_path: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadly = "f1/p04.png"
+
+    def spread(function: Any, job: Job, take: Any, resources: Any) -> Iterator[tuple[Any, Any]]:
+        while (chunk := take()) is not None:
+            dies = any(item.info.key == deadly for item in chunk.items)
+            yield chunk, None if dies else function(job, chunk)
+
+    monkeypatch.setattr(cluster, "spread", spread)
+    job = make_job(photos, tmp_path / "out")
+    tallies = run(job)
+    assert sum(tally.ok for tally in tallies) == 11
+    rows = {
+        row["source_key"]: row["status"]
+        for table in Ledger(job.destination).tables(("status",))
+        for row in table.to_pylist()
+    }
+    assert rows.pop(deadly) == FAILED
+    assert len(rows) == 11
+    assert set(rows.values()) == {OK}
