@@ -22,7 +22,7 @@ from deepsic.models.head_input import SIDE, head_input
 from deepsic.models.quality import position
 from deepsic.training.teacher import Teacher
 
-__all__ = ["Lessons", "lessons"]
+__all__ = ["Lessons", "lessons", "view_of"]
 
 _GRID = 127 / 8
 """Inputs of a head are bounded by 8."""

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.errors import InputError
+from deepsic.labels import label_set
 from deepsic.training.crops import CropSampler
 from pipelines.manifest import Manifest, Shard
 from pipelines.storage import ObjectMissingError, open_storage
 
-__all__ = ["Prepared", "is_held_out", "read_shard"]
+__all__ = ["Prepared", "Row", "class_numbers", "is_held_out", "read_shard"]
 
 MB = 1_000_000
 Pixels = NDArray[np.uint8]
@@ -30,6 +31,8 @@ class Row:
     key: str
     pixels: Pixels
     weight: float
+    label: int = -1
+    """Number in the manifest's classes, -1 for none."""
 
 
 def is_held_out(key: str, every: int) -> bool:
@@ -53,10 +56,24 @@ def read_shard(folder: str, shard: Shard) -> Iterator[Row]:
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise InputError(f"{folder}/{shard.key} is damaged; delete it and {again}")
     table: Any = pq.read_table(io.BytesIO(data))
-    columns = ("key", "image", "height", "width", "weight")
+    columns = ("key", "image", "height", "width", "weight", "label")
     for row in table.select(columns).to_pylist():
         pixels = np.frombuffer(row["image"], np.uint8).reshape(row["height"], row["width"], 3)
-        yield Row(key=row["key"], pixels=pixels, weight=row["weight"])
+        yield Row(key=row["key"], pixels=pixels, weight=row["weight"], label=row["label"])
+
+
+def class_numbers(manifest: Manifest, labels: str) -> list[int]:
+    """Number in a label set of each of the manifest's classes, -1 where it has none.
+
+    Class folders are named by WordNet number or by the label set's own names.
+
+    Raises:
+        UsageError: no such label set.
+    """
+    nodes = label_set(labels).classes()
+    numbers = {node.wnid: n for n, node in enumerate(nodes)}
+    numbers |= {node.name: n for n, node in enumerate(nodes)}
+    return [numbers.get(name, -1) for name in manifest.classes]
 
 
 class Prepared:
