@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import itertools
+import os
 import random
 import signal
 import socket
@@ -15,51 +16,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
-from PIL import Image
 
-from benchmarks.serve_kit import Service, percentiles
+from benchmarks.serve_kit import Service, percentiles, server_timing
+from benchmarks.serve_truth import QUALITY, Truth, in_process
 
-QUALITY = 50
 REDEPLOY_S = 600  # at most, on a busy machine
+RECOVERY_S = 60
+#: Whom the chaos kills, in this order.
+VICTIMS = ("codec", "codec", "ingress", "codec", "codec", "proxy", "codec")
 ENCODE = f"/v1/encode?quality={QUALITY}&labels=false"
-
-
-class Truth:
-    """What right answers are: the same work done in this process."""
-
-    def __init__(self, data: bytes) -> None:
-        import torch
-
-        import deepsic
-
-        torch.set_num_threads(1)
-        self.data = data
-        self.codec = deepsic.Codec.load("sic")
-        self.blob = self.codec.encode(data, quality=QUALITY)
-        self.pixels = np.asarray(self.codec.decode(self.blob))
-
-    def seconds(self, times: int = 15) -> list[float]:
-        """Encoding times in this process, one thread."""
-        taken = []
-        for _ in range(times):
-            started = time.perf_counter()
-            self.codec.encode(self.data, quality=QUALITY)
-            taken.append(time.perf_counter() - started)
-        return taken
-
-    def check(self, answer: httpx.Response, verb: str) -> str:
-        """The answer's status, or "wrong" for a 200 with a wrong byte."""
-        if answer.status_code == 200:
-            if verb == "encode" and answer.content != self.blob:
-                return "wrong"
-            if verb == "decode":
-                image = np.asarray(Image.open(io.BytesIO(answer.content)))
-                if not np.array_equal(image, self.pixels):
-                    return "wrong"
-        elif answer.headers.get("content-type") != "application/problem+json":
-            return f"{answer.status_code} without a problem document"
-        return str(answer.status_code)
 
 
 async def send(client: httpx.AsyncClient, truth: Truth, verb: str = "encode") -> tuple[str, float]:
@@ -71,6 +36,21 @@ async def send(client: httpx.AsyncClient, truth: Truth, verb: str = "encode") ->
     except httpx.HTTPError as error:
         outcome = type(error).__name__
     return outcome, time.perf_counter() - started
+
+
+async def send_until_answered(
+    client: httpx.AsyncClient, truth: Truth, verb: str, seen: Counter[str]
+) -> None:
+    """A request as `deepsic.Client` does: again, if the connection broke or a proxy failed."""
+    for pause in (0.5, 1, 2, 4, 8, 0):
+        outcome, _ = await send(client, truth, verb)
+        if outcome.isdecimal() and outcome != "503":
+            break
+        if "wrong" in outcome or not pause:
+            break
+        seen[f"{verb} sent again after {outcome}"] += 1
+        await asyncio.sleep(pause)
+    seen[f"{verb} {outcome}"] += 1
 
 
 async def clients(count: int, seconds: float, once: Callable[[], Awaitable[None]]) -> float:
@@ -91,68 +71,104 @@ def http(service: Service, connections: int = 200) -> httpx.AsyncClient:
 
 
 async def latency(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
-    """p50 at one client against the codec in this process; throughput at 16 clients."""
+    """One client against the codec in this process; 16 against the codec on all cores."""
     before = truth.seconds()
+    cores = os.cpu_count() or 1
+    all_cores = await asyncio.to_thread(in_process, truth.data, cores, seconds)
     taken: list[float] = []
+    parts: list[dict[str, float]] = []
     seen: Counter[str] = Counter()
     async with http(service) as client:
 
         async def once() -> None:
-            outcome, spent = await send(client, truth)
-            seen[outcome] += 1
-            taken.append(spent)
+            answer = await client.post(ENCODE, content=truth.data)
+            seen[truth.check(answer, "encode")] += 1
+            taken.append(answer.elapsed.total_seconds())
+            parts.append(server_timing(answer))
 
         await clients(1, 3, once)
         taken.clear()
+        parts.clear()
         await clients(1, seconds, once)
         one = percentiles(taken)
+        names = ("codec", "total")
+        inside = {f"{n}_ms": round(statistics.median(p[n] for p in parts), 1) for n in names}
+        await clients(16, 3, once)
         seen.clear()
         taken.clear()
+        used, own = service.cpu_seconds(), time.process_time()
         wall = await clients(16, seconds, once)
+        used = service.cpu_seconds() - used
+        used["these clients"] = time.process_time() - own
     # Again afterwards: on a shared machine the first figure may be of a quieter minute.
-    alone = [*before, *truth.seconds()]
+    alone = percentiles([*before, *truth.seconds()])
+    many = seen["200"] / wall
+    cpu_ms = {name: round(1000 * spent / seen["200"], 1) for name, spent in used.most_common()}
     return {
-        "in_process_one_thread": {**percentiles(alone), "times": len(alone)},
-        "one_client": one,
+        "in_process_one_thread": alone,
+        "in_process_all_cores": {"processes": cores, "per_second": round(all_cores, 2)},
+        "one_client": {**one, "server_timing": inside},
+        "one_client_overhead_ms": round(one["p50_ms"] - alone["p50_ms"], 1),
         "sixteen_clients": {
-            "per_second": round(seen["200"] / wall, 2),
+            "per_second": round(many, 2),
             **percentiles(taken),
             "outcomes": seen,
+            "cpu_ms_a_request": cpu_ms,
         },
+        "share_of_in_process": round(many / all_cores, 3),
     }
 
 
 async def overload(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
-    """Far more clients than the queue holds: refusals, memory, and the time to recover."""
+    """Twice as many requests as can be served, whether or not answers come; then recovery."""
     seen: Counter[str] = Counter()
     times: dict[str, list[float]] = {"200": [], "503": []}
     memory = [service.memory_mb()]
-    async with http(service, 400) as client:
+    async with http(service, 2000) as client:
 
         async def once() -> None:
             outcome, spent = await send(client, truth)
             seen[outcome] += 1
             times.setdefault(outcome, []).append(spent)
-            if outcome == "503":
-                await asyncio.sleep(0.5)
 
         async def watch() -> None:
             while True:
                 await asyncio.sleep(1)
                 memory.append(service.memory_mb())
 
+        wall = await clients(16, seconds / 2, once)
+        capacity = seen["200"] / wall
+        seen.clear()
+        times["200"].clear()
         watching = asyncio.create_task(watch())
-        await clients(160, seconds, once)
-        watching.cancel()
+        started = time.perf_counter()
+        running: list[asyncio.Task[None]] = []
+        while (now := time.perf_counter() - started) < seconds:
+            while len(running) < now * 2 * capacity:
+                running.append(asyncio.create_task(once()))
+            await asyncio.sleep(0.01)
         ended = time.perf_counter()
-        calm = [await send(client, truth) for _ in range(5)]
+        # Recovered: a new request is answered as fast as on an idle service, within a factor.
+        usual = statistics.median(truth.seconds(5))
+        outcome, spent = "", 0.0
+        while outcome != "200" or spent > 3 * usual:
+            if time.perf_counter() - ended > RECOVERY_S:
+                break
+            outcome, spent = await send(client, truth)
         recovered = time.perf_counter() - ended
+        await asyncio.wait(running, timeout=RECOVERY_S)
+        unanswered = sum(not task.done() for task in running)
+        watching.cancel()
+        calm = [await send(client, truth) for _ in range(5)]
     return {
+        "offered_per_second": round(2 * capacity, 2),
+        "requests": len(running),
         "outcomes": seen,
+        "unanswered": unanswered,
         "accepted": percentiles(times["200"]),
         "refused": percentiles(times["503"]),
         "memory_mb": {"before": round(memory[0]), "most": round(max(memory))},
-        "five_requests_after_s": round(recovered, 2),
+        "recovered_after_s": round(recovered, 2),
         "after": Counter(outcome for outcome, _ in calm),
     }
 
@@ -185,11 +201,11 @@ def aborted(service: Service, data: bytes) -> str:
 
 
 async def chaos(service: Service, truth: Truth, seconds: float, every: float) -> dict[str, Any]:
-    """Mixed good and bad load, and a codec replica killed with SIGKILL every `every` seconds."""
+    """Mixed good and bad load, and a process killed with SIGKILL every `every` seconds."""
     rng = random.Random(1)
     damaged = bytearray(truth.blob)
     damaged[len(damaged) // 2] ^= 0x55
-    killed: list[int] = []
+    killed: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     async with http(service) as client:
 
@@ -206,7 +222,7 @@ async def chaos(service: Service, truth: Truth, seconds: float, every: float) ->
                 [6, 6, 2, 2, 1, 0.3, 1],
             )[0]
             if kind in ("encode", "decode"):
-                seen[f"{kind} {(await send(client, truth, kind))[0]}"] += 1
+                await send_until_answered(client, truth, kind, seen)
             elif kind == "damaged":
                 await raw(kind, "/v1/decode", bytes(damaged))
             elif kind == "no picture":
@@ -219,13 +235,12 @@ async def chaos(service: Service, truth: Truth, seconds: float, every: float) ->
                 seen[await asyncio.to_thread(aborted, service, truth.data)] += 1
 
         async def kill() -> None:
-            while True:
+            for name in itertools.cycle(VICTIMS):
                 await asyncio.sleep(every)
-                replicas = service.codec_replicas()
-                if replicas:
-                    victim = rng.choice(replicas)
-                    killed.append(victim.pid)
-                    victim.kill()
+                there = service.of_role(name)
+                if there:
+                    rng.choice(there).kill()
+                killed[name if there else f"no {name} to kill"] += 1
 
         killing = asyncio.create_task(kill())
         await clients(6, seconds, once)
@@ -234,7 +249,7 @@ async def chaos(service: Service, truth: Truth, seconds: float, every: float) ->
     return {
         "outcomes": dict(sorted(seen.items())),
         "wrong": sum(count for name, count in seen.items() if "wrong" in name),
-        "killed": len(killed),
+        "killed": killed,
         "memory_mb": round(service.memory_mb()),
         "after": Counter(outcome for outcome, _ in calm),
     }
@@ -244,7 +259,7 @@ async def redeploy(service: Service, truth: Truth, seconds: float) -> dict[str, 
     """SIGHUP under load, until every replica is another process and `seconds` more."""
     seen: Counter[str] = Counter()
     taken: list[float] = []
-    old = {process.pid for process in service.codec_replicas()}
+    old = {process.pid for process in service.of_role("codec")}
     started = time.perf_counter()
     replaced_after = None
     ends = started + REDEPLOY_S
@@ -255,7 +270,7 @@ async def redeploy(service: Service, truth: Truth, seconds: float) -> dict[str, 
         service.signal(signal.SIGHUP)
         while replaced_after is None:
             await asyncio.sleep(1)
-            now = {process.pid for process in service.codec_replicas()}
+            now = {process.pid for process in service.of_role("codec")}
             if len(now - old) >= len(old) and not now & old:
                 replaced_after = round(time.perf_counter() - started, 1)
                 ends = time.perf_counter() + seconds

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,18 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 600
+#: Words in a command line -> role of the process.
+ROLES = {
+    "ServeReplica:deepsic:codec": "codec",
+    "ServeReplica:deepsic:ingress": "ingress",
+    "HAProxy": "proxy",
+    "ProxyActor": "proxy",
+    "haproxy": "proxy",
+    "ServeController": "controller",
+    "raylet/raylet": "raylet",
+    "gcs_server": "gcs",
+    "dashboard": "dashboard",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +49,23 @@ class Service:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
-    def codec_replicas(self) -> list[psutil.Process]:
-        """The processes that hold codecs."""
+    def of_role(self, wanted: str) -> list[psutil.Process]:
+        """Its processes of one role; see `ROLES`."""
         found = []
         for process in self.tree():
             with contextlib.suppress(psutil.Error):
-                if "ServeReplica:deepsic:codec" in " ".join(process.cmdline()):
+                if role(" ".join(process.cmdline())) == wanted:
                     found.append(process)
         return found
+
+    def cpu_seconds(self) -> Counter[str]:
+        """Processor time used so far, by role."""
+        used: Counter[str] = Counter()
+        for process in self.tree():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                used[role(" ".join(process.cmdline()))] += times.user + times.system
+        return used
 
     def memory_mb(self) -> float:
         """Memory of all its processes, shared pages counted once, MB."""
@@ -56,6 +78,14 @@ class Service:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the command itself."""
         os.kill(self.process.pid, number)
+
+
+def role(command: str) -> str:
+    """What a process of the service is for, by its command line."""
+    for words, name in ROLES.items():
+        if words in command:
+            return name
+    return "rest of Ray"
 
 
 @contextlib.contextmanager
@@ -106,6 +136,16 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
         "p99_ms": at(0.99),
         "max_ms": round(ordered[-1], 1),
     }
+
+
+def server_timing(answer: httpx.Response) -> dict[str, float]:
+    """What the `Server-Timing` header says, milliseconds."""
+    found = {}
+    for part in answer.headers.get("server-timing", "").split(","):
+        name, _, value = part.strip().partition(";dur=")
+        if value:
+            found[name] = float(value)
+    return found
 
 
 def machine() -> dict[str, Any]:

@@ -12,6 +12,7 @@ Needs httpx (`pip install 'deepsic[client]'`) and nothing else heavy: no torch, 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,10 @@ __all__ = ["Client", "ServiceError", "error_of", "label_of", "picture_file", "re
 
 #: Enough for the header and labels of nearly every file; `labels` sends more if it isn't.
 FIRST_BYTES = 256
+#: How often a request is sent at most, and the shortest pause before it is sent again, seconds.
+ATTEMPTS = 4
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+PROBLEM = "application/problem+json"
 
 
 class ServiceError(StorageError):
@@ -55,21 +60,27 @@ class Client:
         url: where the service is, such as "https://codec.example.org".
         token: its bearer token, if it wants one.
         timeout_s: time for one request, seconds.
+        attempts: how often a request is sent while the service is busy or the connection breaks;
+            all requests are safe to repeat. 1: never again.
 
     Raises: `UsageError` if httpx isn't installed.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        attempts: int = ATTEMPTS,
+    ) -> None:
         try:
             import httpx
         except ModuleNotFoundError as error:
             raise UsageError("deepsic.Client needs httpx; pip install 'deepsic[client]'") from error
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        # Connections are retried by the transport; requests aren't, because the caller knows best.
-        transport = httpx.HTTPTransport(retries=2)
-        self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=timeout_s, transport=transport
-        )
+        self._attempts = max(1, attempts)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
 
     def __enter__(self) -> Client:
         return self
@@ -164,13 +175,36 @@ class Client:
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         import httpx
 
-        try:
-            answer = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise ServiceError(f"no answer from {self._http.base_url}: {error}") from error
-        if answer.is_success:
-            return answer
-        raise error_of(answer)
+        attempt = 0
+        while True:
+            attempt += 1
+            last = attempt >= self._attempts
+            pause = PAUSE_S * 2 ** (attempt - 1)
+            try:
+                answer = self._http.request(method, path, **options)
+            except httpx.HTTPError as error:
+                if last or isinstance(error, httpx.TimeoutException):
+                    raise ServiceError(f"no answer from {self._http.base_url}: {error}") from error
+            else:
+                if answer.is_success:
+                    return answer
+                if last or not passing(answer):
+                    raise error_of(answer)
+                pause = max(pause, retry_after(answer))
+            time.sleep(min(pause, LONGEST_PAUSE_S))
+
+
+def passing(answer: httpx.Response) -> bool:
+    """Whether the same request may succeed later: the service is busy, or a part of it died."""
+    # What isn't a problem document was said by something in front of the service.
+    ours = answer.headers.get("content-type", "").startswith(PROBLEM)
+    return answer.status_code == 503 or (answer.status_code >= 500 and not ours)
+
+
+def retry_after(answer: httpx.Response) -> float:
+    """What `Retry-After` asks for, seconds."""
+    told = answer.headers.get("retry-after", "")
+    return float(told) if told.isdecimal() else 0.0
 
 
 def error_of(answer: httpx.Response) -> DeepsicError:

@@ -7,23 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from deepsic.bitstream.semantics import Label
-from pipelines.serving.jobs import (
-    ClassifyJob,
-    Decoded,
-    DecodeJob,
-    Encoded,
-    EncodeJob,
-    HeatJob,
-    LabelsJob,
-    ModelInfo,
-    RivalJob,
-)
+from pipelines.serving.jobs import Job, ModelInfo
 from pipelines.serving.problems import BusyError
 from pipelines.serving.worker import CodecLike, Worker
 
 __all__ = ["Backend", "LocalBackend"]
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -32,12 +22,7 @@ class Backend(Protocol):
 
     async def models(self) -> list[ModelInfo]: ...
     async def classifier(self) -> str | None: ...
-    async def encode(self, job: EncodeJob) -> Encoded: ...
-    async def decode(self, job: DecodeJob) -> Decoded: ...
-    async def labels(self, job: LabelsJob) -> list[Label]: ...
-    async def rival(self, job: RivalJob) -> Decoded: ...
-    async def classify(self, job: ClassifyJob) -> list[Label]: ...
-    async def heat(self, job: HeatJob) -> Decoded: ...
+    async def do(self, job: Job[R]) -> R: ...
 
 
 class LocalBackend:
@@ -74,30 +59,7 @@ class LocalBackend:
         """Name of the classifier, if there is one."""
         return None if self.worker.looker is None else self.worker.looker.name
 
-    async def encode(self, job: EncodeJob) -> Encoded:
-        """Encode one picture."""
-        codec = await self._codec(job.model)
-        result = (await self._run(self.worker.encode_many, codec, [job]))[0]
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    async def decode(self, job: DecodeJob) -> Decoded:
-        """Decode one file."""
-        return await self._run(self.worker.decode, await self._codec(job.model), job)
-
-    async def labels(self, job: LabelsJob) -> list[Label]:
-        """Labels by the model's semantic head."""
-        return await self._run(self.worker.labels, await self._codec(job.model), job)
-
-    async def rival(self, job: RivalJob) -> Decoded:
-        """The picture by an ordinary codec."""
-        return await self._run(self.worker.rival, job)
-
-    async def classify(self, job: ClassifyJob) -> list[Label]:
-        """What the classifier sees in a picture."""
-        return await self._run(self.worker.classify, job)
-
-    async def heat(self, job: HeatJob) -> Decoded:
-        """The classifier's weights as a gray picture."""
-        return await self._run(self.worker.heat, job)
+    async def do(self, job: Job[R]) -> R:
+        """Do one request's work."""
+        codec = await self._codec(job.model) if job.model else None
+        return await self._run(self.worker.do, codec, job)

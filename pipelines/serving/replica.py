@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ray import serve
@@ -13,25 +14,15 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError
-from pipelines.serving.jobs import (
-    ClassifyJob,
-    Decoded,
-    DecodeJob,
-    Encoded,
-    EncodeJob,
-    HeatJob,
-    LabelsJob,
-    ModelInfo,
-    RivalJob,
-)
+from pipelines.serving.jobs import Encoded, EncodeJob, Job, ModelInfo
 from pipelines.serving.problems import BusyError
 from pipelines.serving.settings import ServeSettings
 from pipelines.serving.worker import CodecLike, Loader, Worker, load_codec
 
 __all__ = ["CodecReplica", "RayBackend"]
 
+R = TypeVar("R")
 T = TypeVar("T")
 MODELS_PER_REPLICA = 3
 #: A replica that dies takes its requests with it. The work has no side effects, so it is done
@@ -47,10 +38,8 @@ class CodecReplica:
         self.settings = settings
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="codec")
         self.worker = Worker(settings, loader)
-        # The default model is loaded before Serve sends anything here, so that a rolling redeploy
-        # never answers slowly.
-        first = self.worker.load(settings.models[0])
-        self.warm = {first.name: first}
+        # Loaded before Serve sends anything here, so that a rolling redeploy never answers slowly.
+        self.default = self.worker.load(settings.models[0])
         self.together.set_max_batch_size(settings.max_batch)  # type: ignore[attr-defined]
         self.together.set_batch_wait_timeout_s(settings.batch_wait_s)  # type: ignore[attr-defined]
 
@@ -58,11 +47,17 @@ class CodecReplica:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.thread, function, *arguments)
 
-    @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)  # type: ignore[untyped-decorator]
     async def codec(self, name: str) -> CodecLike:
+        """A model by name; the default one is always at hand."""
+        if name == self.default.name:
+            return self.default
+        loaded: CodecLike = await self.other(name)
+        return loaded
+
+    @serve.multiplexed(max_num_models_per_replica=MODELS_PER_REPLICA)  # type: ignore[untyped-decorator]
+    async def other(self, name: str) -> CodecLike:
         """A model, loaded at its first use; the least recently used one leaves."""
-        warm = self.warm.pop(name, None)
-        return await self._run(self.worker.load, name) if warm is None else warm
+        return await self._run(self.worker.load, name)
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.002)
     async def together(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:
@@ -82,35 +77,19 @@ class CodecReplica:
                 results.update(zip(indices, done, strict=True))
         return [results[index] for index in range(len(jobs))]
 
-    async def encode(self, job: EncodeJob) -> Encoded:
-        """Encode one picture, with those that wait beside it."""
-        result: Encoded | Exception = await self.together(job)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    async def decode(self, job: DecodeJob) -> Decoded:
-        """Decode one file."""
-        return await self._run(self.worker.decode, await self.codec(job.model), job)
-
-    async def labels(self, job: LabelsJob) -> list[Label]:
-        """Labels by the model's semantic head."""
-        return await self._run(self.worker.labels, await self.codec(job.model), job)
-
-    async def rival(self, job: RivalJob) -> Decoded:
-        """The picture by an ordinary codec."""
-        return await self._run(self.worker.rival, job)
-
-    async def classify(self, job: ClassifyJob) -> list[Label]:
-        """What the classifier sees in a picture."""
-        return await self._run(self.worker.classify, job)
-
-    async def heat(self, job: HeatJob) -> Decoded:
-        """The classifier's weights as a gray picture."""
-        return await self._run(self.worker.heat, job)
+    async def do(self, job: Job[R]) -> R:
+        """Do one request's work; pictures to encode go with those that wait beside them."""
+        if isinstance(job, EncodeJob):
+            encoded: Any = await self.together(job)
+            if isinstance(encoded, Exception):
+                raise encoded
+            done: R = encoded
+            return done
+        codec = await self.codec(job.model) if job.model else None
+        return await self._run(self.worker.do, codec, job)
 
     async def describe(self, name: str) -> ModelInfo:
-        """A model's identity; also what loads the default model before the first request."""
+        """A model's identity."""
         return self.worker.describe(await self.codec(name))
 
     async def classifier(self, _: None = None) -> str | None:
@@ -134,6 +113,8 @@ class RayBackend:
         return self._handles[key]
 
     async def _call(self, method: str, argument: Any, model: str = "") -> Any:
+        if model == self.settings.default_model:
+            model = ""  # every replica has it: none has to be looked for
         for _ in range(ATTEMPTS):
             try:
                 return await self._to(method, model).remote(argument)
@@ -153,7 +134,7 @@ class RayBackend:
     async def models(self) -> list[ModelInfo]:
         """All offered models; asked once."""
         if self._models is None:
-            names = self.settings.models
+            names = [Path(name).stem for name in self.settings.models]
             self._models = [await self._call("describe", name, name) for name in names]
         return self._models
 
@@ -162,32 +143,7 @@ class RayBackend:
         name: str | None = await self._call("classifier", None)
         return name
 
-    async def encode(self, job: EncodeJob) -> Encoded:
-        """Encode one picture, with others of its kind."""
-        encoded: Encoded = await self._call("encode", job, job.model)
-        return encoded
-
-    async def decode(self, job: DecodeJob) -> Decoded:
-        """Decode one file."""
-        decoded: Decoded = await self._call("decode", job, job.model)
-        return decoded
-
-    async def labels(self, job: LabelsJob) -> list[Label]:
-        """Labels by the model's semantic head."""
-        labels: list[Label] = await self._call("labels", job, job.model)
-        return labels
-
-    async def rival(self, job: RivalJob) -> Decoded:
-        """The picture by an ordinary codec."""
-        decoded: Decoded = await self._call("rival", job)
-        return decoded
-
-    async def classify(self, job: ClassifyJob) -> list[Label]:
-        """What the classifier sees in a picture."""
-        labels: list[Label] = await self._call("classify", job)
-        return labels
-
-    async def heat(self, job: HeatJob) -> Decoded:
-        """The classifier's weights as a gray picture."""
-        decoded: Decoded = await self._call("heat", job)
-        return decoded
+    async def do(self, job: Job[R]) -> R:
+        """Do one request's work on some replica."""
+        result: R = await self._call("do", job, job.model)
+        return result

@@ -162,14 +162,12 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         job = EncodeJob(
             data=data,
             model=await known_model(model),
-            width=size.width,
-            height=size.height,
             quality=50 if bpp is None and max_bytes is None and quality is None else quality,
             bpp=bpp,
             max_bytes=max_bytes,
             labels=labels,
         )
-        done = await backend.encode(job)
+        done = await backend.do(job)
         pixels = size.width * size.height
         metrics.work("encode", pixels=pixels, sic_bytes=len(done.blob), seconds=done.seconds)
         metrics.batch.observe(done.batch)
@@ -208,7 +206,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         header = Layout.of(data, limits).prefix.header
         model = await model_of(header.model_id)
         job = DecodeJob(data=data, model=model, media_type=media_type)
-        answer = picture_answer(await backend.decode(job), started, "decode", len(data))
+        answer = picture_answer(await backend.do(job), started, "decode", len(data))
         answer.headers["Vary"] = "Accept"
         return answer
 
@@ -229,7 +227,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         else:
             model = await model_of(prefix.header.model_id)
             Layout.of(data, limits)  # the model's head needs the whole file
-            found = await backend.labels(LabelsJob(data=data, model=model, top=top))
+            found = await backend.do(LabelsJob(data=data, model=model, top=top))
             source = "model"
         return {
             "labels": [label_json(label) for label in found[:top]],
@@ -282,7 +280,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         started = time.perf_counter()
         data = await body_bytes(request)
         pictures.measure(data, limits)
-        done = await backend.rival(RivalJob(data=data, format=format, max_bytes=max_bytes))
+        done = await backend.do(RivalJob(data=data, format=format, max_bytes=max_bytes))
         return picture_answer(done, started, "rival", 0)
 
     @router.post(
@@ -295,7 +293,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
     async def classify(request: Request) -> dict[str, Any]:
         data = await body_bytes(request)
         pictures.measure(data, limits)
-        found = await backend.classify(ClassifyJob(data=data))
+        found = await backend.do(ClassifyJob(data=data))
         return {"labels": [label_json(label) for label in found]}
 
     @router.post(
@@ -313,7 +311,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         started = time.perf_counter()
         data = await body_bytes(request)
         pictures.measure(data, limits)
-        done = await backend.heat(HeatJob(data=data, label=label))
+        done = await backend.do(HeatJob(data=data, label=label))
         return picture_answer(done, started, "heatmap", 0)
 
     return router

@@ -89,6 +89,11 @@ class ServeSettings:
             max_metadata_bytes=min(self.max_body_bytes, Limits.max_metadata_bytes),
         )
 
+    @property
+    def default_model(self) -> str:
+        """Name of the model that requests get when they name none."""
+        return Path(self.models[0]).stem
+
     def token(self) -> str | None:
         """The bearer token, or None for an open service.
 

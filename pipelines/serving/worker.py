@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
@@ -20,6 +20,7 @@ from pipelines.serving.jobs import (
     Encoded,
     EncodeJob,
     HeatJob,
+    Job,
     LabelsJob,
     ModelInfo,
     RivalJob,
@@ -29,6 +30,8 @@ from pipelines.serving.problems import MissingClassifierError
 from pipelines.serving.settings import ServeSettings
 
 __all__ = ["CodecLike", "Loader", "Worker", "load_codec"]
+
+R = TypeVar("R")
 
 
 class CodecLike(Protocol):
@@ -70,6 +73,14 @@ class Worker:
         self.settings = settings
         self.loader = loader
         self.looker = Looker.load(settings.classifier)
+        self.verbs: dict[type[Job[Any]], Callable[[Any, Any], Any]] = {
+            EncodeJob: self.encode,
+            DecodeJob: self.decode,
+            LabelsJob: self.labels,
+            RivalJob: self.rival,
+            ClassifyJob: self.classify,
+            HeatJob: self.heat,
+        }
 
     def load(self, name: str) -> CodecLike:
         """Load one of the offered models; raises `UnknownModelError` for another name."""
@@ -81,6 +92,18 @@ class Worker:
     def describe(self, codec: CodecLike) -> ModelInfo:
         """What clients may know of a model."""
         return ModelInfo(name=codec.name, identity=codec.identity.hex())
+
+    def do(self, codec: CodecLike | None, job: Job[R]) -> R:
+        """Do a job; `codec` is the one that it names, if it names one."""
+        result: R = self.verbs[type(job)](codec, job)
+        return result
+
+    def encode(self, codec: CodecLike, job: EncodeJob) -> Encoded:
+        """Encode one picture."""
+        result = self.encode_many(codec, [job])[0]
+        if isinstance(result, DeepsicError):
+            raise result
+        return result
 
     def encode_many(
         self, codec: CodecLike, jobs: Sequence[EncodeJob]
@@ -136,7 +159,7 @@ class Worker:
         """Labels by the model's semantic head; a codec without one says so."""
         return list(codec.labels(job.data, top=job.top))
 
-    def rival(self, job: RivalJob) -> Decoded:
+    def rival(self, _: None, job: RivalJob) -> Decoded:
         """The same picture by an ordinary codec, within a number of bytes."""
         if job.format not in rivals.available():
             raise InputError(f"this service can't write {job.format}; see /v1/models")
@@ -152,13 +175,13 @@ class Worker:
             headers={"X-Quality": str(best.quality), "X-Fits": "yes" if best.fits else "no"},
         )
 
-    def classify(self, job: ClassifyJob) -> list[Label]:
+    def classify(self, _: None, job: ClassifyJob) -> list[Label]:
         """What the classifier sees in a picture."""
         if self.looker is None:
             raise MissingClassifierError("the service was started without a classifier")
         return self.looker.labels(pictures.open_picture(job.data, self.settings.limits))
 
-    def heat(self, job: HeatJob) -> Decoded:
+    def heat(self, _: None, job: HeatJob) -> Decoded:
         """A gray PNG as large as the picture's thumbnail: white is what the classifier weighs."""
         if self.looker is None:
             raise MissingClassifierError("the service was started without a classifier")

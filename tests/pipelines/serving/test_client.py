@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from deepsic.bitstream.container import unpack
 from deepsic.client import Client, ServiceError
 from deepsic.errors import (
     CorruptFileError,
+    DeepsicError,
     InputError,
     LimitError,
     UnknownModelError,
@@ -84,10 +87,90 @@ def test_errors_are_those_of_codec(client: Client, tmp_path: Path) -> None:
 
 def test_a_service_that_is_not_there_is_named() -> None:
     with (
-        Client("http://127.0.0.1:9") as nobody,
+        Client("http://127.0.0.1:9", attempts=1) as nobody,
         pytest.raises(ServiceError, match=r"127\.0\.0\.1:9"),
     ):
         nobody.models()
+
+
+class Flaky(ThreadingHTTPServer):
+    """Says what it is told to, request after request; None breaks the connection."""
+
+    def __init__(self, answers: Sequence[tuple[int, str] | None]) -> None:
+        self.answers = list(answers)
+        self.bodies: list[bytes] = []
+        super().__init__(("127.0.0.1", 0), FlakyHandler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class FlakyHandler(BaseHTTPRequestHandler):
+    server: Flaky
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        answer = self.server.answers.pop(0)
+        if answer is None:
+            self.close_connection = True
+            return
+        status, kind = answer
+        body = b'{"title": "Busy", "detail": "later"}' if "json" in kind else b"sic"
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flaky]]:
+    monkeypatch.setattr("deepsic.client.PAUSE_S", 0.01)
+    started = []
+
+    def start(*answers: tuple[int, str] | None) -> Flaky:
+        server = Flaky(answers)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        started.append((server, thread))
+        return server
+
+    yield start
+    for server, thread in started:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+PROBLEM, TEXT, SIC = "application/problem+json", "text/plain", "image/x-sic"
+
+
+def test_busy_services_and_broken_connections_are_asked_again(flaky: Callable[..., Flaky]) -> None:
+    server = flaky((503, PROBLEM), None, (500, TEXT), (200, SIC))
+    with Client(server.url) as client:
+        assert client.encode(b"a picture") == b"sic"
+    assert server.bodies == [b"a picture"] * 4
+
+
+def test_patience_ends(flaky: Callable[..., Flaky]) -> None:
+    server = flaky(None, (503, PROBLEM), (200, SIC))
+    with Client(server.url, attempts=2) as client, pytest.raises(ServiceError, match="Busy"):
+        client.encode(b"a picture")
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [413, 422, 500, 504])
+def test_what_the_service_means_is_not_asked_again(
+    status: int, flaky: Callable[..., Flaky]
+) -> None:
+    server = flaky((status, PROBLEM), (200, SIC))
+    with Client(server.url) as client, pytest.raises(DeepsicError):
+        client.encode(b"a picture")
+    assert len(server.bodies) == 1
 
 
 def test_the_token_is_sent(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_unforeseen_failures_show_no_path_and_no_trace(
     async def broken(*_: object) -> None:
         raise RuntimeError("/secret/path of the server")
 
-    monkeypatch.setattr(LocalBackend, "encode", broken)
+    monkeypatch.setattr(LocalBackend, "do", broken)
     answer = make_service().post("/v1/encode", picture_bytes())
     check_problem(answer, 500, "Internal error")
     assert "secret" not in answer.text
@@ -231,7 +231,7 @@ def test_errors_that_are_not_public_stay_inside(
     async def broken(*_: object) -> None:
         raise Inner("/secret/path")
 
-    monkeypatch.setattr(LocalBackend, "encode", broken)
+    monkeypatch.setattr(LocalBackend, "do", broken)
     answer = make_service().post("/v1/encode", picture_bytes())
     assert "secret" not in answer.text
 
