@@ -96,14 +96,14 @@ async def latency(service: Service, truth: Truth, seconds: float) -> dict[str, A
         await clients(16, 3, once)
         seen.clear()
         taken.clear()
-        used, own = service.cpu_seconds(), time.process_time()
+        before_ms, own = service.cpu_ms(), time.process_time()
         wall = await clients(16, seconds, once)
-        used = service.cpu_seconds() - used
-        used["these clients"] = time.process_time() - own
+        used = service.cpu_ms() - before_ms
+        used["these clients"] = round(1000 * (time.process_time() - own))
     # Again afterwards: on a shared machine the first figure may be of a quieter minute.
     alone = percentiles([*before, *truth.seconds()])
     many = seen["200"] / wall
-    cpu_ms = {name: round(1000 * spent / seen["200"], 1) for name, spent in used.most_common()}
+    cpu_ms = {name: round(spent / seen["200"], 1) for name, spent in used.most_common()}
     return {
         "in_process_one_thread": alone,
         "in_process_all_cores": {"processes": cores, "per_second": round(all_cores, 2)},
@@ -255,11 +255,21 @@ async def chaos(service: Service, truth: Truth, seconds: float, every: float) ->
     }
 
 
-async def redeploy(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
-    """SIGHUP under load, until every replica is another process and `seconds` more."""
+async def redeploy(
+    service: Service, truth: Truth, seconds: float, again: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """A redeploy under load, until every replica is another process and `seconds` more.
+
+    `again` asks for it; None: SIGHUP to the command.
+    """
     seen: Counter[str] = Counter()
     taken: list[float] = []
-    old = {process.pid for process in service.of_role("codec")}
+
+    def replicas() -> set[tuple[str, int]]:
+        roles = ("codec", "ingress")
+        return {(role, process.pid) for role in roles for process in service.of_role(role)}
+
+    old = replicas()
     started = time.perf_counter()
     replaced_after = None
     ends = started + REDEPLOY_S
@@ -267,11 +277,11 @@ async def redeploy(service: Service, truth: Truth, seconds: float) -> dict[str, 
     async def watch() -> None:
         nonlocal replaced_after, ends
         await asyncio.sleep(2)
-        service.signal(signal.SIGHUP)
+        await asyncio.to_thread(again or (lambda: service.signal(signal.SIGHUP)))
         while replaced_after is None:
             await asyncio.sleep(1)
-            now = {process.pid for process in service.of_role("codec")}
-            if len(now - old) >= len(old) and not now & old:
+            now = replicas()
+            if len(now) >= len(old) and not now & old:
                 replaced_after = round(time.perf_counter() - started, 1)
                 ends = time.perf_counter() + seconds
 

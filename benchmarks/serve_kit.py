@@ -58,13 +58,13 @@ class Service:
                     found.append(process)
         return found
 
-    def cpu_seconds(self) -> Counter[str]:
-        """Processor time used so far, by role."""
+    def cpu_ms(self) -> Counter[str]:
+        """Processor time used so far, by role, milliseconds."""
         used: Counter[str] = Counter()
         for process in self.tree():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
-                used[role(" ".join(process.cmdline()))] += times.user + times.system
+                used[role(" ".join(process.cmdline()))] += round(1000 * (times.user + times.system))
         return used
 
     def memory_mb(self) -> float:
@@ -88,12 +88,17 @@ def role(command: str) -> str:
     return "rest of Ray"
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextlib.contextmanager
 def serving(*options: str, log: Path) -> Iterator[Service]:
     """Start the command, wait until it is ready, and stop it by its own pid."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, str(ROOT / "pipelines" / "serve.py"), "--port", str(port), *options]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
@@ -102,12 +107,17 @@ def serving(*options: str, log: Path) -> Iterator[Service]:
         wait_ready(service, log)
         yield service
     finally:
-        if process.poll() is None:
-            service.signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(90)
-        if process.poll() is None:
-            process.kill()
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and after a while SIGKILL."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(90)
+    if process.poll() is None:
+        process.kill()
 
 
 def wait_ready(service: Service, log: Path) -> None:
