@@ -1,0 +1,20 @@
+"""A server that stands for AWS, and a home of its own for what Ray writes into ~/.ssh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.conftest import s3_endpoint, s3_environment
+
+__all__ = ["aws", "s3_endpoint", "s3_environment"]
+
+
+@pytest.fixture
+def aws(
+    s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Variables of boto3 for a moto server, with HOME in a temporary folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return s3_environment
