@@ -8,14 +8,14 @@
     python pipelines/evaluate.py coco/ --detector fastestdet=fastestdet.pth --bpp 0.25
 
 Every file is made whole and decoded again. OUT gets results.jsonl (a line a file, after one on the
-run) and report.html; the same goes to MLflow. Unreadable pictures, codecs that refuse one or are
+run) and report.html; the same goes to MLflow. The same command goes on where it was stopped, and
+a new --codec is added to what is there. Unreadable pictures, codecs that refuse one or are
 missing here are named, counted and left out for all codecs alike, never averaged over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +31,14 @@ from deepsic.rivals import Coder, find_coders
 from pipelines import console, tracking
 from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
 from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pictures
+from pipelines.evaluation.record import Record
 from pipelines.evaluation.settings import Settings, default_codecs, make_judges
 from pipelines.exits import exit_codes
 from pipelines.runtime import RuntimeOptions, local_cpus, ray_runtime
 
 if TYPE_CHECKING:
     from deepsic.metrics.judges import Judge
+    from pipelines.evaluation.job import Work
 
 HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -63,6 +65,7 @@ def evaluate(
     ] = False,
     include: Annotated[str, typer.Option(help="Pattern for file names.")] = "*",
     limit: Annotated[int | None, typer.Option(help="At most so many pictures.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Forget what OUT holds already.")] = False,
     anchor: Annotated[str, typer.Option(help="What BD-rates are against.")] = "jpeg",
     crops: Annotated[int, typer.Option(help="Pictures shown side by side.")] = 4,
     workers: Annotated[
@@ -83,6 +86,7 @@ def evaluate(
         among=among,
         include=include,
         limit=limit,
+        fresh=fresh,
         workers=workers,
         crops=crops,
     )
@@ -141,21 +145,21 @@ def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge]
 
 
 @contextlib.contextmanager
-def _rows(
-    settings: Settings, pictures: list[PictureRef], coders: list[Coder], judges: list[Judge]
-) -> Iterator[Iterator[Row]]:
-    """The rows as they are made, on Ray or in this process."""
+def _made(
+    settings: Settings, work: list[Work], coders: list[Coder], judges: list[Judge]
+) -> Iterator[Iterator[list[Row]]]:
+    """The rows of each picture as they are made, on Ray or in this process."""
     from pipelines.evaluation.job import measure_all, measure_here
 
-    count = f"{len(pictures)} pictures, {len(coders)} codecs"
+    count = f"{len(work)} pictures, {len(coders)} codecs"
     if settings.workers == 0:
         console.say(f"{count}, in this process")
-        yield measure_here(pictures, coders, judges, settings.plan)
+        yield measure_here(work, coders, judges, settings.plan)
         return
     workers = settings.workers or local_cpus()
     with ray_runtime(RuntimeOptions(num_cpus=settings.workers)) as where:
         console.say(f"{count}, {where}")
-        yield measure_all(pictures, coders, judges, settings.plan, workers)
+        yield measure_all(work, coders, judges, settings.plan, workers)
 
 
 def _measure(
@@ -166,29 +170,30 @@ def _measure(
     path: Path,
     about: dict[str, str],
 ) -> list[Row]:
-    """Run the job, writing each line as it comes; rows in the order of pictures and codecs."""
+    """Measure what is left, writing the lines of each picture as it is done; all rows."""
     started = time.monotonic()
-    rows: list[Row] = []
-    per_picture: dict[str, int] = {}
+    by_key = {ref.key: ref for ref in pictures}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            path.open("w", encoding="utf-8") as file,
-            _rows(settings, pictures, coders, judges) as made,
-            console.progress("evaluate", len(pictures)) as progress,
-        ):
-            file.write(json.dumps({"kind": "run"} | about) + "\n")
-            for row in made:
-                file.write(json.dumps(row.line()) + "\n")
-                rows.append(row)
-                first = row.picture not in per_picture
-                per_picture[row.picture] = per_picture.get(row.picture, 0) + 1
-                progress.advance(int(first), files=1, failed=int(row.error is not None))
+        record = Record.open(
+            path, source=settings.source, plan=settings.plan, coders=coders, judges=judges,
+            about=about, fresh=settings.fresh,
+        )  # fmt: skip
+        work = [(by_key[task.picture], task) for task in record.tasks(list(by_key))]
+        if len(work) < len(pictures):
+            console.say(f"{len(pictures) - len(work)} pictures are measured already, in {path}")
+        if work:
+            with (
+                _made(settings, work, coders, judges) as made,
+                console.progress("evaluate", len(work)) as progress,
+            ):
+                for rows in made:
+                    record.add(rows)
+                    failed = sum(row.error is not None for row in rows)
+                    progress.advance(1, files=len(rows), failed=failed)
+            console.say(f"measured in {time.monotonic() - started:.0f} s")
     except OSError as error:
         raise StorageError(f"can't write {path}: {error}") from error
-    console.say(f"measured in {time.monotonic() - started:.0f} s")
-    order = {ref.key: index for index, ref in enumerate(pictures)}
-    return sorted(rows, key=lambda row: order[row.picture])
+    return record.of(list(by_key))
 
 
 if __name__ == "__main__":

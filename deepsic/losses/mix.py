@@ -129,6 +129,10 @@ class Distortion:
         """Targets of originals Bx3xHxW in [0, 1]; None if the mix is of pixels only."""
         if self.network is None or not self.mix.needs_network:
             return None
+        if self.mix.semantic == 0:  # no weights are asked for, so no gradients of the outputs
+            with torch.no_grad():
+                y, (f,) = self.network.observe(x, (self.mix.layer or self.network.default_layer,))
+            return Targets(maps=f.float(), weights=f.new_ones(f.shape[1]), outputs=y.float())
         w, f, y = picture_weights(self.network, x, self.mix.sharpness, self.mix.layer)
         # Under autocast the network speaks bfloat16; differences want float32.
         weights = w.float() if self.weights is None else self.weights

@@ -9,7 +9,7 @@ The long form, with accuracy, equal rates and an HTML report, is `pipelines/eval
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ __all__ = ["BENCH_CODECS", "BenchReport", "run", "write_lines"]
 BENCH_CODECS = ("jpeg", "jpeg2000", "webp", "avif")
 ANCHOR = "jpeg"
 RATES = (0.25, 0.5, 1.0)
+PLAN = Plan(bpp=(), ladder=True, every=2)
 
 
 @dataclass(kw_only=True)
@@ -77,12 +78,14 @@ def run(
     model: str = "sic",
     output: Path | None = None,
     rivals: Sequence[str] = BENCH_CODECS,
+    tell: Callable[[str], None] | None = None,
 ) -> BenchReport:
-    """Measure `model` and `rivals` on pictures over fixed settings, one picture after the other.
+    """Measure `model` and `rivals` on pictures at four settings each, one picture after the other.
 
     Args:
         model: a shipped name, or the path of a model file.
         output: JSON lines to write, one a file, after one line on the run.
+        tell: takes a line on each picture when it is done.
 
     Raises:
         InputError: not one picture can be read, or not one codec can run.
@@ -98,15 +101,19 @@ def run(
     skipped: dict[str, str] = {}
     done = 0
     pixels = 0
-    for path in paths:
+    paths = list(paths)
+    for number, path in enumerate(paths, 1):
         try:
             rgb = load_image(path).rgb
         except DeepsicError as error:
             skipped[str(path)] = str(error)
             continue
         subject = Subject(name=str(path), rgb=rgb)
-        rows += measure(subject, coders, Plan(bpp=(), ladder=True))
+        made = measure(subject, coders, PLAN)
+        rows += made
         done, pixels = done + 1, pixels + rgb.shape[0] * rgb.shape[1]
+        if tell is not None:
+            tell(f"{number}/{len(paths)} {path.name}: {_glance(made)}")
     if not done:
         raise InputError(f"no picture to measure; {len(skipped)} couldn't be read: {skipped}")
     if output is not None:
@@ -115,6 +122,16 @@ def run(
         rows=rows, summary=summarise(rows), pictures=done, skipped=skipped, missing=missing,
         titles={coder.name: coder.title for coder in coders}, megapixels=pixels / 1e6,
     )  # fmt: skip
+
+
+def _glance(rows: Sequence[Row]) -> str:
+    """One picture in a line: bpp and dB of each codec's second setting."""
+    seen: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.kind == "ladder" and row.error is None:
+            seen.setdefault(row.codec, []).append(row)
+    second = {codec: found[min(1, len(found) - 1)] for codec, found in seen.items()}
+    return ", ".join(f"{c} {row.bpp:.2f} bpp {row.psnr_rgb:.1f} dB" for c, row in second.items())
 
 
 def write_lines(path: Path, about: dict[str, str], rows: Iterable[Row]) -> None:

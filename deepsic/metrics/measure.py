@@ -20,7 +20,7 @@ from deepsic.metrics.distortion import compare
 from deepsic.metrics.judges import Judge
 from deepsic.metrics.rate import bits_per_pixel
 from deepsic.rivals.base import Coder, Encoded, decode_timed, encode_timed
-from deepsic.rivals.search import search_bpp
+from deepsic.rivals.search import Memory, search_bpp
 
 __all__ = ["ORIGINAL", "Plan", "Row", "Subject", "measure"]
 
@@ -35,6 +35,8 @@ class Plan:
     """Whole-file rates that every codec is searched to."""
     ladder: bool = True
     """Whether to run every codec's fixed settings too, for rate-distortion curves."""
+    every: int = 1
+    """Take every n-th rung of the ladders alone."""
     tolerance: float = 0.02
     """Share by which a file may miss a target."""
     distortion: bool = True
@@ -45,8 +47,14 @@ class Plan:
             raise UsageError(f"bpp={self.bpp} must be positive")
         if not 0 < self.tolerance < 1:
             raise UsageError(f"tolerance={self.tolerance} must be between 0 and 1")
+        if self.every < 1:
+            raise UsageError(f"every={self.every} must be at least 1")
         if not self.bpp and not self.ladder:
             raise UsageError("nothing to measure: give target rates, or turn the ladder on")
+
+    def rungs(self, coder: Coder) -> tuple[float, ...]:
+        """Fixed settings at which `coder` is measured."""
+        return coder.ladder[:: self.every] if self.ladder else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,24 +107,36 @@ class Row:
 
 
 def measure(
-    subject: Subject, coders: Sequence[Coder], plan: Plan, judges: Sequence[Judge] = ()
+    subject: Subject,
+    coders: Sequence[Coder],
+    plan: Plan,
+    judges: Sequence[Judge] = (),
+    *,
+    original: bool = True,
+    memory: Memory | None = None,
 ) -> list[Row]:
     """Measure one picture with every codec.
 
     A codec that refuses gives rows with `error`, never an exception. Judges look at the original
     and at the files of target rates.
+
+    Args:
+        original: whether to measure the uncompressed picture too.
+        memory: where earlier pictures reached their rates; makes the searches short.
     """
     image = Image.fromarray(subject.rgb)
     height, width = subject.rgb.shape[:2]
     common: dict[str, Any] = {"picture": subject.name, "width": width, "height": height}
-    original = Row(
-        **common, codec=ORIGINAL, kind="original", label=subject.label, boxes=subject.boxes
-    )
-    rows: list[Row] = [original]
-    shown: list[NDArray[np.uint8]] = [subject.rgb]
-    looked: list[int] = [0]
+    rows: list[Row] = []
+    shown: list[NDArray[np.uint8]] = []
+    looked: list[int] = []
+    if original:
+        truth: dict[str, Any] = {"label": subject.label, "boxes": subject.boxes}
+        rows.append(Row(**common, **truth, codec=ORIGINAL, kind="original"))
+        shown.append(subject.rgb)
+        looked.append(0)
     for coder in coders:
-        for made, decoded in _files(subject, image, coder, plan, common):
+        for made, decoded in _files(subject, image, coder, plan, common, memory):
             if made.kind == "target" and decoded is not None:
                 looked.append(len(rows))
                 shown.append(decoded)
@@ -128,13 +148,17 @@ def measure(
 
 
 def _files(
-    subject: Subject, image: Image.Image, coder: Coder, plan: Plan, common: dict[str, Any]
+    subject: Subject,
+    image: Image.Image,
+    coder: Coder,
+    plan: Plan,
+    common: dict[str, Any],
+    memory: Memory | None,
 ) -> Iterator[tuple[Row, NDArray[np.uint8] | None]]:
     """One codec's rows, and the decoded picture where there is one."""
     known: dict[float, Encoded] = {}
     wanted: list[dict[str, Any]] = []
-    if plan.ladder:
-        wanted += [{"kind": "ladder", "knob": knob} for knob in coder.ladder]
+    wanted += [{"kind": "ladder", "knob": knob} for knob in plan.rungs(coder)]
     wanted += [{"kind": "target", "target": bpp} for bpp in plan.bpp]
     for item in wanted:
         about = common | {"codec": coder.name} | item
@@ -143,8 +167,9 @@ def _files(
                 made = known.setdefault(item["knob"], encode_timed(coder, image, item["knob"]))
             else:
                 made = search_bpp(
-                    coder, image, item["target"], tolerance=plan.tolerance, known=known
-                )
+                    coder, image, item["target"], tolerance=plan.tolerance, known=known,
+                    memory=memory,
+                )  # fmt: skip
                 about |= {"knob": made.knob, "off": made.off}
             decoded, seconds = decode_timed(coder, made.blob)
             pixels = np.asarray(decoded)

@@ -2,16 +2,16 @@
 
 SSIM: Wang et al. 2004, Eq. 13; MS-SSIM: Wang et al. 2003, Eq. 7 and their five weights. 11x11
 Gaussian window of sigma 1.5, no padding, as TensorFlow and pytorch-msssim (CompressAI) do it;
-torchmetrics mirrors the borders for SSIM, which changes it by about 1e-4. Against torchmetrics
-this is ten times faster on a CPU: the window is applied as two passes of eleven taps, and the
-first scale is computed once for both measures. Without that, scoring Kodak takes longer than
-coding it.
+torchmetrics mirrors the borders for SSIM, which changes it by about 1e-4. One compiled pass over
+the rows keeps everything in the cache, and the first scale serves both measures: scoring Kodak
+must not take longer than coding it.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,23 +47,57 @@ def structure(
 
 def _one_scale(a: Planes, b: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean SSIM, and mean of its contrast-and-structure factor, of each plane."""
-    mean_a, mean_b = _blur(a), _blur(b)
-    squares = mean_a**2 + mean_b**2
-    product = mean_a * mean_b
-    # In float32 the variances of flat regions lose digits; C2 of 58 keeps that below 1e-5.
-    variances = _blur(a**2 + b**2) - squares
-    covariance = _blur(a * b) - product
-    contrast = (2 * covariance + _C2) / (variances + _C2)
-    ssim = contrast * (2 * product + _C1) / (squares + _C1)
-    return ssim.mean((1, 2), dtype=np.float64), contrast.mean((1, 2), dtype=np.float64)
+    window = _window()
+    # Of one form for both, so that equal pictures give exactly 1.
+    maps = np.stack((a, b, a * a + b * b, a * b), 1)
+    sums = np.array([_sums(of_plane, window) for of_plane in maps])
+    count = (a.shape[1] - len(window) + 1) * (a.shape[2] - len(window) + 1)
+    return sums[:, 0] / count, sums[:, 1] / count
 
 
-def _blur(x_CHW: Planes) -> Planes:
-    from scipy.ndimage import correlate1d
+@numba.njit(cache=True, nogil=True)
+def _sums(maps_4HW: Planes, window: NDArray[np.float32]) -> tuple[float, float]:
+    """Sums of SSIM and of contrast-and-structure over all places where the window fits.
 
-    window, edge = _window(), len(_window()) // 2
-    y: Planes = correlate1d(correlate1d(x_CHW, window, axis=1), window, axis=2)
-    return y[:, edge:-edge, edge:-edge]
+    maps_4HW: a, b, a^2 + b^2 and a b of one plane.
+    """
+    height, width = maps_4HW.shape[1:]
+    places = width - len(window) + 1
+    c1, c2, two = np.float32(_C1), np.float32(_C2), np.float32(2)
+    column = np.empty(width, np.float32)
+    mean = np.empty((4, places), np.float32)
+    total_ssim, total_contrast = 0.0, 0.0
+    for y in range(height - len(window) + 1):
+        for m in range(4):
+            _weigh_rows(maps_4HW[m, y : y + len(window)], window, column)
+            _slide(column, window, mean[m])
+        for x in range(places):
+            product = mean[0, x] * mean[1, x]
+            squares = mean[0, x] * mean[0, x] + mean[1, x] * mean[1, x]
+            # In float32 the variances of flat regions lose digits; C2 of 58 keeps that below 1e-5.
+            contrast = (two * (mean[3, x] - product) + c2) / (mean[2, x] - squares + c2)
+            total_contrast += contrast
+            total_ssim += contrast * (two * product + c1) / (squares + c1)
+    return total_ssim, total_contrast
+
+
+# One array written and one read in each inner loop: more, and the compiler doesn't vectorise.
+@numba.njit(cache=True, nogil=True)
+def _weigh_rows(rows: Planes, window: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    out[:] = 0
+    for k in range(len(window)):
+        weight, row = window[k], rows[k]
+        for x in range(len(out)):
+            out[x] += weight * row[x]
+
+
+@numba.njit(cache=True, nogil=True)
+def _slide(row: NDArray[np.float32], window: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    out[:] = 0
+    for k in range(len(window)):
+        weight, shifted = window[k], row[k:]
+        for x in range(len(out)):
+            out[x] += weight * shifted[x]
 
 
 @cache

@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from deepsic.rivals.base import Coder, Encoded
 from deepsic.rivals.registry import RIVALS, find_coders
-from deepsic.rivals.search import Hit, search_bpp
+from deepsic.rivals.search import Hit, Memory, search_bpp
 
-__all__ = ["RIVALS", "Coder", "Encoded", "Hit", "find_coders", "search_bpp"]
+__all__ = ["RIVALS", "Coder", "Encoded", "Hit", "Memory", "find_coders", "search_bpp"]

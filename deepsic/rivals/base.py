@@ -31,6 +31,10 @@ class Coder(ABC):
     ladder: tuple[float, ...]
     """Knobs for a rate-distortion curve over the useful rates, ascending."""
 
+    def identity(self) -> str:
+        """What results depend on: two coders that agree in it give the same files."""
+        return f"{self.settings}; {self.ladder}"
+
     @abstractmethod
     def encode(self, image: Image.Image, knob: float) -> bytes:
         """Encode an RGB picture to a whole file."""

@@ -55,6 +55,10 @@ class CompressAI(Coder):
         architecture, _, paths = text.partition("=")
         return cls(architecture, [Path(path) for path in paths.split(",") if path])
 
+    def identity(self) -> str:
+        paths = [rate.path for rate in self.rates]
+        return f"{super().identity()}; {[(str(p), p.stat().st_size) for p in paths]}"
+
     def missing(self) -> str | None:
         absent = [str(rate.path) for rate in self.rates if not rate.path.is_file()]
         if absent:

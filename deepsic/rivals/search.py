@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -12,7 +13,9 @@ from deepsic.errors import UsageError
 from deepsic.metrics.rate import bits_per_pixel
 from deepsic.rivals.base import Coder, Encoded, encode_timed
 
-__all__ = ["Hit", "search_bpp"]
+__all__ = ["Hit", "Memory", "search_bpp"]
+
+_SMALL_GAP = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,25 @@ class Hit(Encoded):
         return abs(self.off) <= tolerance
 
 
+class Memory:
+    """Where codecs reached their rates on earlier pictures: first guesses for the next one."""
+
+    def __init__(self) -> None:
+        self._learnt: dict[tuple[str, float], tuple[float, float]] = {}
+
+    def guess(self, coder: Coder, bpp: float) -> tuple[float, float] | None:
+        """Knob for `bpp` and log rate a step of the knob, as on the last picture."""
+        return self._learnt.get((coder.name, bpp))
+
+    def learn(self, coder: Coder, bpp: float, points: Sequence[tuple[float, float]]) -> None:
+        """Keep what (knob, log rate over the goal) of one picture say."""
+        near = sorted(sorted(points, key=lambda point: abs(point[1]))[:2])
+        if len(near) < 2 or near[1][1] <= near[0][1]:
+            return
+        slope = (near[1][1] - near[0][1]) / (near[1][0] - near[0][0])
+        self._learnt[coder.name, bpp] = (near[0][0] - near[0][1] / slope, slope)
+
+
 def search_bpp(
     coder: Coder,
     image: Image.Image,
@@ -37,6 +59,7 @@ def search_bpp(
     tolerance: float = 0.02,
     tries: int = 16,
     known: dict[float, Encoded] | None = None,
+    memory: Memory | None = None,
 ) -> Hit:
     """Encode `image` to the whole-file rate `bpp`, within `tolerance` where the codec can.
 
@@ -47,22 +70,26 @@ def search_bpp(
         tolerance: share of `bpp` at which to stop.
         tries: bound on encodings beyond those known.
         known: encodings of this very picture; the search starts from them and adds its own.
+        memory: what earlier pictures taught; the search learns from it and adds to it.
 
     Raises: `InputError` when the codec refuses the picture.
     """
     if bpp <= 0:
         raise UsageError(f"bpp={bpp} must be positive")
     known = {} if known is None else known
+    memory = Memory() if memory is None else memory
     goal = math.log(bpp)
     for attempt in range(tries):
         best = _nearest(known, image, goal)
         if best is not None and abs(math.expm1(_log_bpp(best, image) - goal)) <= tolerance:
             break
-        knob = _next_knob(coder, image, bpp, known, halve=attempt % 3 == 2)
+        guess = memory.guess(coder, bpp)
+        knob = _next_knob(coder, image, bpp, known, guess, halve=attempt % 3 == 2)
         if knob is None:
             break
         known[knob] = encode_timed(coder, image, knob)
     best = _nearest(known, image, goal)
+    memory.learn(coder, bpp, [(k, _log_bpp(made, image) - goal) for k, made in known.items()])
     if best is None:
         raise UsageError(f"tries={tries} must be at least 1")
     if abs(math.expm1(_log_bpp(best, image) - goal)) > tolerance:
@@ -90,20 +117,26 @@ def _nearest(known: dict[float, Encoded], image: Image.Image, goal: float) -> En
 
 
 def _next_knob(
-    coder: Coder, image: Image.Image, bpp: float, known: dict[float, Encoded], *, halve: bool
+    coder: Coder,
+    image: Image.Image,
+    bpp: float,
+    known: dict[float, Encoded],
+    guess: tuple[float, float] | None,
+    *,
+    halve: bool,
 ) -> float | None:
     """The knob to try next, between the nearest known below and above; None if there is none."""
     first = coder.start(image, bpp)
     if first is not None and _snap(coder, first) not in known:
         return _snap(coder, first)
     if not known:
-        return _snap(coder, (coder.low + coder.high) / 2)
+        return _snap(coder, guess[0] if guess else (coder.low + coder.high) / 2)
     goal = math.log(bpp)
     points = sorted((knob, _log_bpp(made, image) - goal) for knob, made in known.items())
     below = max((point for point in points if point[1] < 0), default=None)
     above = min((point for point in points if point[1] >= 0), default=None)
     if below is None or above is None:
-        return _beyond(coder, points, upwards=above is None)
+        return _beyond(coder, points, guess[1] if guess else None, upwards=above is None)
     if above[0] - below[0] <= coder.step * 1.001:
         return None
     share = 0.5 if halve else -below[1] / (above[1] - below[1])
@@ -114,15 +147,20 @@ def _next_knob(
     return None if knob in known else knob
 
 
-def _beyond(coder: Coder, points: list[tuple[float, float]], *, upwards: bool) -> float | None:
+def _beyond(
+    coder: Coder, points: list[tuple[float, float]], slope: float | None, *, upwards: bool
+) -> float | None:
     """A knob outside of all that is known, towards the end of the codec's range."""
     inner = points[-1][0] if upwards else points[0][0]
     end = coder.high if upwards else coder.low
     if len(points) > 1:
         (k0, r0), (k1, r1) = points[-2:] if upwards else points[:2]
         slope = (r1 - r0) / (k1 - k0)
-        gap = (-points[-1][1] if upwards else -points[0][1]) / slope if slope > 0 else math.inf
-        knob = inner + 1.3 * gap if math.isfinite(gap) else end
+    if slope is not None:
+        rise = -points[-1][1] if upwards else -points[0][1]
+        # From afar a little too far, so that the goal lies between; from near, straight at it.
+        reach = 1.3 if abs(rise) > _SMALL_GAP else 1.0
+        knob = inner + reach * rise / slope if slope > 0 else end
     else:
         knob = (inner + end) / 2
     knob = _snap(coder, min(max(knob, coder.low), coder.high))

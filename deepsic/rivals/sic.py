@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from deepsic import zoo
+from deepsic import weights, zoo
 from deepsic.errors import UsageError
 from deepsic.rivals.base import Coder
 
@@ -44,6 +44,9 @@ class Sic(Coder):
         if self.model in zoo.names():
             return None
         return f"no model {self.model!r} ships with this version"
+
+    def identity(self) -> str:
+        return f"{super().identity()}; {weights.identity_of(weights.resolve(self.model)).hex()}"
 
     @cached_property
     def codec(self) -> Codec:

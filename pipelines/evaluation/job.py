@@ -10,12 +10,15 @@ from typing import Any
 from deepsic.errors import DeepsicError
 from deepsic.metrics.judges import Judge
 from deepsic.metrics.measure import Plan, Row, measure
-from deepsic.rivals import Coder
+from deepsic.rivals import Coder, Memory
 from pipelines.evaluation.pictures import PictureRef, read_picture
+from pipelines.evaluation.record import Task
 
-__all__ = ["Measurer", "measure_all", "measure_here"]
+__all__ = ["Measurer", "Work", "measure_all", "measure_here"]
 
 _MAX_BLOCKS = 2_000
+Work = tuple[PictureRef, Task]
+"""A picture, and what is left to measure of it."""
 
 
 class Measurer:
@@ -26,48 +29,61 @@ class Measurer:
 
         torch.set_num_threads(1)  # as many workers as CPUs; each codec's time is one thread's
         self.coders, self.judges, self.plan = coders, judges, plan
+        self.memory = Memory()
 
-    def __call__(self, item: dict[str, Any]) -> list[dict[str, str]]:
+    def __call__(self, item: dict[str, Any]) -> dict[str, str]:
         """One picture's rows as JSON; a picture that can't be read gives one row that says why."""
-        ref = PictureRef(**json.loads(item["ref"]))
+        ref, task = PictureRef(**json.loads(item["ref"])), json.loads(item["task"])
+        coders = [coder for coder in self.coders if coder.name in task["codecs"]]
         try:
             subject = read_picture(ref)
         except DeepsicError as error:
             return _lines([Row(picture=ref.key, codec="", kind="unreadable", error=str(error))])
-        return _lines(measure(subject, self.coders, self.plan, self.judges))
+        rows = measure(
+            subject, coders, self.plan, self.judges, original=task["original"], memory=self.memory
+        )
+        return _lines(rows)
 
 
 def measure_here(
-    pictures: Sequence[PictureRef], coders: Sequence[Coder], judges: Sequence[Judge], plan: Plan
-) -> Iterator[Row]:
-    """The same in this process, without Ray, one picture after the other."""
+    work: Sequence[Work], coders: Sequence[Coder], judges: Sequence[Judge], plan: Plan
+) -> Iterator[list[Row]]:
+    """The rows of each picture in this process, without Ray, one picture after the other."""
     measurer = Measurer(coders, judges, plan)
-    for ref in pictures:
-        for line in measurer({"ref": json.dumps(asdict(ref))}):
-            yield Row(**json.loads(line["row"]))
+    for item in work:
+        yield _rows(measurer(_item(item))["rows"])
 
 
 def measure_all(
-    pictures: Sequence[PictureRef],
+    work: Sequence[Work],
     coders: Sequence[Coder],
     judges: Sequence[Judge],
     plan: Plan,
     workers: int,
-) -> Iterator[Row]:
-    """Rows of all pictures as they are made, in no fixed order. Ray must run already."""
+) -> Iterator[list[Row]]:
+    """The rows of each picture as they are made, in no fixed order. Ray must run already."""
     import ray.data
 
-    items = [{"ref": json.dumps(asdict(ref))} for ref in pictures]
+    items = [_item(item) for item in work]
     blocks = min(len(items), _MAX_BLOCKS)  # a picture a block: progress shows from the first on
-    lines = ray.data.from_items(items, override_num_blocks=blocks).flat_map(
+    lines = ray.data.from_items(items, override_num_blocks=blocks).map(
         Measurer,
         fn_constructor_args=(list(coders), list(judges), plan),
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
     )
-    for line in lines.iter_rows():
-        yield Row(**json.loads(line["row"]))
+    for line in lines.iter_rows(prefetch_batches=0):
+        yield _rows(line["rows"])
 
 
-def _lines(rows: Sequence[Row]) -> list[dict[str, str]]:
-    return [{"row": json.dumps(row.line())} for row in rows]
+def _item(work: Work) -> dict[str, str]:
+    ref, task = work
+    return {"ref": json.dumps(asdict(ref)), "task": json.dumps(asdict(task))}
+
+
+def _lines(rows: Sequence[Row]) -> dict[str, str]:
+    return {"rows": json.dumps([row.line() for row in rows])}
+
+
+def _rows(text: str) -> list[Row]:
+    return [Row(**line) for line in json.loads(text)]

@@ -39,6 +39,8 @@ class Settings:
     """Also let each classifier choose among the classes that occur in the set alone."""
     include: str = "*"
     limit: int | None = None
+    fresh: bool = False
+    """Forget what `out` holds already."""
     workers: int | None = None
     """Ray's processes; None: one a CPU; 0: this process alone, without Ray."""
     crops: int = 4
