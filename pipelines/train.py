@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from deepsic.errors import UsageError
+from deepsic.models.head import HeadConfig
 from deepsic.models.sic import SicConfig
 from deepsic.training.config import TrainConfig
 from pipelines import console, tracking
@@ -33,6 +34,10 @@ HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: "small" is for trying things out: it codes, badly.
 SIZES = {"small": SicConfig(width8=32, width16=48, depth=1, context=32), "full": SicConfig()}
+HEADS = {
+    "small": HeadConfig(width=32, blocks=((3, 2, 80), (3, 1, 80), (5, 1, 112)), hidden=128),
+    "full": HeadConfig(),
+}
 
 
 @app.callback(invoke_without_command=True, help=HELP)
@@ -49,6 +54,9 @@ def train(
     ema: Annotated[float, typer.Option(help="Decay of the running average.")] = 0.99,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
     bf16: Annotated[bool, typer.Option(help="Autocast to bfloat16.")] = True,
+    semantic: Annotated[float, typer.Option(help="Weight of L_sem; 0: no head.")] = 0.0,
+    labels: Annotated[str, typer.Option(help="Label set of the head.")] = "imagenette",
+    teacher: Annotated[str, typer.Option(help="For pictures without class.")] = "",
     init: Annotated[str | None, typer.Option(help="Checkpoint or model to start from.")] = None,
     workers: Annotated[int, typer.Option(help="Processes, or GPUs.")] = 1,
     gpu: Annotated[bool, typer.Option(help="One GPU a worker (never tried here).")] = False,
@@ -72,6 +80,7 @@ def train(
         config=TrainConfig(
             model=SIZES[size] if init is None else _sizes_of(init), steps=steps, batch=batch,
             crop=crop, learning_rate=lr, warmup=warmup, ema=ema, seed=seed, bf16=bf16,
+            semantic=semantic, head=HEADS[size], labels=labels, teacher=teacher,
         ),
         data=version if "://" in version else str(Path(version).resolve()),
         manifest_hash=Manifest.read(version).hash,
@@ -127,9 +136,7 @@ def head_command(
     out: Annotated[Path, typer.Option(help="Model file.")] = Path("runs/head.safetensors"),
     labels: Annotated[str, typer.Option(help="Label set.")] = "imagenette",
     teacher: Annotated[str, typer.Option(help="Classifier, or none.")] = "efficientnet-lite0",
-    start: Annotated[
-        Path | None, typer.Option(help="Model file whose head is the start.")
-    ] = None,
+    start: Annotated[Path | None, typer.Option(help="Model file whose head is the start.")] = None,
     hint_steps: Annotated[int, typer.Option(help="On the teacher's layers.")] = 600,
     steps: Annotated[int, typer.Option(help="On the classes.")] = 900,
     batch: Annotated[int, typer.Option(help="Lessons a step.")] = 16,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,12 @@ class Output:
     """(B, 3, H, W), RGB in [0, 255], not clamped."""
     bits: Tensor
     """(B,), bits a picture."""
-    parts: dict[str, Tensor] = field(default_factory=dict)
+    parts: dict[str, Tensor]
     """Bits a picture of each part (z, ll, 4a .. 1b), (B,), detached."""
-    features: Tensor | None = None
-    """(B, width16, H/16, W/16): the analysis features that the semantic head reads."""
+    before: tuple[Tensor, Tensor]
+    """Latents y8 and y16 before rounding, coefficient units: what a pre-semantic head reads."""
+    after: tuple[Tensor, Tensor]
+    """The same after it, as decoded: what a post-semantic head reads."""
 
 
 class TrainingCoder:
@@ -195,7 +197,7 @@ class SicNet(nn.Module):
         return torch.as_tensor(self.h_a(compand(v8), compand(smooth)))
 
     def forward(self, x: Tensor, position: Tensor) -> Output:
-        latents, features = self.analyse(x, position)
+        latents, _ = self.analyse(x, position)
         v8, v16 = latents.y8 / latents.step8, latents.y16 / latents.step16
         coder = TrainingCoder(v8, v16)
         z = self.hyper(v8, v16)
@@ -213,7 +215,13 @@ class SicNet(nn.Module):
         y8 = v8_hat * latents.step8
         y16 = torch.cat((ll, level4), 1) * latents.step16
         x_hat = self.synthesise(y8, y16, position)
-        return Output(x_hat=x_hat, bits=coder.total, parts=coder.parts, features=features)
+        return Output(
+            x_hat=x_hat,
+            bits=coder.total,
+            parts=coder.parts,
+            before=(latents.y8, latents.y16),
+            after=(y8, y16),
+        )
 
     @staticmethod
     def _bits(symbol: Tensor, value: Tensor, log_s: Tensor) -> Tensor:

@@ -7,7 +7,10 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from deepsic.errors import UsageError
+from deepsic.models.head import HeadConfig
 from deepsic.models.sic import SicConfig
+
+_SEMANTIC = ("semantic", "head", "labels", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,14 @@ class TrainConfig:
     seed: int = 0
     bf16: bool = True
     """Autocast to bfloat16; the linear path stays in float32."""
+    semantic: float = 0.0
+    """lambda_2, the weight of L_sem; 0 trains no head."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """Sizes of the semantic head."""
+    labels: str = "imagenette"
+    """Label set of the head's classes."""
+    teacher: str = ""
+    """Classifier whose soft answers stand where a picture has no label; "" for none."""
 
     def __post_init__(self) -> None:
         if self.crop % 32:
@@ -45,16 +56,25 @@ class TrainConfig:
         for name in ("quantise_at", "freeze_at"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is a share of the schedule: give 0 .. 1")
+        if self.semantic < 0:
+            raise UsageError(f"semantic={self.semantic} is a weight: give 0 or more")
 
     def to_json(self) -> str:
         """The resolved configuration, sorted, as saved beside every checkpoint."""
-        return json.dumps(asdict(self), sort_keys=True)
+        values = asdict(self)
+        if not self.semantic:  # what isn't used doesn't make another run
+            for name in _SEMANTIC:
+                del values[name]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
         """Inverse of `to_json`."""
         values = json.loads(text)
-        return cls(**{**values, "model": SicConfig(**values["model"])})
+        values["model"] = SicConfig(**values["model"])
+        if "head" in values:
+            values["head"] = HeadConfig(**values["head"])
+        return cls(**values)
 
     @property
     def identity(self) -> str:

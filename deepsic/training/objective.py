@@ -19,6 +19,8 @@ class Terms:
     loss: Tensor
     bpp: Tensor
     mse: Tensor
+    semantic: Tensor | None = None
+    """L_sem, scalar, if a head is trained; the loss holds it already."""
 
 
 def rate_distortion(output: Output, x: Tensor, position: Tensor) -> Terms:

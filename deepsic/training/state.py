@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from deepsic.errors import UsageError
 from deepsic.models.sic import SicNet
 from deepsic.training.config import TrainConfig
 from deepsic.training.objective import Terms, draw_positions, rate_distortion
+from deepsic.training.semantic_part import SemanticPart
 
 
 class TrainState:
@@ -27,11 +29,17 @@ class TrainState:
         net = SicNet(config.model).to(self.device)
         self.net = net.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.semantics = SemanticPart(config, self.device) if config.semantic else None
         self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.98)
+            self.parameters(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.98)
         )
         self.step = 0
         self.generator = torch.Generator().manual_seed(config.seed * 1000 + rank)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Of the net, and of the head if there is one."""
+        head = self.semantics.head.parameters() if self.semantics else ()
+        return [*self.net.parameters(), *head]
 
     @property
     def progress(self) -> float:
@@ -59,20 +67,31 @@ class TrainState:
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(not frozen)
 
-    def backward(self, crops: Tensor) -> Terms:
-        """Gradients of the objective on uint8 crops (B, 3, H, W), not yet applied."""
+    def backward(self, crops: Tensor, labels: Tensor | None = None) -> Terms:
+        """Gradients of the objective on uint8 crops (B, 3, H, W), not yet applied.
+
+        Args:
+            labels: classes (B,), -1 where there is none, for the semantic head.
+        """
         self.enter_stage()
         x = crops.to(self.device).float()
         position = draw_positions(len(x), self.generator).to(self.device)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            terms = rate_distortion(self.net(x, position), x, position)
+            output = self.net(x, position)
+            terms = rate_distortion(output, x, position)
+            if self.semantics is not None:
+                if labels is None:
+                    labels = torch.full((len(x),), -1)
+                l_sem = self.semantics.loss(output, x, labels.to(self.device), position)
+                loss = terms.loss + self.config.semantic * l_sem
+                terms = replace(terms, loss=loss, semantic=l_sem.detach())
         terms.loss.backward()  # type: ignore[no-untyped-call]
         return terms
 
     def apply(self) -> float:
         """Clip, step, and update the running average; returns the gradient's norm."""
-        norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters(), self.config.clip))
         if math.isfinite(norm):
             for group in self.optimiser.param_groups:
                 group["lr"] = self.learning_rate()
@@ -83,6 +102,8 @@ class TrainState:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.net.parameters()), 1 - decay
             )
+        if self.semantics is not None:
+            self.semantics.follow(decay)
         return norm
 
     def save(self, path: Path) -> None:
@@ -96,6 +117,7 @@ class TrainState:
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "generator": self.generator.get_state(),
+                **(self.semantics.state_dict() if self.semantics else {}),
             },
             part,
         )
@@ -118,6 +140,8 @@ class TrainState:
             raise UsageError(f"{path} is of a run with other settings; choose another folder")
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
+        if self.semantics is not None:
+            self.semantics.load_state_dict(saved)
         self.optimiser.load_state_dict(saved["optimiser"])
         self.step = int(saved["step"])
         self.generator.set_state(saved["generator"].cpu())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import torch
 
 from deepsic import weights
 from deepsic.errors import InputError
+from deepsic.labels import label_set
 from deepsic.metrics.provenance import provenance
+from deepsic.models.head import HeadConfig, SemanticHead
+from deepsic.models.head_file import with_head
 from deepsic.models.packing import pack
 from deepsic.models.sic import SicNet
 from deepsic.training.config import TrainConfig
@@ -65,6 +69,11 @@ def export(
     about = provenance() | {"step": saved["step"], "config": json.loads(saved["config"])}
     about |= {"data": manifest.settings, "manifest": manifest.hash}
     model = pack(net, prepared.validation(_MEASURED), provenance=about)
+    if "head_average" in saved:
+        classes = len(label_set(config.labels).classes())
+        head = SemanticHead(HeadConfig(**asdict(config.head) | {"classes": classes}))
+        head.load_state_dict(saved["head_average"])
+        model = with_head(model, head, config.labels, {"joint": True, "weight": config.semantic})
     out.parent.mkdir(parents=True, exist_ok=True)
     identity = weights.write(out, model)
     out.with_suffix(".md").write_text(_card(out, identity, about, manifest, metrics or {}))
@@ -107,10 +116,15 @@ The rate is the net's estimate, without file headers; means over five qualities.
 {rows or "| not measured | |"}
 
 ## Limits
-Photographs; line art and screens cost more. Colours are sRGB, 8 bits. No semantic head unless the
-file names a label set.
+Photographs; line art and screens cost more. Colours are sRGB, 8 bits. {_head_line(config)}
 
 ## Licence
 The weights follow the terms of the pictures above: see each source's own licence before you ship
 them.
 """
+
+
+def _head_line(config: Mapping[str, Any]) -> str:
+    if not config.get("semantic"):
+        return "No semantic head."
+    return f"The semantic head knows the classes of `{config['labels']}` and no others."

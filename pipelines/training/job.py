@@ -37,6 +37,8 @@ class TrainJob:
     """Every n-th file validates and is never trained on."""
     val_pictures: int = 8
     """How many of those are coded at every validation."""
+    val_labelled: int = 64
+    """How many of those the semantic head is asked about."""
     memory_mb: int = 2000
     """Decoded pictures that a worker holds; larger sets are read shard by shard, in rounds."""
     max_failures: int = 3
@@ -44,7 +46,7 @@ class TrainJob:
     tracking_uri: str = "off"
 
     def __post_init__(self) -> None:
-        for name in ("workers", "epoch_steps", "val_pictures", "memory_mb"):
+        for name in ("workers", "epoch_steps", "val_pictures", "val_labelled", "memory_mb"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be positive")
         if self.hold_out < 2:

@@ -16,8 +16,8 @@ from deepsic.training.state import TrainState
 from pipelines import tracking
 from pipelines.training.board import Board
 from pipelines.training.job import TrainJob
-from pipelines.training.pictures import Prepared
-from pipelines.training.validate import validate
+from pipelines.training.pictures import Pixels, Prepared
+from pipelines.training.validate import top1, validate
 
 __all__ = ["CHECKPOINT", "train_loop"]
 
@@ -38,8 +38,9 @@ def train_loop(loop: dict[str, Any]) -> None:
     state = TrainState(job.config, rank=rank, device=device)
     _start(state, job)
     pictures = Prepared(
-        job.data, rank=rank, world=world, memory_mb=job.memory_mb, hold_out=job.hold_out
-    )
+        job.data, rank=rank, world=world, memory_mb=job.memory_mb, hold_out=job.hold_out,
+        labels=job.config.labels if job.config.semantic else None,
+    )  # fmt: skip
     worker = _Worker(job, state, pictures, rank, world, loop.get("board"))
     if rank:
         worker.run(tracking.Run())
@@ -77,7 +78,7 @@ class _Worker:
 
     def run(self, run: tracking.Run) -> None:
         job, state = self.job, self.state
-        held = self.pictures.validation(job.val_pictures) if self.rank == 0 else []
+        held = self._held() if self.rank == 0 else []
         while state.step < job.config.steps:
             # A resumed run draws other crops than those it has seen, whatever it lost.
             sampler = self.pictures.sampler(
@@ -88,9 +89,9 @@ class _Worker:
             epoch_end = min((state.step // job.epoch_steps + 1) * job.epoch_steps, job.config.steps)
             while state.step < epoch_end:
                 begun = time.monotonic()
-                crops = sampler.batch(job.config.batch)
+                crops, labels = sampler.draw(job.config.batch)
                 self.waited += time.monotonic() - begun
-                terms = state.backward(crops)
+                terms = state.backward(crops, labels)
                 due = self._average_gradients() and state.step + 1 < epoch_end
                 norm = state.apply()
                 if self.rank == 0:
@@ -107,7 +108,7 @@ class _Worker:
         late = time.monotonic() - self.saved > self.job.checkpoint_seconds
         if self.world == 1:
             return late
-        gradients = [p.grad for p in self.state.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.state.parameters() if p.grad is not None]
         flag = gradients[0].new_tensor([float(late and self.rank == 0)])
         flat = torch.cat([g.reshape(-1) for g in gradients] + [flag])
         distributed.all_reduce(flat)
@@ -128,13 +129,26 @@ class _Worker:
             "loss/distortion": mse, "gradient_norm": norm,
             "learning_rate": self.state.learning_rate(), "data_wait_s": self.waited,
         }  # fmt: skip
+        if terms.semantic is not None:
+            values["loss/semantic"] = float(terms.semantic)
         run.metrics(values, step)
         if self.board is not None:
             self.board.post.remote(step, values["loss/total"], values["loss/rate"])  # type: ignore[attr-defined]
 
-    def _validate(self, run: tracking.Run, held: list[Any]) -> dict[str, float]:
-        result = validate(self.state.average, held)
+    def _held(self) -> list[tuple[Pixels, int]]:
+        """Pictures that validate: more where classes are counted, which needs many."""
+        job = self.job
+        return self.pictures.labelled(
+            max(job.val_pictures, job.val_labelled) if job.config.semantic else job.val_pictures
+        )
+
+    def _validate(self, run: tracking.Run, held: list[tuple[Pixels, int]]) -> dict[str, float]:
+        every = max(1, len(held) // self.job.val_pictures)
+        chosen = held[::every][: self.job.val_pictures]
+        result = validate(self.state.average, [picture for picture, _ in chosen])
         metrics = result.metrics()
+        if self.state.semantics is not None:
+            metrics |= top1(self.state.average, self.state.semantics.average, held)
         run.metrics(metrics, self.state.step)
         with tempfile.TemporaryDirectory() as folder:
             result.write(Path(folder))

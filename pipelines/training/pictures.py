@@ -18,7 +18,7 @@ from deepsic.training.crops import CropSampler
 from pipelines.manifest import Manifest, Shard
 from pipelines.storage import ObjectMissingError, open_storage
 
-__all__ = ["Prepared", "Row", "class_numbers", "is_held_out", "read_shard"]
+__all__ = ["Pixels", "Prepared", "Row", "class_numbers", "is_held_out", "read_shard"]
 
 MB = 1_000_000
 Pixels = NDArray[np.uint8]
@@ -81,13 +81,24 @@ class Prepared:
 
     Where all fit into memory every worker draws from all of them, which mixes best; else each
     reads its own shards in turn.
+
+    Args:
+        labels: label set whose numbers the pictures' classes get; None: no picture has a class.
     """
 
     def __init__(
-        self, folder: str, *, rank: int, world: int, memory_mb: int, hold_out: int
+        self,
+        folder: str,
+        *,
+        rank: int,
+        world: int,
+        memory_mb: int,
+        hold_out: int,
+        labels: str | None = None,
     ) -> None:
         self.folder, self.hold_out = folder, hold_out
         self.manifest = Manifest.read(folder)
+        self._numbers = class_numbers(self.manifest, labels) if labels else []
         self._budget = memory_mb * MB
         self._rank, self._world = rank, world
         self._held: tuple[int, list[Row]] | None = None
@@ -100,10 +111,20 @@ class Prepared:
         """
         rows = self._round(round_number)
         train = [row for row in rows if not is_held_out(row.key, self.hold_out)] or rows
-        return CropSampler([r.pixels for r in train], [r.weight for r in train], crop, seed)
+        return CropSampler(
+            [r.pixels for r in train],
+            [r.weight for r in train],
+            crop,
+            seed,
+            [self._number(r) for r in train],
+        )
 
     def validation(self, count: int) -> list[Pixels]:
         """Up to `count` pictures that training never sees, cut to multiples of 32."""
+        return [pixels for pixels, _ in self.labelled(count)]
+
+    def labelled(self, count: int) -> list[tuple[Pixels, int]]:
+        """`validation`, each picture with the number of its class, -1 for none."""
         rows: list[Row] = []
         for shard in self.manifest.shards:
             found = read_shard(self.folder, shard)
@@ -113,7 +134,14 @@ class Prepared:
         if not rows:  # a set of a few pictures: better a training picture than none
             rows = list(read_shard(self.folder, self.manifest.shards[0]))
         chosen = rows[:: max(1, len(rows) // count)][:count]
-        return [_even(row.pixels) for row in chosen if min(row.pixels.shape[:2]) >= 32]
+        return [
+            (_even(row.pixels), self._number(row))
+            for row in chosen
+            if min(row.pixels.shape[:2]) >= 32
+        ]
+
+    def _number(self, row: Row) -> int:
+        return self._numbers[row.label] if self._numbers and row.label >= 0 else -1
 
     def _round(self, number: int) -> list[Row]:
         if self._held is None or (self._held[0] != number and not self._all_fit):
