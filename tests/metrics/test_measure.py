@@ -104,6 +104,12 @@ def test_accuracy_and_agreement_need_labels_and_originals() -> None:
     assert target.agreement["mean"] == target.accuracy["mean"].top1
 
 
+def test_part_of_the_codecs_may_come_later() -> None:
+    rows = measure(subject("a"), [Jpeg()], Plan(bpp=(1.0,), every=3), [Mean()], original=False)
+    assert [row.kind for row in rows] == ["ladder"] * len(Jpeg.ladder[::3]) + ["target"]
+    assert rows[-1].seen["mean"]["top"]
+
+
 def test_files_off_their_target_are_counted() -> None:
     rows = measure(subject("a"), [Jpeg()], Plan(bpp=(0.01,), ladder=False))
     point = summarise(rows).of("jpeg", "target")[0]
@@ -112,7 +118,7 @@ def test_files_off_their_target_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [{"bpp": (0.0,)}, {"bpp": (), "ladder": False}, {"tolerance": 0.0}]
+    "plan", [{"bpp": (0.0,)}, {"bpp": (), "ladder": False}, {"tolerance": 0.0}, {"every": 0}]
 )
 def test_bad_plans_are_named(plan: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -11,7 +11,7 @@ from PIL import Image
 from deepsic.errors import InputError, UsageError
 from deepsic.metrics.distortion import compare
 from deepsic.metrics.rate import bits_per_pixel
-from deepsic.rivals import RIVALS, Coder, Encoded, find_coders, search_bpp
+from deepsic.rivals import RIVALS, Coder, Encoded, Memory, find_coders, search_bpp
 from deepsic.rivals.base import encode_timed
 from deepsic.rivals.compressai import CompressAI
 from deepsic.rivals.modern import Avif
@@ -108,6 +108,23 @@ def test_search_starts_from_what_is_known() -> None:
     calls = coder.calls
     search_bpp(coder, PICTURE, 0.5, known=known)
     assert coder.calls == calls
+
+
+def test_search_is_shorter_after_like_pictures() -> None:
+    coder, memory = Steps(), Memory()
+    for bpp in (0.5, 2.0):
+        search_bpp(coder, PICTURE, bpp, memory=memory)
+    coder.calls = 0
+    for bpp in (0.5, 2.0):
+        assert search_bpp(coder, PICTURE, bpp, memory=memory).within(0.02)
+    assert coder.calls == 2
+
+
+def test_a_memory_that_is_wrong_only_costs_tries() -> None:
+    coder, memory = Steps(), Memory()
+    memory.learn(coder, 0.5, [(99.0, -0.1), (99.5, 0.1)])
+    assert search_bpp(coder, PICTURE, 0.5, memory=memory).within(0.02)
+    assert coder.calls <= 10
 
 
 def test_a_rate_below_the_smallest_file_gives_the_smallest_file() -> None:
