@@ -10,6 +10,15 @@ class Board:
 
     def __init__(self) -> None:
         self._last = (0, 0.0, 0.0)
+        self._starts: list[int] = []
+
+    def start(self, step: int) -> None:
+        """Remember that training begins, or goes on, at a step."""
+        self._starts.append(step)
+
+    def starts(self) -> list[int]:
+        """Where it began and went on."""
+        return self._starts
 
     def post(self, step: int, loss: float, bpp: float) -> None:
         """Remember them."""

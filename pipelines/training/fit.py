@@ -51,7 +51,6 @@ def fit(job: TrainJob, *, runtime: RuntimeOptions) -> Fitted:
             finally:
                 done.set()
                 watch.join()
-            _show(board, progress)
         return Fitted(checkpoint=result.checkpoint, metrics=dict(result.metrics or {}))
 
 
@@ -85,20 +84,29 @@ def _storage(url: str) -> tuple[str, Any]:
 
 
 def _watch(board: Any, progress: console.Counter, done: threading.Event) -> None:
-    while not done.wait(2.0):
-        _show(board, progress)
+    told = 0
+    while True:
+        last = done.wait(2.0)
+        told = _show(board, progress, told)
+        if last:
+            return
 
 
-def _show(board: Any, progress: console.Counter) -> None:
+def _show(board: Any, progress: console.Counter, told: int) -> int:
+    """Progress, and where training went on; returns how many of those were told."""
     import ray
 
     try:
-        step, loss, bpp = ray.get(board.read.remote(), timeout=5)
+        (step, loss, bpp), starts = ray.get([board.read.remote(), board.starts.remote()], timeout=5)
     except (ray.exceptions.RayError, TimeoutError):
-        return
+        return told
+    for start in starts[told:]:
+        if start:
+            console.say(f"going on from step {start}")
     progress.advance(max(0, step - progress.done))
     if step:
         progress.show(loss=round(loss, 4), bpp=round(bpp, 4))
+    return len(starts)
 
 
 def _named(error: BaseException | None) -> DeepsicError | None:

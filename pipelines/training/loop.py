@@ -23,6 +23,8 @@ __all__ = ["CHECKPOINT", "train_loop"]
 
 CHECKPOINT = "state.pt"
 _LOG_EVERY = 20
+_WARM_UP = 20
+"""First steps of a worker, which don't count in its speed."""
 
 
 def train_loop(loop: dict[str, Any]) -> None:
@@ -73,12 +75,15 @@ class _Worker:
         self.job, self.state, self.pictures = job, state, pictures
         self.rank, self.world, self.board = rank, world, board
         self.saved = time.monotonic()
-        self.sums: list[float] = []
         self.waited = 0.0
+        self.begun_at = state.step
+        self.busy = 0.0
 
     def run(self, run: tracking.Run) -> None:
         job, state = self.job, self.state
         held = self._held() if self.rank == 0 else []
+        if self.rank == 0 and self.board is not None:
+            self.board.start.remote(state.step)  # type: ignore[attr-defined]
         while state.step < job.config.steps:
             # A resumed run draws other crops than those it has seen, whatever it lost.
             sampler = self.pictures.sampler(
@@ -98,6 +103,8 @@ class _Worker:
                     self._log(run, terms, norm)
                 if due:
                     self._report({})
+                if state.step - self.begun_at > _WARM_UP:
+                    self.busy += time.monotonic() - begun
             metrics: dict[str, float] = {}
             if self.rank == 0:
                 metrics = self._validate(run, held)
@@ -108,7 +115,7 @@ class _Worker:
         late = time.monotonic() - self.saved > self.job.checkpoint_seconds
         if self.world == 1:
             return late
-        gradients = [p.grad for p in self.state.parameters() if p.grad is not None]
+        gradients = [_gradient(p) for p in self.state.parameters() if p.requires_grad]
         flag = gradients[0].new_tensor([float(late and self.rank == 0)])
         flat = torch.cat([g.reshape(-1) for g in gradients] + [flag])
         distributed.all_reduce(flat)
@@ -160,9 +167,19 @@ class _Worker:
 
         self.saved = time.monotonic()
         values = metrics | {"step": self.state.step, "data_wait_s": self.waited}
+        if self.busy:
+            steps = self.state.step - self.begun_at - _WARM_UP
+            values["steps_per_s"] = steps / self.busy
         if self.rank:
             ray.train.report(values)
             return
         with tempfile.TemporaryDirectory() as folder:
             self.state.save(Path(folder) / CHECKPOINT)
             ray.train.report(values, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _gradient(parameter: torch.nn.Parameter) -> Tensor:
+    """A parameter's gradient; zeros where this worker's crops gave none, but another's may."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad

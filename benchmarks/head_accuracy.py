@@ -1,0 +1,104 @@
+"""Top-1 of the semantic head on real files, before and after quantisation.
+
+    python benchmarks/head_accuracy.py imagenette/val --model sic --quality 15 --out head.json
+
+Every picture is encoded with the head's own labels (pre-semantic: what `deepsic encode --labeler
+head` stores) and without; labels are read back from the first file's prefix and, for the second,
+from the decoded latents (post-semantic: no pixel is made). The rate is that of the file without
+labels. `--teacher` adds the teacher's accuracy on the decoded pictures and on the originals.
+
+Pictures named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw;
+the others of imagenette/val are from ImageNet's training set, which it did. Both are told.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+
+from benchmarks.machine import describe_run
+from deepsic.bitstream import read_semantics
+from deepsic.codec import Codec
+from deepsic.errors import InputError
+from deepsic.labels import label_set
+from pipelines import console
+
+UNSEEN = "ILSVRC2012_val_"
+
+
+def ask(codec: Codec, path: Path, quality: int) -> dict[str, Any]:
+    """What the head says of a picture's files, and what they weigh."""
+    with Image.open(path) as image:
+        rgb = np.asarray(image.convert("RGB"))
+    seen = codec.read(rgb, quality=quality)
+    stored = read_semantics(codec.encode(rgb, quality=quality, labels=seen))
+    blob = codec.encode(rgb, quality=quality)
+    return {
+        "rgb": rgb, "blob": blob, "bpp": 8 * len(blob) / rgb.shape[0] / rgb.shape[1],
+        "pre": stored.labels[0].wnid if stored else "", "post": codec.labels(blob)[0].wnid,
+    }  # fmt: skip
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Class folders named by WordNet numbers.")],
+    model: Annotated[str, typer.Option(help="Model with a head.")] = "sic",
+    quality: Annotated[int, typer.Option(help="Of the files.")] = 15,
+    every: Annotated[int, typer.Option(help="Take every n-th picture.")] = 1,
+    teacher: Annotated[bool, typer.Option(help="Ask EfficientNet-Lite0 as well.")] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
+) -> None:
+    """Measure."""
+    torch.set_num_threads(1)
+    codec = Codec.load(model, device="cpu")
+    paths = sorted(p for p in folder.glob("*/*") if p.is_file())[::every]
+    if not paths:
+        raise InputError(f"no class folders with pictures in {folder}")
+    judge = None
+    if teacher:
+        from deepsic.training.teacher import Teacher
+
+        judge = Teacher("imagenette")
+    wnids = [node.wnid for node in label_set("imagenette").classes()]
+    right: dict[str, list[bool]] = defaultdict(list)
+    rates = []
+    with console.progress("head", len(paths)) as progress:
+        for path in paths:
+            answer, truth = ask(codec, path, quality), path.parent.name
+            rates.append(answer["bpp"])
+            told = {"pre": answer["pre"], "post": answer["post"]}
+            if judge is not None:
+                after = np.asarray(codec.decode(answer["blob"]).convert("RGB"))
+                for name, pixels in (("teacher, original", answer["rgb"]), ("teacher", after)):
+                    x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+                    told[name] = wnids[int(judge.logits(x).argmax())]
+            for name, said in told.items():
+                right[name].append(said == truth)
+                if path.name.startswith(UNSEEN):
+                    right[f"{name}, unseen by the teacher"].append(said == truth)
+            progress.advance()
+    shares = {name: statistics.mean(hits) for name, hits in right.items()}
+    counts = {name: len(hits) for name, hits in right.items()}
+    bpp = statistics.mean(rates)
+    console.table(
+        f"{len(paths)} pictures, quality {quality}, {bpp:.3f} bpp on average",
+        ("", "top-1", "pictures"),
+        [(name, f"{share:.1%}", counts[name]) for name, share in shares.items()],
+    )
+    if out is not None:
+        result = {
+            "run": describe_run(), "model": codec.identity.hex(), "quality": quality, "bpp": bpp,
+            "pictures": counts, "top1": shares,
+        }  # fmt: skip
+        out.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,91 @@
+"""SIGKILL of a training worker, and of the driver: at most one checkpoint interval is lost."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.pipelines.training.drive import (
+    INTERVAL,
+    SETTINGS,
+    STEPS,
+    finished,
+    last,
+    pictures,
+    resumed_at,
+    saved_step,
+    started,
+    until,
+    workers_of,
+)
+
+pytestmark = pytest.mark.slow
+KILLED_AT = 2 * INTERVAL
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with prepared pictures."""
+    folder = tmp_path_factory.mktemp("train")
+    source = pictures(folder / "photos")
+    finished(
+        "preprocess", str(source), "--out", "prepared", cwd=folder, log=folder / "preprocess.log"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work: Path) -> tuple[float, float]:
+    """Loss figures of a run that nobody kills: val/bpp and val/psnr."""
+    log = finished("train", *arguments("calm"), cwd=work, log=work / "calm.log")
+    assert resumed_at(log) == []
+    return last(log, "val/bpp"), last(log, "val/psnr")
+
+
+def arguments(storage: str) -> list[str]:
+    return ["--data", "prepared", "--storage", storage, *SETTINGS]
+
+
+def check_end(
+    log: str, undisturbed: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resumed from the last checkpoint, came to the end, and learned as much."""
+    (start,) = resumed_at(log)
+    bpp, psnr = last(log, "val/bpp"), last(log, "val/psnr")
+    with capsys.disabled():
+        print(f"\nwent on from {start}; bpp {bpp:.4f}, psnr {psnr:.3f}; calm {undisturbed}")
+    assert last(log, "step") == STEPS
+    # At the kill the step lay between KILLED_AT and the next checkpoint.
+    assert start >= KILLED_AT
+    assert bpp == pytest.approx(undisturbed[0], rel=0.05)
+    assert psnr == pytest.approx(undisturbed[1], abs=0.4)
+
+
+def test_a_killed_worker_is_replaced(
+    work: Path, undisturbed: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = work / "worker.log"
+    with started("train", *arguments("worker"), cwd=work, log=path) as process:
+        until(lambda: saved_step(work / "worker") >= KILLED_AT, process)
+        (worker,) = workers_of(process)
+        worker.send_signal(signal.SIGKILL)
+        assert process.wait(300) == 0, path.read_text()[-3000:]
+    check_end(path.read_text(), undisturbed, capsys)
+
+
+def test_a_killed_driver_is_started_again(
+    work: Path, undisturbed: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with started("train", *arguments("driver"), cwd=work, log=work / "driver.log") as process:
+        until(lambda: saved_step(work / "driver") >= KILLED_AT, process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL
+        # Ray's processes share the driver's fate, so that nothing trains on in the dark.
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert not alive
+    again = finished("train", *arguments("driver"), cwd=work, log=work / "again.log")
+    check_end(again, undisturbed, capsys)
