@@ -3,12 +3,12 @@
     python benchmarks/archive_faults.py --objects 5000 --faults 50 --json faults.json
     python benchmarks/archive_faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
 
-For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder to S3 (moto_server
-behind a proxy that misbehaves) on a Ray cluster of a head and two worker nodes on this machine,
-with the command that users run, until it ends with exit code 0. Where a run ends before enough
-faults were injected, another begins in a new destination. With `--work FOLDER`, pictures and the
-undisturbed run are kept for the next call, so that kinds can be measured one at a time. Every run
-is compared with one that nothing disturbed:
+For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder to another, or to
+S3 (moto_server behind a proxy that misbehaves), on a Ray cluster of a head and two worker nodes on
+this machine, with the command that users run, until it ends with exit code 0. Where a run ends
+before enough faults were injected, another begins in a new destination. With `--work FOLDER`,
+pictures, the undisturbed run and runs that were killed are kept, and the next call goes on with
+them. Every run is compared with one that nothing disturbed:
 
     lost        sources without an ok row, or without an object of that SHA-256 at their key
     duplicated  sources with more than one ok row, objects that no source explains
@@ -31,31 +31,34 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-from PIL import Image
 
 from benchmarks.fault_proxy import FAULTS, FaultProxy
 from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks.small_photos import make_pictures
 from pipelines import console
-from pipelines.archive.demo import PHOTOGRAPHS
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("worker", "driver", "node", "s3", "network")
+KILLS, TO_S3 = ("worker", "driver", "node"), ("s3", "network")
+"""SIGKILL of one of these while a folder is written; S3 errors and the network cut."""
+MIXED = {"kills": KILLS, "storage": TO_S3}
+"""Several kinds in one run, each as often as was asked for."""
 S3_RATE = 0.015
 """Probability of each S3 fault for each request."""
-PAUSES = {"worker": (0.5, 4.0), "driver": (0.5, 5.0), "node": (0.5, 5.0), "network": (1.0, 3.0)}
-"""Seconds between two faults, drawn evenly. Every other driver and node is left alone until the
-ledger has grown: else nothing would ever get done."""
-CUT_SECONDS = (0.5, 3.0)
+PAUSES = {"worker": (0.5, 4.0), "driver": (0.5, 8.0), "node": (0.2, 3.0)}
+CUT_PAUSES = (3.0, 6.0)
+"""Seconds between two faults, drawn evenly."""
+PATIENCE = 6
+"""Every so many kills, the next one waits until the ledger has grown: else, on a slow machine,
+nothing would ever get done."""
+CUT_SECONDS = (0.5, 2.0)
 START_TRIES = 6
-SIDES = (64, 80, 96)
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(kw_only=True)
@@ -72,41 +75,6 @@ class Outcome:
     duplicated: int = 0
     corrupt: int = 0
     seconds: float = 0.0
-
-
-def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:
-    """`count` photographs of 64 to 96 pixels as PNG, in folders of a hundred; their keys.
-
-    photos: where the photographs are (all are cut and shrunk in turn); None: scikit-image's.
-    """
-    import skimage
-
-    shipped = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
-    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in SUFFIXES) if photos else []
-    sources = found or shipped
-    keys = {f"{number // 100:03d}/{number:06d}.png" for number in range(count)}
-    opened: dict[Path, Image.Image] = {}
-    for number, key in enumerate(sorted(keys)):
-        path = folder / key
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = sources[number % len(sources)]
-        if source not in opened:
-            opened = {} if len(sources) > len(shipped) else opened
-            opened[source] = Image.open(source).convert("RGB")
-        image = opened[source]
-        dice = random.Random(number)
-        side, width = min(image.size), dice.choice(SIDES)
-        crop = side if number < len(sources) else dice.randrange(side // 2, side)
-        left, top = dice.randint(0, image.width - crop), dice.randint(0, image.height - crop)
-        box = (left, top, left + crop, top + crop)
-        partial = path.with_suffix(".part")
-        image.resize((width, dice.choice(SIDES)), Image.Resampling.BICUBIC, box).save(
-            partial, "PNG", compress_level=1
-        )
-        partial.rename(path)
-    return keys
 
 
 @contextlib.contextmanager
@@ -171,13 +139,18 @@ class Trial:
         options: argparse.Namespace,
         proxy: FaultProxy,
         nodes: Nodes,
-        progress: Callable[[str], int],
+        state: Path,
     ) -> None:
         self.outcome = Outcome(kind=kind)
+        self.state = state
+        if kind not in (*TO_S3, "storage") and state.exists():
+            self.outcome = Outcome(**json.loads(state.read_text()))
         self.command, self.proxy, self.nodes = shlex.split(options.command), proxy, nodes
         self.faults, self.pace = options.faults, options.pace
-        self.dice = random.Random(kind)
-        self.progress, self.destination = progress, ""
+        self.dice = random.Random(str(self.outcome))
+        proxy.counts.clear()
+        self.destination = ""
+        self.stopped = False
         self.driver: subprocess.Popen[bytes] | None = None
         self.finished = threading.Event()
 
@@ -189,10 +162,19 @@ class Trial:
         # Ray starts nodes from the main thread only, so the faults stay there.
         with ThreadPoolExecutor(1) as pool:
             command = pool.submit(self._command, [*self.command, str(source), destination])
-            self._inject()
+            try:
+                self._inject()
+            except BaseException:
+                self.stopped = True
+                self._hit_driver()
+                raise
             command.result()
         self.outcome.seconds += time.monotonic() - began
         self.outcome.runs += 1
+
+    def keep(self) -> None:
+        """Note how far we are, for a next call."""
+        self.state.write_text(json.dumps(asdict(self.outcome)))
 
     def _command(self, command: list[str]) -> None:
         environment = os.environ | {"RAY_ADDRESS": self.nodes.address}
@@ -206,7 +188,7 @@ class Trial:
                     status = self.driver.wait()
                     if status == 0:
                         return
-                    if status not in (-signal.SIGKILL, 1, 8):
+                    if self.stopped or status not in (-signal.SIGKILL, 1, 8):
                         log.seek(0)
                         raise RuntimeError(f"exit {status}: {log.read()[-3000:].decode()}")
                 self.outcome.restarts += 1
@@ -216,29 +198,42 @@ class Trial:
     def _inject(self) -> None:
         """Faults at random times until there were enough, or the run has ended."""
         kind = self.outcome.kind
-        if kind == "s3":
-            before = self.proxy.counts.total()
-            self.proxy.rates = dict.fromkeys(FAULTS, S3_RATE)
-            self.finished.wait()
-            self.proxy.rates = {}
-            self.outcome.injected += self.proxy.counts.total() - before
-            self.outcome.details = {name: self.proxy.counts[name] for name in FAULTS}
+        if kind in (*KILLS, "kills"):
+            self._kill(MIXED.get(kind, (kind,)))
             return
-        while self.outcome.injected < self.faults:
-            if self._wait():
+        self.proxy.rates = {} if kind == "network" else dict.fromkeys(FAULTS, S3_RATE)
+        while kind != "s3" and self.proxy.counts["cut"] < self.faults:
+            if self.finished.wait(self.pace * self.dice.uniform(*CUT_PAUSES)):
+                break
+            self.proxy.cut(self.dice.uniform(*CUT_SECONDS))
+        self.finished.wait()
+        self.proxy.rates = {}
+        counts = self.proxy.counts
+        self.outcome.details = dict(counts)
+        errors = sum(counts[name] for name in FAULTS) - counts["dropped while cut"]
+        # Where there are both, the rarer kind decides whether there were enough.
+        least = {"s3": errors, "network": counts["cut"]}
+        self.outcome.injected = least.get(kind, min(least.values()))
+
+    def _kill(self, kinds: tuple[str, ...]) -> None:
+        counts = self.outcome.details
+        while left := [kind for kind in kinds if counts.get(kind, 0) < self.faults]:
+            kind = self.dice.choice(left)
+            if self._wait(kind):
                 return
             if getattr(self, f"_hit_{kind}")():
-                self.outcome.injected += 1
-                console.say(f"{kind}: {self.outcome.injected} faults")
+                counts[kind] = counts.get(kind, 0) + 1
+                self.outcome.injected = min(counts.get(kind, 0) for kind in kinds)
+                self.keep()
+                console.say(f"kills so far: {counts}")
 
-    def _wait(self) -> bool:
-        """Pause until the next fault; whether the run has ended meanwhile."""
-        kind = self.outcome.kind
-        before = self.progress(self.destination)
+    def _wait(self, kind: str) -> bool:
+        """Pause until the next kill; whether the run has ended meanwhile."""
+        before = parts(self.destination)
         if self.finished.wait(self.pace * self.dice.uniform(*PAUSES[kind])):
             return True
-        patient = kind in ("driver", "node") and self.outcome.injected % 2
-        while patient and self.progress(self.destination) == before:
+        patient = sum(self.outcome.details.values()) % PATIENCE == PATIENCE - 1
+        while patient and parts(self.destination) == before:
             if self.finished.wait(0.5):
                 return True
         return False
@@ -262,10 +257,6 @@ class Trial:
 
     def _hit_node(self) -> bool:
         self.nodes.replace(self.dice.randrange(2))
-        return True
-
-    def _hit_network(self) -> bool:
-        self.proxy.cut(self.dice.uniform(*CUT_SECONDS))
         return True
 
 
@@ -336,11 +327,13 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
             subprocess.run([*command, str(source), calm], check=True, cwd=ROOT, env=environment)
             undisturbed = outputs(calm)
             for kind in options.kinds:
-                trial = Trial(kind, options, proxy, nodes, parts)
-                while trial.outcome.injected < options.faults:
-                    url = f"s3://faults/{kind}{trial.outcome.runs}"
+                trial = Trial(kind, options, proxy, nodes, folder / f"{kind}.json")
+                while not trial.outcome.runs or trial.outcome.injected < options.faults:
+                    place = "s3://faults" if kind in (*TO_S3, "storage") else str(folder)
+                    url = f"{place}/{kind}{trial.outcome.runs}"
                     trial.run(source, url)
                     judge(trial.outcome, url, sources, undisturbed)
+                    trial.keep()
                     console.say(str(trial.outcome))
                 found.append(trial.outcome)
                 save(options, found)
@@ -356,7 +349,7 @@ def main() -> int:
     )
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=(*KILLS, *TO_S3, *MIXED), default=list(MIXED))
     parser.add_argument("--pace", type=float, default=1.0, help="pauses times this")
     parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
     parser.add_argument("--work", type=Path, help="keep pictures and the undisturbed run there")
@@ -372,7 +365,7 @@ def main() -> int:
         "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
         "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_MODE": "disabled",
         "DEEPSIC_NUM_CPUS": "2", "DEEPSIC_OBJECT_STORE_MB": "200", "PYTHONPATH": str(ROOT),
-        "RAY_raylet_start_wait_time_s": "45", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+        "RAY_raylet_start_wait_time_s": "120", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     }  # fmt: skip
     os.environ.update(defaults)
     with tempfile.TemporaryDirectory() as folder:

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.archive_faults import ROOT, make_pictures
+from benchmarks.archive_faults import ROOT
 from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks.small_photos import make_pictures
 from pipelines import console
 
 SAMPLE_SECONDS = 1.0

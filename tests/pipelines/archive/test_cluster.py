@@ -10,7 +10,9 @@ import pytest
 
 from pipelines.archive import cluster
 from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.cluster import Resources, run_chunks
 from pipelines.archive.ledger import FAILED, LEDGER, OK, Ledger
+from pipelines.archive.tally import Tally
 from pipelines.archive.worker import Job
 
 
@@ -18,9 +20,9 @@ def parts(job: Job) -> int:
     return sum(1 for _ in job.destination.list(LEDGER))
 
 
-def run(job: Job) -> list[cluster.Tally]:
+def run(job: Job) -> list[Tally]:
     chunk = Chunk(tuple(Item(info) for info in job.source.list()))
-    return list(cluster.run_chunks(job, iter([chunk]), cluster.Resources()))
+    return list(run_chunks(job, iter([chunk]), Resources()))
 
 
 def test_work_whose_worker_died_after_its_last_write_is_not_done_again(

@@ -1,0 +1,52 @@
+"""Thousands of small pictures that are photographs: real ones, cut and shrunk, always the same."""
+
+from __future__ import annotations
+
+import functools
+import random
+from pathlib import Path
+
+from PIL import Image
+
+from pipelines.archive.demo import PHOTOGRAPHS
+
+__all__ = ["make_pictures"]
+
+SIDES = (64, 80, 96)
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:
+    """`count` photographs of 64 to 96 pixels as PNG, in folders of a hundred; their keys.
+
+    photos: where the photographs are (all are cut and shrunk in turn); None: scikit-image's.
+    """
+    import skimage
+
+    shipped = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
+    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in SUFFIXES) if photos else []
+    sources = found or shipped
+    keys = {f"{number // 100:03d}/{number:06d}.png" for number in range(count)}
+    for number, key in enumerate(sorted(keys)):
+        path = folder / key
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = _photograph(sources[number % len(sources)])
+        dice = random.Random(number)
+        side, width = min(image.size), dice.choice(SIDES)
+        crop = side if number < len(sources) else dice.randrange(side // 2, side)
+        left, top = dice.randint(0, image.width - crop), dice.randint(0, image.height - crop)
+        box = (left, top, left + crop, top + crop)
+        partial = path.with_suffix(".part")
+        image.resize((width, dice.choice(SIDES)), Image.Resampling.BICUBIC, box).save(
+            partial, "PNG", compress_level=1
+        )
+        partial.rename(path)
+    return keys
+
+
+@functools.lru_cache(maxsize=8)
+def _photograph(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
