@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +28,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.serve_experiments import redeploy
-from benchmarks.serve_kit import ROOT, Service, free_port, report, stop, wait_ready
+from benchmarks.serve_kit import ROOT, Service, end_cleanly, free_port, report, stop, wait_ready
 from benchmarks.serve_truth import Truth
 
 CONFIG = ROOT / "pipelines" / "serve.yaml"
@@ -40,8 +42,14 @@ class Cluster:
     def __init__(self, folder: Path, cpus: int) -> None:
         self.folder = folder
         self.port, self.dashboard = free_port(), free_port()
+        # Ray's token authentication is on, as in production; the token is this cluster's own.
+        token = folder / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
         self.environment = {
             **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
             "PYTHONPATH": str(ROOT),
             "RAY_DASHBOARD_ADDRESS": f"http://127.0.0.1:{self.dashboard}",
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -87,13 +95,14 @@ def cluster(cpus: int) -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="sd-", ignore_cleanup_errors=True) as name:
         made = Cluster(Path(name), cpus)
         try:
-            for _ in range(START_S):  # the dashboard takes a while
+            deadline = time.monotonic() + START_S
+            while True:  # the dashboard takes a while
                 try:
                     made.deploy()
                     break
                 except subprocess.CalledProcessError:
-                    if made.process.poll() is not None:
-                        break
+                    if made.process.poll() is not None or time.monotonic() > deadline:
+                        raise
             wait_ready(made.service, made.log)
             yield made
         finally:
@@ -106,6 +115,7 @@ def main(
     cpus: Annotated[int, typer.Option(help="CPUs of the cluster")] = 2,
     out: Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")] = None,
 ) -> None:
+    end_cleanly()
     truth = Truth(picture.read_bytes())
     with cluster(cpus) as made:
         run = redeploy(made.service, truth, seconds, lambda: made.deploy(retry_after_s=3))

@@ -110,6 +110,11 @@ def serving(*options: str, log: Path) -> Iterator[Service]:
         stop(process)
 
 
+def end_cleanly() -> None:
+    """Let SIGTERM unwind the stack, so that what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and after a while SIGKILL."""
     if process.poll() is None:

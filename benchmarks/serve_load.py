@@ -21,7 +21,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import serve_experiments as experiments
-from benchmarks.serve_kit import report, serving
+from benchmarks.serve_kit import end_cleanly, report, serving
 from benchmarks.serve_truth import Truth
 
 PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus 1"
@@ -37,6 +37,7 @@ def main(
     options: Annotated[str, typer.Option(help="More options for serve.py, in one string")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")] = None,
 ) -> None:
+    end_cleanly()
     truth = Truth(picture.read_bytes())
     log = Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
     results: dict[str, Any] = {}
