@@ -27,11 +27,14 @@ from rich.table import Table
 from deepsic.codec import Codec
 from deepsic.entropy import contexts
 from deepsic.entropy.coder import POSITION
+from deepsic.errors import UsageError
 from deepsic.models.calibration import CountingEncoder
-from deepsic.models.probability import F32, Decoder, Encoder, EntropyTables, PassPlan
+from deepsic.models.engine import SicEngine
+from deepsic.models.layout import F32, I16
+from deepsic.models.probability import U8, Decoder, Encoder, EntropyTables, PassPlan
 from deepsic.tiling import pad
 
-Call = tuple[PassPlan, F32, F32]
+Call = tuple[PassPlan, I16, U8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class Recording:
     v16: F32
     z: F32
     calls: list[Call]
+    """Of every pass its plan, means and scale classes."""
     counts: NDArray[np.int64]
     """(COUNT, 2) answers by context."""
 
@@ -87,15 +91,12 @@ class Recording:
         """All coded wavelet symbols with their classes, for rivals."""
         code = self.started()
         values, classes = [], []
-        for plan, parameters, bias in self.calls:
-            code.run(plan, parameters, bias)
+        for plan, means, index in self.calls:
+            code.run(plan, means, index)
             count = len(plan.channels)
-            index = np.floor((parameters[:, count:] + bias[count:]) / 64).clip(0, 63)
             table = code.symbols8 if plan.tensor == 8 else code.symbols16
             own = table[1:, 1:-1][:, :, plan.channels].reshape(-1, count)
-            rows, columns = np.indices(table[1:, 1:-1].shape[:2])
-            parity = ((rows + columns) % 2).reshape(-1, 1)
-            coded = (index > contexts.SKIP) & ((plan.parity < 0) | (parity == plan.parity))
+            coded = index > contexts.SKIP
             values.append(own[coded])
             classes.append(index[coded])
         return np.concatenate(values).astype(np.int32), np.concatenate(classes).astype(np.int32)
@@ -103,19 +104,22 @@ class Recording:
 
 def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
     """Code a picture once and keep what the coder was given."""
-    tables = codec.engine.probabilities.tables
-    v8, v16, _ = codec.engine.analyse(pad(rgb), quality)
+    engine = codec.engine
+    if not isinstance(engine, SicEngine):
+        raise UsageError(f"model {codec.name!r} isn't of the preset sic")
+    tables = engine.probabilities.tables
+    v8, v16, _ = engine.analyse(pad(rgb), quality)
     calls: list[Call] = []
 
     class Recorder(CountingEncoder):
-        def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
-            calls.append((plan, parameters.copy(), bias))
-            return super().run(plan, parameters, bias)
+        def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+            calls.append((plan, means, classes))
+            return super().run(plan, means, classes)
 
     counts = np.zeros((contexts.COUNT, 2), np.int64)
     with torch.inference_mode():
-        z = codec.engine.transforms.hyper(v8, v16)
-        codec.engine.probabilities.run(Recorder(tables, v8, v16, z, counts), quality)
+        z = engine.transforms.hyper(v8, v16)
+        engine.probabilities.run(Recorder(tables, v8, v16, z, counts), quality)
     return Recording(tables=tables, v8=v8, v16=v16, z=z, calls=calls, counts=counts)
 
 

@@ -18,7 +18,7 @@ from deepsic.labels import label_set
 from deepsic.models.engine import SicEngine
 from deepsic.models.head import SemanticHead
 from deepsic.models.head_input import HEAD_INPUT, head_input, octaves_of, position_at
-from deepsic.models.probability import F32
+from deepsic.models.layout import F32
 from deepsic.models.quality import position
 from deepsic.tiling import Tile, pad
 

@@ -1,8 +1,8 @@
 """Kernels that code one pass of latents, or the lowest band, in one sweep.
 
 Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros, so that
-neighbours need no bounds check; `parameters` is (H * W, 2 K), the net's accumulators for the K
-channels of this pass, mean then scale class, to which `bias` is added before the shift by 64.
+neighbours need no bounds check; `means` (H * W, K) int16, in sixteenths of a step, and `classes`
+(H * W, K) uint8 are what the probability net says of the K channels of this pass.
 """
 
 from __future__ import annotations
@@ -152,19 +152,6 @@ def decode_symbol(
     return symbol, code, span, position
 
 
-@inline
-def class_of(parameters: Any, bias: Any, p: int, k: int) -> int:
-    """Scale class 0 .. 63 from the net's accumulator."""
-    return min(63, max(0, math.floor((parameters[p, k] + bias[k]) * 0.015625)))
-
-
-@inline
-def mean_of(parameters: Any, bias: Any, p: int, k: int) -> int:
-    """Mean in sixteenths of a step from the net's accumulator."""
-    mean = math.floor((parameters[p, k] + bias[k]) * 0.015625)
-    return min(MEAN_LIMIT, max(-MEAN_LIMIT, mean))
-
-
 _SIZES = np.arange(10800, dtype=np.int64)
 _COMPANDED = np.minimum((256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127).astype(
     np.float32
@@ -180,86 +167,101 @@ def compand(v: int) -> Any:
 
 
 @jit
-def encode_pass(
-    state: Any, out: Any, states: Any, group: int, v: Any, channels: Any, parity: Any,
-    parameters: Any, bias: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any,
-) -> None:  # fmt: skip
-    """Quantise and code one pass.
+def settle(means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, seen: Any) -> None:
+    """What a pass leaves behind if all its symbols are zero.
 
-    v: (H, W, C) float32 latents in steps. channels: (K,) of C. parity: (K,) -1 all, 0 even, 1 odd
-    positions. zone: (64,) dead zones. y_hat: (H, W, C) float32, written. seen: (H, W, K) float32
-    integers for the nets, written (0 where this pass codes nothing).
+    classes become 0 where the pass codes nothing, so that what follows need not ask for parity.
+    """
+    means, classes = borrow(means), borrow(classes)
+    height, width, count = seen.shape
+    for y in range(height):
+        for x in range(width):
+            p = y * width + x
+            mean, row, place = means[p], seen[y, x], y_hat[y, x]
+            for k in range(count):
+                v = np.float32(mean[k])
+                size = abs(v)
+                # Half up; exact in float32, the quotient is never within 1/4,400 of the next.
+                a = np.floor((257 * size + 128) / (2 * (128 + size)))
+                row[k] = np.copysign(a, v)
+            for k in range(count):
+                if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
+                    classes[p, k] = 0
+                    row[k] = 0
+                else:
+                    place[channels[k]] = mean[k] * np.float32(0.0625)
+
+
+@jit
+def encode_pass(
+    state: Any, out: Any, states: Any, group: int, v: Any, channels: Any,
+    means: Any, classes: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any,
+) -> None:  # fmt: skip
+    """Quantise and code one pass, after `settle`.
+
+    v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (H * W, K).
+    zone: (64,) dead zones. y_hat: (H, W, C) float32, written where a symbol isn't zero.
+    seen: (H, W, K) float32 integers for the nets, likewise.
     """
     out, states, symbols = borrow(out), borrow(states), borrow(symbols)
-    parameters, bias = borrow(parameters), borrow(bias)
+    means, classes = borrow(means), borrow(classes)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = v.shape[0], v.shape[1], channels.size
     for y in range(height):
         for x in range(width):
             p = y * width + x
-            before = -1
             for k in range(count):
-                c = channels[k]
-                if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
-                    seen[y, x, k] = 0
-                    before = c
+                index = np.int64(classes[p, k])
+                if index <= SKIP:
                     continue
-                index = class_of(parameters, bias, p, count + k)
-                mean = mean_of(parameters, bias, p, k)
+                c = channels[k]
+                mean = np.int64(means[p, k])
+                residual = v[y, x, c] - mean * 0.0625
+                size = int(abs(residual) + 0.5 - zone[index])
                 symbol = 0
-                if index > SKIP:
-                    residual = v[y, x, c] - mean * 0.0625
-                    size = int(abs(residual) + 0.5 - zone[index])
-                    if size > 0:
-                        size = min(size, SYMBOL_LIMIT)
-                        symbol = -size if residual < 0 else size
-                    near = neighbourhood(symbols, y, x, c, before)
-                    base = group + index * PER_CLASS
-                    low, span, position = encode_symbol(
-                        low, span, position, out, states, base, near, symbol
-                    )
+                if size > 0:
+                    size = min(size, SYMBOL_LIMIT)
+                    symbol = -size if residual < 0 else size
+                near = neighbourhood(symbols, y, x, c, channels[k - 1] if k > 0 else -1)
+                base = group + index * PER_CLASS
+                low, span, position = encode_symbol(
+                    low, span, position, out, states, base, near, symbol
+                )
+                if symbol:
                     symbols[y + 1, x + 1, c] = symbol
-                before = c
-                value = symbol * 16 + mean
-                y_hat[y, x, c] = value * 0.0625
-                seen[y, x, k] = compand(value)
+                    value = symbol * 16 + mean
+                    y_hat[y, x, c] = value * 0.0625
+                    seen[y, x, k] = compand(value)
     state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
 
 @jit
 def decode_pass(
-    state: Any, data: Any, states: Any, group: int, channels: Any, parity: Any,
-    parameters: Any, bias: Any, symbols: Any, y_hat: Any, seen: Any,
+    state: Any, data: Any, states: Any, group: int, channels: Any,
+    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any,
 ) -> None:  # fmt: skip
     """Inverse of `encode_pass`."""
     data, states, symbols = borrow(data), borrow(states), borrow(symbols)
-    parameters, bias = borrow(parameters), borrow(bias)
+    means, classes = borrow(means), borrow(classes)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = y_hat.shape[0], y_hat.shape[1], channels.size
     for y in range(height):
         for x in range(width):
             p = y * width + x
-            before = -1
             for k in range(count):
-                c = channels[k]
-                if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
-                    seen[y, x, k] = 0
-                    before = c
+                index = np.int64(classes[p, k])
+                if index <= SKIP:
                     continue
-                index = class_of(parameters, bias, p, count + k)
-                mean = mean_of(parameters, bias, p, k)
-                symbol = 0
-                if index > SKIP:
-                    near = neighbourhood(symbols, y, x, c, before)
-                    base = group + index * PER_CLASS
-                    symbol, code, span, position = decode_symbol(
-                        code, span, data, position, states, base, near
-                    )
+                c = channels[k]
+                near = neighbourhood(symbols, y, x, c, channels[k - 1] if k > 0 else -1)
+                symbol, code, span, position = decode_symbol(
+                    code, span, data, position, states, group + index * PER_CLASS, near
+                )
+                if symbol:
                     symbols[y + 1, x + 1, c] = symbol
-                before = c
-                value = symbol * 16 + mean
-                y_hat[y, x, c] = value * 0.0625
-                seen[y, x, k] = compand(value)
+                    value = symbol * 16 + np.int64(means[p, k])
+                    y_hat[y, x, c] = value * 0.0625
+                    seen[y, x, k] = compand(value)
     state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
 
 

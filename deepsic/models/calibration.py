@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from deepsic.entropy import contexts
 from deepsic.models import likelihood
-from deepsic.models.probability import F32, Encoder, EntropyTables, PassPlan
+from deepsic.models.layout import F32, I16
+from deepsic.models.probability import U8, Encoder, EntropyTables, PassPlan
 from deepsic.models.sic import SicNet
 
 PRIOR = 6.0
@@ -96,27 +97,22 @@ class CountingEncoder(Encoder):
         self._count("ll", ll[1:, 1:-1] - guess, classes, np.minimum(2, activity // 4))
         return self.ll
 
-    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
-        seen = super().run(plan, parameters, bias)
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+        seen = super().run(plan, means, classes)
         symbols = (self.symbols8 if plan.tensor == 8 else self.symbols16).astype(np.int64)
         height, width = seen.shape[:2]
-        count = len(plan.channels)
-        raw = np.floor((parameters[:, count:] + bias[count:]) / 64).clip(0, 63).astype(np.int64)
-        classes = raw.reshape(height, width, count)
-        rows, columns = np.mgrid[:height, :width]
+        grid = classes.reshape(height, width, -1)
         before = -1
         for k, channel in enumerate(plan.channels):
             plane = symbols[:, :, channel]
             near = np.abs(plane[1:, :-2]) + np.abs(plane[:-1, 1:-1])
-            coded = classes[:, :, k] > contexts.SKIP
-            if plan.parity[k] >= 0:
-                coded &= (rows + columns) % 2 == plan.parity[k]
+            coded = grid[:, :, k] > contexts.SKIP
             if before >= 0:
                 near = near + np.abs(symbols[1:, 1:-1, before])
             before = int(channel)
             inner = plane[1:, 1:-1]
             group = contexts.GROUPS[plan.group // (contexts.CLASSES * contexts.PER_CLASS)]
-            self._count(group, inner[coded], classes[:, :, k][coded], np.minimum(near, 2)[coded])
+            self._count(group, inner[coded], grid[:, :, k][coded], np.minimum(near, 2)[coded])
         return seen
 
     def _count(self, group: str, symbols: object, classes: object, near: object) -> None:

@@ -36,10 +36,10 @@ class IntegerLayer:
         return cls(weight=w, bias=b + HALF, fast=fast)
 
     def sums(self, x: Tensor) -> Tensor:
-        """Rounded accumulators without bias: x (1, C, H, W) to (1, D, H, W) float32."""
+        """Rounded accumulators without bias: x (1, C, H, W) to (1, D, H, W), both bfloat16."""
         if self.fast:
-            return functional.conv2d(x, self.weight, padding=self.weight.shape[2] // 2).float()
-        return exact_sums(x.float(), self.weight).bfloat16().float()
+            return functional.conv2d(x, self.weight, padding=self.weight.shape[2] // 2)
+        return exact_sums(x.float(), self.weight).bfloat16()
 
 
 def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def fast_path_is_exact() -> bool:
         quick = IntegerLayer.of(w, None, True).sums(
             x.bfloat16().contiguous(memory_format=torch.channels_last)
         )
-        if not torch.equal(quick, exact_sums(x, w).bfloat16().float()):
+        if not torch.equal(quick, exact_sums(x, w).bfloat16()):
             return False
     return True
 

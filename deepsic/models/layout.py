@@ -9,11 +9,16 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepsic.entropy.passes import MEAN_LIMIT
+
 F32 = NDArray[np.float32]
+I16 = NDArray[np.int16]
 jit: Any = numba.njit(cache=True, nogil=True, fastmath=True)
+exact: Any = numba.njit(cache=True, nogil=True)
 
 
 @jit
@@ -49,13 +54,86 @@ def correct(x: Any, correction: Any, step: Any, scale: Any, out: Any) -> None:
             out[p, c] = (x[p, c] + correction[p, c] * step) * scale[c]
 
 
-def activate(sums: Tensor, bias: Tensor) -> Tensor:
-    """Bias (half of 64 included), shift by 64, clip to 0 .. 127.
+@exact
+def _widen(bits: Any, wide: Any) -> None:
+    """The bits of bfloat16 numbers to those of the same numbers in float32."""
+    for c in range(bits.size):
+        wide[c] = np.uint32(bits[c]) << np.uint32(16)
 
-    sums (1, C, H, W) float32 whole numbers, overwritten; returns bfloat16 of the same shape.
+
+@exact
+def _activate(sums: Any, more: Any, bias: Any, out: Any) -> None:
+    """sums and more (P, C), bias (C,) float32, out (P, C); all but bias are bfloat16 bits."""
+    count = sums.shape[1]
+    a, b, whole = np.empty(count, np.uint32), np.zeros(count, np.uint32), np.empty(count, np.uint32)
+    first, second, result = a.view(np.float32), b.view(np.float32), whole.view(np.float32)
+    low, high, shift = np.float32(0.0), np.float32(127.0), np.float32(1.0 / 64.0)
+    for p in range(sums.shape[0]):
+        _widen(sums[p], a)
+        if more.size:
+            _widen(more[p], b)
+        for c in range(count):
+            result[c] = min(max(np.floor((first[c] + second[c] + bias[c]) * shift), low), high)
+        for c in range(count):
+            out[p, c] = whole[c] >> np.uint32(16)
+
+
+def activate(sums: Tensor, bias: Tensor, more: Tensor | None = None) -> Tensor:
+    """Add the bias (half of 64 included), shift by 64, clip to 0 .. 127.
+
+    Args:
+        sums: rounded accumulators (1, C, H, W), bfloat16, channels last.
+        bias: (C,) whole numbers in float32.
+        more: further accumulators of the same shape.
+
+    Returns:
+        Whole numbers (1, C, H, W), bfloat16, channels last.
     """
-    t = sums.add_(bias[None, :, None, None]).mul_(1 / 64)
-    return t.floor_().clamp_(0.0, 127.0).bfloat16()
+    out = torch.empty_like(sums, memory_format=torch.channels_last)
+    nothing = sums[:, :, :0]
+    _activate(_bits(sums), _bits(nothing if more is None else more), bias.numpy(), _bits(out))
+    return out
+
+
+@exact
+def _decide(sums: Any, bias: Any, means: Any, classes: Any) -> None:
+    positions, count = means.shape
+    wide = np.empty(2 * count, np.uint32)
+    value = wide.view(np.float32)
+    shift = np.float32(1.0 / 64.0)
+    limit, low, high = np.float32(MEAN_LIMIT), np.float32(0.0), np.float32(63.0)
+    for p in range(positions):
+        _widen(sums[p], wide)
+        for k in range(count):
+            mean = np.floor((value[k] + bias[k]) * shift)
+            means[p, k] = np.int16(min(max(mean, -limit), limit))
+        for k in range(count):
+            index = np.floor((value[count + k] + bias[count + k]) * shift)
+            classes[p, k] = np.uint8(min(max(index, low), high))
+
+
+def decide(sums: Tensor, bias: Tensor) -> tuple[I16, NDArray[np.uint8]]:
+    """Means and scale classes that a pass's last layer asks for.
+
+    Args:
+        sums: rounded accumulators (1, 2 K, H, W), bfloat16, channels last: means, then classes.
+        bias: (2 K,), half of 64 included.
+
+    Returns:
+        Means in sixteenths of a step (H * W, K) within +-2047, classes (H * W, K) 0 .. 63.
+    """
+    bits = _bits(sums)
+    means = np.empty((len(bits), bits.shape[1] // 2), np.int16)
+    classes = np.empty(means.shape, np.uint8)
+    _decide(bits, bias.numpy(), means, classes)
+    return means, classes
+
+
+def _bits(x: Tensor) -> NDArray[np.uint16]:
+    """(1, C, H, W) bfloat16, channels last, to a view (H * W, C) of its bits."""
+    flat = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).view(torch.uint16)
+    bits: NDArray[np.uint16] = flat.numpy()
+    return bits
 
 
 def rows(x: Tensor) -> F32:

@@ -16,9 +16,9 @@ from deepsic.errors import CorruptFileError
 from deepsic.models import bands
 from deepsic.models.context import HYPER
 from deepsic.models.integer_net import HALF, IntegerLayer
-from deepsic.models.layout import activate, rows
+from deepsic.models.layout import F32, I16, activate, decide
 
-F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
 STATES = ("state4", "state_up", "state2", "state1")
 
 
@@ -87,8 +87,12 @@ class Coder(Protocol):
     def lowest(self) -> NDArray[np.int32]:
         """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
 
-    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
-        """Code one pass; returns (H, W, K) what the nets may see of it, float32 integers."""
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+        """Code one pass; returns (H, W, K) what the nets may see of it, float32 integers.
+
+        means: (H * W, K) in sixteenths of a step. classes: (H * W, K), set to 0 where the pass
+        codes nothing.
+        """
 
 
 class _Base:
@@ -104,19 +108,18 @@ class _Base:
         self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
         self.hyper_shape = (height // 32, width // 32, HYPER)
         self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
-        # z is coded as a pass whose mean is 0 and whose classes are constant.
+        # z is coded as a pass whose means are 0 and whose classes are constant.
         positions = self.hyper_shape[0] * self.hyper_shape[1]
-        self.hyper_parameters = np.zeros((positions, 2 * HYPER), np.float32)
-        self.hyper_bias = np.concatenate(
-            (np.zeros(HYPER), tables.z_classes.astype(np.float32) * 64)
-        ).astype(np.float32)
+        self.hyper_means = np.zeros((positions, HYPER), np.int16)
+        self.hyper_classes = np.tile(tables.z_classes, (positions, 1))
         self.hyper_channels = np.arange(HYPER, dtype=np.int32)
-        self.hyper_parity = np.full(HYPER, -1, np.int32)
 
-    def buffers(self, plan: PassPlan) -> tuple[NDArray[np.int16], F32, F32]:
-        """Symbols, latents and a fresh array for what the nets see."""
+    def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, F32]:
+        """Symbols, latents and what the nets see, as if the pass's symbols were all zero."""
         symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
-        return symbols, y, np.empty((*y.shape[:2], len(plan.channels)), np.float32)
+        seen = np.empty((*y.shape[:2], len(plan.channels)), np.float32)
+        passes.settle(means, classes, plan.channels, plan.parity, y, seen)
+        return symbols, y, seen
 
     def finish_lowest(self) -> NDArray[np.int32]:
         """Copy the lowest band into y16."""
@@ -140,11 +143,11 @@ class Encoder(_Base):
     def hyper(self) -> NDArray[np.int32]:
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
-        z_hat, seen = np.empty(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
+        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
         passes.encode_pass(
             self.state, self.out, self.states, contexts.group_start("z"), self.z,
-            self.hyper_channels, self.hyper_parity, self.hyper_parameters, self.hyper_bias,
-            np.zeros(64, np.float32), symbols, z_hat, seen,
+            self.hyper_channels, self.hyper_means, self.hyper_classes, np.zeros(64, np.float32),
+            symbols, z_hat, seen,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -155,12 +158,12 @@ class Encoder(_Base):
         )  # fmt: skip
         return self.finish_lowest()
 
-    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
-        symbols, y, seen = self.buffers(plan)
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+        symbols, y, seen = self.settle(plan, means, classes)
         v = self.v8 if plan.tensor == 8 else self.v16
         passes.encode_pass(
-            self.state, self.out, self.states, plan.group, v, plan.channels, plan.parity,
-            parameters, bias, self.zone, symbols, y, seen,
+            self.state, self.out, self.states, plan.group, v, plan.channels,
+            means, classes, self.zone, symbols, y, seen,
         )  # fmt: skip
         return seen
 
@@ -180,10 +183,10 @@ class Decoder(_Base):
     def hyper(self) -> NDArray[np.int32]:
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
-        z_hat, seen = np.empty(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
+        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
         passes.decode_pass(
             self.state, self.data, self.states, contexts.group_start("z"), self.hyper_channels,
-            self.hyper_parity, self.hyper_parameters, self.hyper_bias, symbols, z_hat, seen,
+            self.hyper_means, self.hyper_classes, symbols, z_hat, seen,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -194,11 +197,11 @@ class Decoder(_Base):
         )  # fmt: skip
         return self.finish_lowest()
 
-    def run(self, plan: PassPlan, parameters: F32, bias: F32) -> F32:
-        symbols, y, seen = self.buffers(plan)
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+        symbols, y, seen = self.settle(plan, means, classes)
         passes.decode_pass(
-            self.state, self.data, self.states, plan.group, plan.channels, plan.parity,
-            parameters, bias, symbols, y, seen,
+            self.state, self.data, self.states, plan.group, plan.channels,
+            means, classes, symbols, y, seen,
         )  # fmt: skip
         return seen
 
@@ -260,12 +263,10 @@ class ProbabilityModel:
     def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: Coder) -> Tensor:
         prefix = f"pass{name}."
         first = self.layers[prefix + "from_state"]
-        sums = first.sums(state)
-        if seen is not None:
-            sums = sums + self.layers[prefix + "from_seen"].sums(seen)
-        x = self._layer(prefix + "hidden", activate(sums, first.bias))
+        more = None if seen is None else self.layers[prefix + "from_seen"].sums(seen)
+        x = self._layer(prefix + "hidden", activate(first.sums(state), first.bias, more))
         out = self.layers[prefix + "out"]
-        result = code.run(PLANS[name], rows(out.sums(_dense(x))), out.bias.numpy())
+        result = code.run(PLANS[name], *decide(out.sums(_dense(x)), out.bias))
         return _planes(torch.from_numpy(result))
 
 

@@ -18,31 +18,27 @@ def code(
 ) -> tuple[bytes, NDArray[np.int16]]:
     """Encode (H, W, K) latents with mean 0 and given classes: stream and symbols."""
     height, width, count = values.shape
-    parameters = np.zeros((height * width, 2 * count), np.float32)
-    parameters[:, count:] = classes.reshape(-1, count) * 64
+    means, flat = np.zeros((height * width, count), np.int16), classes.reshape(-1, count)
     state, out = coder.encoder_state(), np.zeros(8 * values.size + 64, np.uint8)
     symbols = np.zeros((height + 1, width + 2, count), np.int16)
     buffers = (np.zeros(values.shape, np.float32), np.zeros(values.shape, np.float32))
     passes.encode_pass(
         state, out, contexts.fresh_states(start), 0, values, np.arange(count, dtype=np.int32),
-        np.full(count, -1, np.int32), parameters, np.zeros(2 * count, np.float32),
-        np.zeros(64, np.float32), symbols, *buffers,
+        means, flat.astype(np.uint8), np.zeros(64, np.float32), symbols, *buffers,
     )  # fmt: skip
     return out[: coder.finish(state, out)].tobytes(), symbols[1:, 1:-1]
 
 
 def decode(stream: bytes, classes: NDArray[np.int64]) -> NDArray[np.int16]:
     height, width, count = classes.shape
-    parameters = np.zeros((height * width, 2 * count), np.float32)
-    parameters[:, count:] = classes.reshape(-1, count) * 64
+    means, flat = np.zeros((height * width, count), np.int16), classes.reshape(-1, count)
     data = np.frombuffer(stream, np.uint8)
     symbols = np.zeros((height + 1, width + 2, count), np.int16)
     shape = (height, width, count)
     passes.decode_pass(
         coder.decoder_state(data), data, contexts.fresh_states(FLAT), 0,
-        np.arange(count, dtype=np.int32), np.full(count, -1, np.int32), parameters,
-        np.zeros(2 * count, np.float32), symbols, np.zeros(shape, np.float32),
-        np.zeros(shape, np.float32),
+        np.arange(count, dtype=np.int32), means, flat.astype(np.uint8), symbols,
+        np.zeros(shape, np.float32), np.zeros(shape, np.float32),
     )  # fmt: skip
     return symbols[1:, 1:-1]
 
