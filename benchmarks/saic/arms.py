@@ -12,7 +12,7 @@ from PIL import Image
 from deepsic.errors import UsageError
 from deepsic.rivals.base import Coder
 from deepsic.rivals.registry import find_coders
-from deepsic.rivals.search import search_bpp
+from deepsic.rivals.search import Memory, search_bpp
 from deepsic.rivals.sic import Sic
 
 __all__ = ["code", "family", "find_arm"]
@@ -38,9 +38,11 @@ def family(name: str) -> tuple[str, int]:
     return (match.group(1), int(match.group(2))) if match else (name, 0)
 
 
-def code(coder: Coder, pixels: NDArray[np.uint8], bpp: float) -> tuple[NDArray[np.uint8], float]:
+def code(
+    coder: Coder, pixels: NDArray[np.uint8], bpp: float, memory: Memory | None = None
+) -> tuple[NDArray[np.uint8], float]:
     """HxWx3 -> decoded HxWx3 and the bits a pixel of the file nearest to `bpp`."""
-    hit = search_bpp(coder, Image.fromarray(pixels), bpp)
+    hit = search_bpp(coder, Image.fromarray(pixels), bpp, memory=memory)
     return np.asarray(coder.decode(hit.blob).convert("RGB")), hit.bpp
 
 

@@ -14,6 +14,7 @@ from benchmarks.saic.arms import code, find_arm, stem
 from deepsic.data.readers import Sample, yolo
 from deepsic.metrics.detection import Boxes, detection
 from deepsic.metrics.distortion import compare
+from deepsic.rivals import Memory
 from deepsic.tasks import Detector, load_detector
 from pipelines import console
 
@@ -61,10 +62,11 @@ def detect(
                 counter.advance(len(samples))
                 continue
             coder = find_arm(model) if rate else None
+            memory = Memory()
             boxes, bpp, psnr = [], [], []
             for sample in samples:
                 pixels = sample.image()
-                back, cost = code(coder, pixels, rate) if coder else (pixels, float("nan"))
+                back, cost = code(coder, pixels, rate, memory) if coder else (pixels, float("nan"))
                 boxes.append(_found(detector, back))
                 bpp.append(cost)
                 psnr.append(compare(pixels, back).psnr_rgb if coder else float("nan"))

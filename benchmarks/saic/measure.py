@@ -18,6 +18,7 @@ from deepsic.errors import UsageError
 from deepsic.labels import label_set
 from deepsic.losses import feature_errors
 from deepsic.metrics.distortion import compare
+from deepsic.rivals import Memory
 from deepsic.tasks import Classifier, load_classifier
 from pipelines import console
 
@@ -27,7 +28,7 @@ Pixels = NDArray[np.uint8]
 
 
 def _samples(folder: Path, only: str, limit: int) -> list[Sample]:
-    wnids = [node.wnid for node in label_set("imagenet1k").classes]
+    wnids = [node.wnid for node in label_set("imagenet1k").classes()]
     samples = [s for s in class_folder(folder, wnids) if fnmatch(Path(s.name).name, only)]
     if not samples:
         raise UsageError(f"no picture in {folder} is called {only}")
@@ -86,9 +87,10 @@ def measure(
                 counter.advance(len(samples))
                 continue
             coder = find_arm(model)
+            memory = Memory()
             decoded, bpp, rows = [], [], []
             for pixels in originals:
-                back, cost = code(coder, pixels, rate)
+                back, cost = code(coder, pixels, rate, memory)
                 found = compare(pixels, back)
                 decoded.append(back)
                 bpp.append(cost)

@@ -61,8 +61,9 @@ def _add_walls(
     ours: Sequence[str],
 ) -> None:
     target = sorted(settings.plan.bpp)[len(settings.plan.bpp) // 2]
-    spread = [pictures[i * len(pictures) // settings.crops] for i in range(settings.crops)]
-    chosen = {ref.key: "" for ref in spread}
+    readable = sorted({row.picture for row in rows if row.kind == "original"})
+    count = min(settings.crops, len(readable))
+    chosen = {readable[i * len(readable) // count]: "" for i in range(count)}
     report.crops = _walls(chosen, pictures, rows, coders, target)
     if ours:
         worst = dict(worst_pictures(rows, ours[0], target, settings.crops))

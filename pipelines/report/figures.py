@@ -13,8 +13,8 @@ __all__ = ["Series", "curves_svg"]
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#7A5195")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _PUBLISHED = "#8A8A8A"
-_SIZE = (7.4, 4.6)  # inches; a page's width
-_LABEL_GAP = 0.042  # of the axes' height between two labels
+_SIZE = (6.4, 4.2)  # inches; half of a wide screen, or a page's width
+_LABEL_GAP = 0.05  # of the axes' height between two labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,3 +41,16 @@ def test_total_is_the_weighed_sum_and_saic_with_equal_weights_is_apic() -> None:
     same = Distortion(SAIC, net, weights=torch.ones(5))(x_hat, x)
     assert torch.equal(same["total"], Distortion(APIC, net)(x_hat, x)["total"])
     assert same["total"].shape == (2,)
+
+
+def test_targets_without_semantic_weights_are_the_same_but_for_them() -> None:
+    torch.manual_seed(0)
+    x, net = torch.rand(2, 3, 8, 8), TinyNetwork()
+    plain = Distortion(DistortionMix(feature=1.0, agreement=1.0), net).targets(x)
+    weighed = Distortion(DistortionMix(semantic=1.0, agreement=1.0), net).targets(x)
+    assert plain is not None
+    assert weighed is not None
+    assert torch.equal(plain.maps, weighed.maps.detach())
+    assert torch.equal(plain.outputs, weighed.outputs.detach())
+    assert torch.equal(plain.weights, torch.ones(5))
+    assert not torch.equal(plain.weights, weighed.weights[0])
