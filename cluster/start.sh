@@ -1,34 +1,11 @@
 #!/usr/bin/env bash
 # Start Ray on a node of the cluster:  start.sh head  |  start.sh worker HEAD_IP
-# ~/.deepsic.env (cluster.yaml writes it) may also set DEEPSIC_NODE_CPUS and
-# DEEPSIC_NODE_OBJECT_STORE_MB, where not the whole machine is Ray's.
+# ~/.deepsic.env may set DEEPSIC_NODE_CPUS and DEEPSIC_NODE_OBJECT_STORE_MB, where not the whole
+# machine is Ray's.
 set -euo pipefail
 role=$1
-home=$(cd "$(dirname "$0")/.." && pwd)
-set -a
-# shellcheck source=/dev/null
-[ -f ~/.deepsic.env ] && . ~/.deepsic.env
-PATH="$home/.venv/bin:$PATH"
-PYTHONPATH="$home"
-RAY_AUTH_MODE=token
-RAY_USAGE_STATS_ENABLED=0
-# As pipelines/runtime.py: workers no nicer than their node, patience on a loaded machine.
-RAY_worker_niceness=0
-RAY_raylet_start_wait_time_s=180
-RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
-# Ray Serve's proxy has 5 s to start by default, and its health 10 s.
-RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60
-RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=30
-
-# The address and network card that lead out of this machine: torch would else take loopback.
-read -r GLOO_SOCKET_IFNAME own_ip < <(
-    ip -o route get 192.0.2.1 | sed -E 's/.* dev ([^ ]+).* src ([^ ]+).*/\1 \2/'
-)
-NCCL_SOCKET_IFNAME=$GLOO_SOCKET_IFNAME
-if [ "$role" = head ]; then head_ip=$own_ip; else head_ip=$2; fi
-: "${MLFLOW_TRACKING_URI:=http://$head_ip:5000}"
-MLFLOW_DISABLE_TELEMETRY=true
-set +a
+# shellcheck source=cluster/environment.sh
+. "$(dirname "$0")/environment.sh" "${2:-head}"
 
 # Every picture in work has open files and sockets.
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"

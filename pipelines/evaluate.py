@@ -34,7 +34,7 @@ from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pi
 from pipelines.evaluation.record import Record
 from pipelines.evaluation.settings import Settings, default_codecs, make_judges
 from pipelines.exits import exit_codes
-from pipelines.runtime import RuntimeOptions, local_cpus, ray_runtime
+from pipelines.runtime import RuntimeOptions, cluster_cpus, ray_runtime
 
 if TYPE_CHECKING:
     from deepsic.metrics.judges import Judge
@@ -156,9 +156,9 @@ def _made(
         console.say(f"{count}, in this process")
         yield measure_here(work, coders, judges, settings.plan)
         return
-    workers = settings.workers or local_cpus()
     with ray_runtime(RuntimeOptions(num_cpus=settings.workers)) as where:
         console.say(f"{count}, {where}")
+        workers = settings.workers or cluster_cpus()
         yield measure_all(work, coders, judges, settings.plan, workers)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from deepsic.errors import DeepsicError, UsageError
 
-__all__ = ["RuntimeOptions", "ray_runtime", "start_ray", "stop_ray"]
+__all__ = ["RuntimeOptions", "cluster_cpus", "ray_runtime", "start_ray", "stop_ray"]
 
 MB = 1_000_000
 MIN_STORE_MB, MAX_STORE_MB = 100, 4_000
@@ -77,6 +77,13 @@ def default_store_mb() -> int:
 def local_cpus() -> int:
     """CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cluster_cpus() -> int:
+    """CPUs of the Ray that runs, on all its nodes as they are now; at least 1."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
 def _local_arguments(options: RuntimeOptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     python pipelines/tune_saic.py                                    # small, on built-in pictures
     python pipelines/tune_saic.py imagenette out/tune --space saic --trials 30 --steps 2000
     python pipelines/tune_saic.py imagenette out/fig4 --space tau_sweep --search grid
+    python pipelines/tune_saic.py imagenette out/tune --storage s3://bucket/tune    # on a cluster
 
 Every trial fine-tunes the same start with its own bpp, lambda and tau, and is judged by the share
 of pictures that a classifier sees as it saw the originals, beyond what the start gets at that
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from deepsic.errors import EXIT_INTERRUPTED, DeepsicError, InputError
 from pipelines import console
 from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.storage import open_storage
 from pipelines.tracking import check_store, close_stale, tracked
 from pipelines.tuning.job import TuneJob, load_space
 from pipelines.tuning.pictures import PictureSet, embedded, from_folder
@@ -70,6 +72,10 @@ def main(
         list[str] | None, typer.Option(help="File names to leave out, such as ILSVRC2012_val_*")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of pictures, qualities and search")] = 0,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Trials and checkpoints, for all nodes: s3://...; default DST"),
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, or off")] = None,
     verbose: Annotated[bool, typer.Option(help="Show Ray's own log")] = False,
 ) -> None:
@@ -96,7 +102,7 @@ def main(
             seed=seed,
             workers=workers,
         )
-        _run(job, net, pictures, destination, uri, concurrent, verbose)
+        _run(job, net, pictures, destination, storage, uri, concurrent, verbose)
     except DeepsicError as error:
         console.error(str(error))
         raise typer.Exit(error.exit_code) from None
@@ -116,6 +122,7 @@ def _run(
     net: Any,
     pictures: PictureSet,
     destination: Path,
+    storage: str | None,
     uri: str,
     concurrent: int,
     verbose: bool,
@@ -137,8 +144,11 @@ def _run(
         console.progress("tune", job.trials) as counter,
     ):
         console.say(where)
-        found = _search(job, net, pictures, distributions, folder, concurrent, uri, counter)
-        files = _write(job, net, pictures, found, folder)
+        place, filesystem = _place(storage, folder)
+        found = _search(
+            job, net, pictures, distributions, place, filesystem, concurrent, uri, counter
+        )
+        files = _write(job, net, pictures, found, folder, filesystem)
         for path in files:
             run.artifact(path)
         run.metrics({"best_gain": found[0].gain, "best_agreement": found[0].agreement})
@@ -146,12 +156,23 @@ def _run(
     print(folder / job.name)
 
 
+def _place(storage: str | None, folder: Path) -> tuple[str, Any]:
+    """Path and filesystem of what trials write, as Ray wants them."""
+    if storage is None or not storage.startswith("s3://"):
+        return str(Path(storage).resolve() if storage else folder), None
+    opened = open_storage(storage)
+    opened.check()
+    filesystem, path = opened.arrow()
+    return path, filesystem
+
+
 def _search(
     job: TuneJob,
     net: Any,
     pictures: PictureSet,
     distributions: dict[str, Any],
-    folder: Path,
+    place: str,
+    filesystem: Any,
     concurrent: int,
     uri: str,
     counter: console.Counter,
@@ -169,7 +190,8 @@ def _search(
         job,
         bundle,
         distributions,
-        folder=str(folder),
+        folder=place,
+        filesystem=filesystem,
         concurrent=concurrent,
         tracking_uri=uri,
         experiment=EXPERIMENT,
@@ -183,20 +205,26 @@ def _search(
 
 
 def _write(
-    job: TuneJob, net: Any, pictures: PictureSet, found: list[Any], folder: Path
+    job: TuneJob,
+    net: Any,
+    pictures: PictureSet,
+    found: list[Any],
+    folder: Path,
+    filesystem: Any,
 ) -> list[Path]:
     """Table, pictures and best model into the job's folder; the files written."""
     from pipelines.tuning.outcome import draw_pareto, draw_tau, show, write_json
     from pipelines.tuning.start import export_best
 
     out = folder / job.name
+    out.mkdir(parents=True, exist_ok=True)  # trials may be elsewhere
     paths = [out / name for name in ("trials.json", "pareto.png", "tau.png", "job.json")]
     write_json(found, paths[0])
     draw_pareto(found, paths[1])
     draw_tau(found, paths[2])
     paths[3].write_text(json.dumps(asdict(job), indent=1, sort_keys=True) + "\n", "utf-8")
     show(found)
-    best = export_best(job, net, found, pictures, out)
+    best = export_best(job, net, found, pictures, out, filesystem)
     return [*paths, best] if best is not None else paths
 
 

@@ -159,19 +159,24 @@ class S3Storage:
 
     def arrow(self) -> tuple[FileSystem, str]:
         """pyarrow's S3 filesystem with the credentials, region and endpoint that boto3 found."""
+        from botocore.credentials import RefreshableCredentials
         from pyarrow.fs import S3FileSystem
 
         client = _client()
         found = client._request_signer._credentials
         if found is None:
             raise StorageUnavailableError(f"{self.url}: no credentials found")
-        keys = found.get_frozen_credentials()
+        keys: dict[str, str | None] = {}
+        # What a machine's role gives ends after hours: there Arrow must ask again by itself.
+        if not isinstance(found, RefreshableCredentials):
+            frozen = found.get_frozen_credentials()
+            keys = {
+                "access_key": frozen.access_key,
+                "secret_key": frozen.secret_key,
+                "session_token": frozen.token,
+            }
         filesystem = S3FileSystem(
-            access_key=keys.access_key,
-            secret_key=keys.secret_key,
-            session_token=keys.token,
-            region=client.meta.region_name,
-            endpoint_override=client.meta.endpoint_url,
+            **keys, region=client.meta.region_name, endpoint_override=client.meta.endpoint_url
         )
         return filesystem, f"{self.bucket}/{self.prefix}".rstrip("/")
 

@@ -23,6 +23,8 @@ __all__ = ["METRIC", "run_search"]
 METRIC = "gain"
 #: CPU share of the process that drives a trial; its workers take their own.
 _DRIVER_CPU = 0.1
+#: Losses of its process or machine that a trial survives.
+MAX_FAILURES = 3
 
 
 class _Display(tune.Callback):
@@ -92,6 +94,7 @@ def run_search(
     tracking_uri: str,
     experiment: str,
     counter: Counter,
+    filesystem: Any = None,
 ) -> Any:
     """Run the search to its end; return Ray's ResultGrid.
 
@@ -100,14 +103,14 @@ def run_search(
 
     Args:
         bundle: reference to the `Bundle` that all trials share.
-        folder: path or URI that all nodes can write to.
+        folder: path that all nodes can write to, on `filesystem` (pyarrow's; None: a local path).
     """
     _Display.counter = counter
     path = f"{folder}/{job.name}"
     trainable = tune.with_resources(
         tune.with_parameters(trial, bundle=[bundle]), {"CPU": _DRIVER_CPU if job.workers else 1}
     )
-    if tune.Tuner.can_restore(path):
+    if tune.Tuner.can_restore(path, storage_filesystem=filesystem):
         console.say(f"going on with {job.name}: finished trials stay, the rest resumes")
         return tune.Tuner.restore(
             path,
@@ -115,6 +118,7 @@ def run_search(
             resume_unfinished=True,
             resume_errored=True,
             param_space=space,
+            storage_filesystem=filesystem,
         ).fit()
     return tune.Tuner(
         trainable,
@@ -123,6 +127,9 @@ def run_search(
         run_config=tune.RunConfig(
             name=job.name,
             storage_path=folder,
+            storage_filesystem=filesystem,
+            # A trial whose machine is lost goes on from its last rung on another.
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             callbacks=_callbacks(job, tracking_uri, experiment),
             verbose=0,
         ),

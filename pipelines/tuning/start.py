@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,12 +40,18 @@ def load_start(name: str) -> tuple[SicNet, str]:
 
 
 def export_best(
-    job: TuneJob, net: SicNet, trials: Sequence[Trial], pictures: PictureSet, folder: Path
+    job: TuneJob,
+    net: SicNet,
+    trials: Sequence[Trial],
+    pictures: PictureSet,
+    folder: Path,
+    filesystem: Any = None,
 ) -> Path | None:
     """Write the net of the trial with the largest gain as a model file.
 
     Args:
         net: of the start; takes the trial's weights.
+        filesystem: pyarrow's, where checkpoints are; None: local paths.
 
     Returns: its path, or None if no trial left a checkpoint.
     """
@@ -53,9 +60,10 @@ def export_best(
     for trial in trials:
         if trial.checkpoint is None:
             continue
-        state: dict[str, Any] = torch.load(
-            Path(trial.checkpoint) / MODEL_FILE, map_location="cpu", weights_only=True
-        )
+        path_there = f"{trial.checkpoint}/{MODEL_FILE}"
+        with filesystem.open_input_file(path_there) if filesystem else open(path_there, "rb") as f:
+            data = io.BytesIO(f.read())
+        state: dict[str, Any] = torch.load(data, map_location="cpu", weights_only=True)
         net.load_state_dict(state["average"])
         net.context.set_quantised(True)
         measured = [p.transpose(1, 2, 0).copy() for p in pictures.train[:_MEASURED]]

@@ -76,7 +76,7 @@ def test_both_files_start_nodes_alike() -> None:
     assert aws["setup_commands"][1:] == local["setup_commands"][1:]
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "start.sh"])
+@pytest.mark.parametrize("script", ["setup.sh", "environment.sh", "start.sh", "run.sh"])
 def test_scripts_parse_and_use_what_the_lock_brings(script: str) -> None:
     path = ROOT / "cluster" / script
     subprocess.run(["bash", "-n", path], check=True)

@@ -1,0 +1,28 @@
+# What every process of the cluster gets; sourced by start.sh and run.sh with HEAD_IP or "head".
+# ~/.deepsic.env (cluster.yaml writes it) comes first, so it may set any of this otherwise.
+# shellcheck shell=bash
+home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+set -a
+# shellcheck source=/dev/null
+[ ! -f ~/.deepsic.env ] || . ~/.deepsic.env
+PATH="$home/.venv/bin:$PATH"
+PYTHONPATH="$home"
+RAY_AUTH_MODE=token
+RAY_USAGE_STATS_ENABLED=0
+# As pipelines/runtime.py: workers no nicer than their node, patience on a loaded machine.
+RAY_worker_niceness=0
+RAY_raylet_start_wait_time_s=180
+RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+# Ray Serve's proxy has 5 s to start by default, and 10 s to answer.
+RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60
+RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=30
+
+# The network card and address that lead out of this machine: torch would else take loopback.
+read -r GLOO_SOCKET_IFNAME own_ip < <(
+    ip -o route get 192.0.2.1 | sed -E 's/.* dev ([^ ]+).* src ([^ ]+).*/\1 \2/'
+)
+NCCL_SOCKET_IFNAME=$GLOO_SOCKET_IFNAME
+if [ "$1" = head ]; then head_ip=$own_ip; else head_ip=$1; fi
+: "${MLFLOW_TRACKING_URI:=http://$head_ip:5000}"
+MLFLOW_DISABLE_TELEMETRY=true
+set +a
