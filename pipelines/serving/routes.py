@@ -124,6 +124,11 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
     router = APIRouter(prefix="/v1", tags=["codec"])
     limits = settings.limits
 
+    async def picture_of(request: Request) -> tuple[bytes, pictures.Measured]:
+        """The picture file that was sent, its header checked."""
+        data = await body_bytes(request)
+        return data, pictures.measure(data, limits)
+
     async def model_of(model_id: bytes) -> str:
         for model in await backend.models():
             if model.identity == model_id.hex():
@@ -157,8 +162,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         started = time.perf_counter()
         if sum(value is not None for value in (quality, bpp, max_bytes)) > 1:
             raise UsageError("give one of quality, bpp and max_bytes")
-        data = await body_bytes(request)
-        size = pictures.measure(data, limits)
+        data, size = await picture_of(request)
         job = EncodeJob(
             data=data,
             model=await known_model(model),
@@ -278,8 +282,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         format: Annotated[str, Query(pattern="^(jpeg|webp|avif)$")] = "jpeg",
     ) -> Response:
         started = time.perf_counter()
-        data = await body_bytes(request)
-        pictures.measure(data, limits)
+        data, _ = await picture_of(request)
         done = await backend.do(RivalJob(data=data, format=format, max_bytes=max_bytes))
         return picture_answer(done, started, "rival", 0)
 
@@ -291,8 +294,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         openapi_extra=body_of("image/*"),
     )
     async def classify(request: Request) -> dict[str, Any]:
-        data = await body_bytes(request)
-        pictures.measure(data, limits)
+        data, _ = await picture_of(request)
         found = await backend.do(ClassifyJob(data=data))
         return {"labels": [label_json(label) for label in found]}
 
@@ -309,8 +311,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         label: Annotated[str | None, Query(pattern="^n[0-9]{8}$", description="wnid")] = None,
     ) -> Response:
         started = time.perf_counter()
-        data = await body_bytes(request)
-        pictures.measure(data, limits)
+        data, _ = await picture_of(request)
         done = await backend.do(HeatJob(data=data, label=label))
         return picture_answer(done, started, "heatmap", 0)
 
