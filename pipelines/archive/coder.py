@@ -13,7 +13,7 @@ from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["Coder", "CoderSource", "ModelSource", "checked_coder", "coder_of"]
+__all__ = ["Coder", "CoderSource", "ModelSource", "checked_coder", "coder_of", "warm_up"]
 
 
 class Coder(Protocol):
@@ -119,3 +119,15 @@ def checked_coder(source: CoderSource, model_id: str) -> Coder:
             "same release on every node"
         )
     return coder
+
+
+@functools.lru_cache(maxsize=1)
+def warm_up(coder: Coder, *, decodes: bool) -> None:
+    """Encode, and decode where the job will, a small picture, once in a process.
+
+    The coder's first picture on a machine waits for a compiler, up to a minute where that machine
+    is busy: no source picture should fail its time limit over that.
+    """
+    blob = coder.encode(Image.new("RGB", (64, 64)), quality=50)
+    if decodes:
+        coder.decode(blob)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipelines.archive.check import Check, Verify
 from pipelines.archive.chunks import Item
 from pipelines.archive.cluster import Resources, spread
-from pipelines.archive.coder import checked_coder
+from pipelines.archive.coder import checked_coder, warm_up
 from pipelines.archive.encoder import Encoder
 from pipelines.archive.pictures import Facts, Picture, open_picture, refuse_unread
 from pipelines.archive.worker import Job
@@ -80,6 +80,7 @@ def estimate_job(job: Job, resources: Resources, count: int = SAMPLE) -> Estimat
 
 def _try(job: Job, info: ObjectInfo) -> _Trial:
     coder = checked_coder(job.coder, job.settings.model_id)
+    warm_up(coder, decodes=False)
     encoder = Encoder(coder, job.settings, job.seconds_per_picture, Check(verify=Verify.NONE))
     began = time.perf_counter()
     try:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from deepsic.errors import InputError, LimitError, StorageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from pipelines.archive.check import Check
+from pipelines.archive.check import Check, Verify
 from pipelines.archive.chunks import Chunk, Item
-from pipelines.archive.coder import CoderSource, checked_coder
+from pipelines.archive.coder import CoderSource, checked_coder, warm_up
 from pipelines.archive.encoder import Encoded, Encoder
 from pipelines.archive.keys import output_key
 from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, Row
@@ -83,12 +83,9 @@ class _Work:
     def run(self) -> list[Row]:
         """Reads run ahead of the encoder and writes behind it, in threads."""
         job = self.job
-        encoder = Encoder(
-            checked_coder(job.coder, job.settings.model_id),
-            job.settings,
-            job.seconds_per_picture,
-            job.check,
-        )
+        coder = checked_coder(job.coder, job.settings.model_id)
+        warm_up(coder, decodes=job.check.verify is Verify.DECODE)
+        encoder = Encoder(coder, job.settings, job.seconds_per_picture, job.check)
         with (
             ThreadPoolExecutor(THREADS, "read") as readers,
             ThreadPoolExecutor(THREADS, "write") as writers,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from PIL import Image
 from deepsic.limits import Limits
 from pipelines.archive.check import Check, Verify
 from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.coder import coder_of
 from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, Row
 from pipelines.archive.worker import Job, compress_chunk
 
 from .conftest import save_picture
+from .fakes import _Webp
 
 MakeJob = Callable[..., Job]
 
@@ -140,6 +144,28 @@ def test_a_picture_below_the_floor_fails(photos: Path, tmp_path: Path, make_job:
     rows = work(make_job(photos, tmp_path / "out", check=check))
     assert {(row.status, row.kind) for row in rows.values()} == {(FAILED, "verification")}
     assert not list((tmp_path / "out").rglob("*.sic"))
+
+
+def test_a_slow_first_picture_is_nobodys_fault(
+    photos: Path, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Compiles(_Webp):
+        ready = False
+
+        def encode(self, image: Image.Image, **settings: Any) -> bytes:
+            if not self.ready:
+                time.sleep(1.5)  # longer than a batch of eight may take
+                self.ready = True
+            return super().encode(image, **settings)
+
+    job = make_job(photos, tmp_path / "out", seconds_per_picture=0.15)
+    monkeypatch.setattr(type(job.coder), "load", lambda source: Compiles())
+    coder_of.cache_clear()
+    try:
+        rows = work(job)
+    finally:
+        coder_of.cache_clear()
+    assert {(row.status, row.kind) for row in rows.values()} == {(OK, "")}
 
 
 def test_a_chunk_done_twice_writes_one_part(
