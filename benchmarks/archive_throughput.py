@@ -40,8 +40,6 @@ from pipelines import console
 QUALITY = 50
 AVIF_QUALITY, AVIF_SPEED = 60, 6
 WARM_UP = 64
-#: The job's chunks hold so many: a multiple of it times the cores leaves no worker idle at the end.
-CHUNK = 128
 #: rayim starts and stops Ray itself: take the time between.
 RAYIM = """
 import sys, time, ray
@@ -229,7 +227,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--pictures", type=int, default=8 * CHUNK)
+    parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--model", default="sic")
     parser.add_argument("--cpus", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, help="write the results there as well")
@@ -242,7 +240,7 @@ def main() -> int:
         folder = Path(name)
         source, warm_up = folder / "source", folder / "warm-up"
         paths = choose(options.photos, options.pictures, source)
-        choose(options.photos, CHUNK * options.cpus, warm_up)
+        choose(options.photos, WARM_UP * options.cpus, warm_up)
         results["pictures"] = len(paths)
         speed = results["speed"] = {}
         single = in_memory(options.model, paths[: options.pictures // 2])

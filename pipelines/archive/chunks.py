@@ -12,6 +12,9 @@ __all__ = ["Chunk", "Item", "cut"]
 
 MAX_ITEMS = 128
 MAX_BYTES = 64_000_000
+#: The first pieces hold so many, the next ones as many more, up to the bound: a thousand pictures
+#: are work for twenty workers, a million don't need a ledger of a hundred thousand parts.
+FIRST_ITEMS, ALIKE = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,18 @@ class Chunk:
 def cut(
     listing: Iterable[ObjectInfo], *, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
 ) -> Iterator[tuple[ObjectInfo, ...]]:
-    """Cut a listing where a piece has `max_items` or would pass `max_bytes`.
+    """Cut a listing where a piece has `max_items` (the first ones fewer) or would pass `max_bytes`.
 
     The same listing is always cut in the same places: a run that takes up where another was
     killed gives its parts the same names.
     """
     piece: list[ObjectInfo] = []
-    size = 0
+    size = number = 0
     for info in listing:
-        if piece and (len(piece) >= max_items or size + info.size > max_bytes):
+        items = min(max_items, FIRST_ITEMS * (1 + number // ALIKE))
+        if piece and (len(piece) >= items or size + info.size > max_bytes):
             yield tuple(piece)
-            piece, size = [], 0
+            piece, size, number = [], 0, number + 1
         piece.append(info)
         size += info.size
     if piece:

@@ -19,6 +19,14 @@ def test_cut_bounds_items_and_bytes_and_loses_nothing() -> None:
     assert list(cut([])) == []
 
 
+def test_pieces_grow_up_to_the_bound() -> None:
+    lengths = [len(piece) for piece in cut(listing([1] * 6000))]
+    assert lengths[:9] == [16] * 4 + [32] * 4 + [48]
+    assert sorted(lengths[:-1]) == lengths[:-1]
+    assert max(lengths) == 128
+    assert sum(lengths) == 6000
+
+
 def test_part_names_follow_the_work() -> None:
     items = tuple(Item(info) for info in listing([1, 2, 3]))
     chunk = Chunk(items)
