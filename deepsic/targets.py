@@ -18,20 +18,23 @@ def smallest_loss(encode: Callable[[int, float], bytes], target: int) -> bytes:
     """Return the largest file of at most `target` bytes.
 
     Quality is bisected; between two steps of quality, which differ by 3 to 5 % in size, the
-    encoder's dead zone is.
+    encoder's dead zone is; so it is where even quality 1 is too large.
 
     Args:
         encode: (quality 1 .. 100, stretch of the dead zone) to a file.
         target: bytes.
 
     Raises:
-        UsageError: even quality 1 is larger.
+        UsageError: even quality 1 with the widest dead zone is larger.
     """
     best = encode(1, 1.0)
     if len(best) > target:
-        raise UsageError(
-            f"the smallest file of this picture has {len(best):,} bytes, more than {target:,}"
-        )
+        best = encode(1, MAX_ZONE)
+        if len(best) > target:
+            raise UsageError(
+                f"the smallest file of this picture has {len(best):,} bytes, more than {target:,}"
+            )
+        return _between(encode, 1, target, best)
     low, high = 1, 101  # quality `low` fits, `high` doesn't
     probe = 50
     while high - low > 1:
@@ -43,10 +46,17 @@ def smallest_loss(encode: Callable[[int, float], bytes], target: int) -> bytes:
         probe = (low + high) // 2
     if len(best) >= CLOSE * target or high > 100:
         return best
+    return _between(encode, high, target, best)
+
+
+def _between(
+    encode: Callable[[int, float], bytes], quality: int, target: int, best: bytes
+) -> bytes:
+    """The largest file found by stretching the dead zone at a quality that is too large."""
     narrow, wide = 1.0, MAX_ZONE
     for _ in range(6):
         zone = (narrow + wide) / 2
-        blob = encode(high, zone)
+        blob = encode(quality, zone)
         if len(blob) > target:
             narrow = zone
             continue

