@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import yaml
 from benchmarks.hosts import GATEWAY, HOSTS, ROOT, Hosts
 from pipelines import console
 
-__all__ = ["BUCKET", "Done", "Job", "LocalCluster", "s3_server", "wait_until"]
+__all__ = ["BUCKET", "Done", "Job", "LocalCluster", "end_on_sigterm", "s3_server", "wait_until"]
 
 BUCKET = "data"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
@@ -48,6 +49,15 @@ class Done:
         if self.code:
             raise RuntimeError(f"exit {self.code}: {self.log[-4000:]}")
         return self
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end the blocks that are open, as Ctrl-C does."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def wait_until(what: str, seconds: float, question: Any) -> None:
@@ -177,6 +187,8 @@ class LocalCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:  # the hosts die with all they have
+            return
         began = time.monotonic()
         done = self._ray("down", "-y", str(self.file))
         self.seconds["ray down"] = time.monotonic() - began

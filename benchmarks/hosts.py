@@ -83,6 +83,11 @@ class Hosts:
             self.kill(name)
         self._remove_network()
 
+    @property
+    def alive(self) -> set[str]:
+        """Names of hosts that run."""
+        return set(self._processes)
+
     def start(self, name: str) -> None:
         """Start a host; one that was killed has its disk still, but not /tmp."""
         place = self.folder / name
