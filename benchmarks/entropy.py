@@ -206,7 +206,7 @@ def main(
             f"{symbols / rival_encode / 1e6:.0f}", f"{symbols / rival_decode / 1e6:.0f}",
             f"{100 * (8 * rival_bytes / wavelet - 1):+.1f} %",
         )  # fmt: skip
-    Console().print(table)
+    Console(width=None if Console().is_terminal else 120).print(table)
 
 
 if __name__ == "__main__":

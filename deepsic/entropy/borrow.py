@@ -1,9 +1,8 @@
 """Arrays without reference counts, for kernels that call small functions millions of times.
 
-numba counts references of every array that it passes from function to function, with atomic
-instructions: twenty times the work of coding a bit. A view made from the bare pointer has no
-counter. It must not outlive the array it came from, so kernels make it first thing and never
-return it.
+numba counts references of every array that it passes from function to function, even of those it
+inlines: several times the work of coding a bit. A bare pointer has no counter. It must not outlive
+the array it came from, so kernels make it first thing and never return it.
 """
 
 from __future__ import annotations
@@ -26,10 +25,11 @@ def _make_pointer(typing_context: Any, array: Any) -> Any:
     return signature, generate
 
 
-_pointer: Any = intrinsic(_make_pointer)
+pointer: Any = intrinsic(_make_pointer)
+"""First element of a C-contiguous array, to be indexed like a flat array without bounds."""
 
 
 @numba.njit
 def borrow(array: Any) -> Any:
     """A view of a C-contiguous array that isn't reference-counted."""
-    return carray(_pointer(array), array.shape)
+    return carray(pointer(array), array.shape)

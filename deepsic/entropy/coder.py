@@ -5,7 +5,8 @@ the probability of a 0, a fast and a slow one, and codes with their mean (as VVC
 arithmetic is on integers.
 
 The kernels here are inlined into those of `passes`: state lives in local variables there, and
-between calls in a small array, (low or code, range, position).
+between calls in a small array, (low or code, range, position). `out`, `data` and `states` are
+pointers (`borrow.pointer`) to bytes, and to both estimates of each context.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.entropy.borrow import pointer
 from deepsic.entropy.contexts import PRECISION
 
 FAST = 5
@@ -33,25 +35,26 @@ _SMALL = np.uint64(1 << 32)
 
 
 @numba.njit(inline="always")
-def probability(states: NDArray[np.int32], context: int) -> int:
+def probability(states: Any, context: int) -> int:
     """Probability of a 0 in 1/65536, bounded away from 0 and 1."""
-    p = (states[context, 0] + states[context, 1]) >> _TO_16
+    p = (states[2 * context] + states[2 * context + 1]) >> _TO_16
     return min(max(p, _FLOOR), 65536 - _FLOOR)
 
 
 @numba.njit(inline="always")
-def adapt(states: NDArray[np.int32], context: int, bit: int) -> None:
+def adapt(states: Any, context: int, bit: int) -> None:
     """Move both estimates toward what was seen."""
+    fast, slow = states[2 * context], states[2 * context + 1]
     if bit:
-        states[context, 0] -= states[context, 0] >> FAST
-        states[context, 1] -= states[context, 1] >> SLOW
+        states[2 * context] = fast - (fast >> FAST)
+        states[2 * context + 1] = slow - (slow >> SLOW)
     else:
-        states[context, 0] += (_ONE - states[context, 0]) >> FAST
-        states[context, 1] += (_ONE - states[context, 1]) >> SLOW
+        states[2 * context] = fast + ((_ONE - fast) >> FAST)
+        states[2 * context + 1] = slow + ((_ONE - slow) >> SLOW)
 
 
 @numba.njit(cache=True, nogil=True)
-def carry(out: NDArray[np.uint8], position: int) -> None:
+def carry(out: Any, position: int) -> None:
     """Add one to the bytes already written."""
     at = position - 1
     while out[at] == 255:
@@ -62,7 +65,7 @@ def carry(out: NDArray[np.uint8], position: int) -> None:
 
 @numba.njit(inline="always")
 def narrow(
-    low: np.uint64, span: np.uint64, out: NDArray[np.uint8], position: int, p: int, bit: int
+    low: np.uint64, span: np.uint64, out: Any, position: int, p: int, bit: int
 ) -> tuple[np.uint64, np.uint64, int]:
     """Code one bit whose 0 has probability p / 65536; returns low, range, position."""
     bound = (span >> _SIXTEEN) * U64(p)
@@ -85,12 +88,12 @@ def narrow(
 
 
 @numba.njit(cache=True, nogil=True)
-def refill(data: NDArray[np.uint8], position: int) -> np.uint64:
-    """Next four bytes; zeros beyond the end, which is how a stream's tail is left out."""
+def refill(data: Any, end: int, position: int) -> np.uint64:
+    """Next four bytes; zeros from `end` on, which is how a stream's tail is left out."""
     word = U64(0)
     for k in range(4):
         word <<= U64(8)
-        if position + k < data.size:
+        if position + k < end:
             word |= U64(data[position + k])
     return word
 
@@ -98,6 +101,7 @@ def refill(data: NDArray[np.uint8], position: int) -> np.uint64:
 @numba.njit(cache=True, nogil=True)
 def finish(state: Any, out: Any) -> Any:
     """Write the fewest bytes that still decode; returns the stream's length."""
+    out = pointer(out)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     for count in range(9):
         mask = U64(0xFFFFFFFFFFFFFFFF) if count == 0 else (U64(1) << U64(64 - 8 * count)) - U64(1)

@@ -1,7 +1,7 @@
 """Kernels that code one pass of latents, or the lowest band, in one sweep.
 
-Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros, so that
-neighbours need no bounds check; `means` (H * W, K) int16, in sixteenths of a step, and `classes`
+Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros (row 0,
+columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in sixteenths of a step, and `classes`
 (H * W, K) uint8 are what the probability net says of the K channels of this pass.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from deepsic.entropy.borrow import borrow
+from deepsic.entropy.borrow import pointer
 from deepsic.entropy.coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability, refill
 from deepsic.entropy.contexts import (
     ESCAPE_AT,
@@ -31,15 +31,6 @@ SYMBOL_LIMIT = 32000
 
 jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
 inline: Any = numba.njit(inline="always")
-
-
-@inline
-def neighbourhood(symbols: Any, y: int, x: int, c: int, before: int) -> int:
-    """How large the coded neighbours are: 0, 1 or 2; the border holds row 0, columns 0 and W+1."""
-    total = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
-    if before >= 0:
-        total += abs(symbols[y + 1, x + 1, before])
-    return min(total, 2)
 
 
 @jit
@@ -88,7 +79,7 @@ def encode_symbol(
 
 
 @inline
-def take(code: Any, span: Any, data: Any, position: int, p: int) -> Any:
+def take(code: Any, span: Any, data: Any, end: int, position: int, p: int) -> Any:
     """Decode one bit whose 0 has probability p / 65536; returns bit, code, range, position."""
     bound = (span >> U64(16)) * U64(p)
     bit = 0
@@ -99,53 +90,53 @@ def take(code: Any, span: Any, data: Any, position: int, p: int) -> Any:
     else:
         span = bound
     if span < U64(1 << 32):
-        code = (code << U64(32)) | refill(data, position)
+        code = (code << U64(32)) | refill(data, end, position)
         span <<= U64(32)
         position += 4
     return bit, code, span, position
 
 
 @jit
-def decode_escape(code: Any, span: Any, data: Any, position: int, states: Any) -> Any:
+def decode_escape(code: Any, span: Any, data: Any, end: int, position: int, states: Any) -> Any:
     """Inverse of `encode_escape`; bounded, whatever the stream holds."""
     width = 0
     bit = 1
     while bit and width < 16:
         context = ESCAPE_AT + min(width, ESCAPES - 1)
         p = probability(states, context)
-        bit, code, span, position = take(code, span, data, position, p)
+        bit, code, span, position = take(code, span, data, end, position, p)
         adapt(states, context, bit)
         width += bit
     rest = 1
     for _ in range(width):
-        bit, code, span, position = take(code, span, data, position, 32768)
+        bit, code, span, position = take(code, span, data, end, position, 32768)
         rest = rest * 2 + bit
     return min(rest, SYMBOL_LIMIT), code, span, position
 
 
 @inline
 def decode_symbol(
-    code: Any, span: Any, data: Any, position: int, states: Any, base: int, near: int
+    code: Any, span: Any, data: Any, end: int, position: int, states: Any, base: int, near: int
 ) -> Any:
     """Inverse of `encode_symbol`: symbol, code, range, position."""
     context = base + ZERO_AT + near
-    bit, code, span, position = take(code, span, data, position, probability(states, context))
+    bit, code, span, position = take(code, span, data, end, position, probability(states, context))
     adapt(states, context, bit)
     symbol = 0
     if bit:
-        negative, code, span, position = take(code, span, data, position, 32768)
+        negative, code, span, position = take(code, span, data, end, position, 32768)
         context = base + ONE_AT + near
         symbol = 1
         while symbol < UNARY:
             p = probability(states, context)
-            bit, code, span, position = take(code, span, data, position, p)
+            bit, code, span, position = take(code, span, data, end, position, p)
             adapt(states, context, bit)
             if not bit:
                 break
             context = base + MORE_AT + symbol - 1
             symbol += 1
         if symbol == UNARY:
-            rest, code, span, position = decode_escape(code, span, data, position, states)
+            rest, code, span, position = decode_escape(code, span, data, end, position, states)
             symbol += rest - 1
         if negative:
             symbol = -symbol
@@ -157,6 +148,8 @@ _COMPANDED = np.minimum((256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 1
     np.float32
 )
 """128 v / (128 + v), rounded half up; 127 from 10,795 on."""
+_SEEN_MEANS = np.concatenate((-_COMPANDED[MEAN_LIMIT:0:-1], _COMPANDED[: MEAN_LIMIT + 1]))
+"""The same of a mean alone, -MEAN_LIMIT .. MEAN_LIMIT."""
 
 
 @inline
@@ -172,24 +165,18 @@ def settle(means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, see
 
     classes become 0 where the pass codes nothing, so that what follows need not ask for parity.
     """
-    means, classes = borrow(means), borrow(classes)
     height, width, count = seen.shape
     for y in range(height):
         for x in range(width):
             p = y * width + x
-            mean, row, place = means[p], seen[y, x], y_hat[y, x]
-            for k in range(count):
-                v = np.float32(mean[k])
-                size = abs(v)
-                # Half up; exact in float32, the quotient is never within 1/4,400 of the next.
-                a = np.floor((257 * size + 128) / (2 * (128 + size)))
-                row[k] = np.copysign(a, v)
             for k in range(count):
                 if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
                     classes[p, k] = 0
-                    row[k] = 0
+                    seen[y, x, k] = 0
                 else:
-                    place[channels[k]] = mean[k] * np.float32(0.0625)
+                    mean = np.int64(means[p, k])
+                    seen[y, x, k] = _SEEN_MEANS[mean + MEAN_LIMIT]
+                    y_hat[y, x, channels[k]] = np.float32(mean) * np.float32(0.0625)
 
 
 @jit
@@ -203,8 +190,7 @@ def encode_pass(
     zone: (64,) dead zones. y_hat: (H, W, C) float32, written where a symbol isn't zero.
     seen: (H, W, K) float32 integers for the nets, likewise.
     """
-    out, states, symbols = borrow(out), borrow(states), borrow(symbols)
-    means, classes = borrow(means), borrow(classes)
+    out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = v.shape[0], v.shape[1], channels.size
     for y in range(height):
@@ -222,7 +208,10 @@ def encode_pass(
                 if size > 0:
                     size = min(size, SYMBOL_LIMIT)
                     symbol = -size if residual < 0 else size
-                near = neighbourhood(symbols, y, x, c, channels[k - 1] if k > 0 else -1)
+                near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
+                if k > 0:
+                    near += abs(symbols[y + 1, x + 1, channels[k - 1]])
+                near = min(near, 2)
                 base = group + index * PER_CLASS
                 low, span, position = encode_symbol(
                     low, span, position, out, states, base, near, symbol
@@ -241,8 +230,7 @@ def decode_pass(
     means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any,
 ) -> None:  # fmt: skip
     """Inverse of `encode_pass`."""
-    data, states, symbols = borrow(data), borrow(states), borrow(symbols)
-    means, classes = borrow(means), borrow(classes)
+    data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = y_hat.shape[0], y_hat.shape[1], channels.size
     for y in range(height):
@@ -253,9 +241,12 @@ def decode_pass(
                 if index <= SKIP:
                     continue
                 c = channels[k]
-                near = neighbourhood(symbols, y, x, c, channels[k - 1] if k > 0 else -1)
+                near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
+                if k > 0:
+                    near += abs(symbols[y + 1, x + 1, channels[k - 1]])
+                near = min(near, 2)
                 symbol, code, span, position = decode_symbol(
-                    code, span, data, position, states, group + index * PER_CLASS, near
+                    code, span, data, end, position, states, group + index * PER_CLASS, near
                 )
                 if symbol:
                     symbols[y + 1, x + 1, c] = symbol
@@ -266,9 +257,8 @@ def decode_pass(
 
 
 @inline
-def predict(ll: Any, y: int, x: int, c: int) -> Any:
-    """JPEG-LS's median predictor and the activity, over zeros outside the picture."""
-    west, north, corner = ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c]
+def predict(west: int, north: int, corner: int) -> Any:
+    """JPEG-LS's median predictor and the activity."""
     low, high = min(west, north), max(west, north)
     guess = max(min(west + north - corner, high), low)
     return guess, abs(north - corner) + abs(west - corner)
@@ -279,12 +269,12 @@ def encode_lowest(
     state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, ll: Any
 ) -> None:
     """Code the lowest band serially: v (H, W, 3) in steps to ll (H + 1, W + 2, 3) int32."""
-    out, states, ll = borrow(out), borrow(states), borrow(ll)
+    out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     for y in range(v.shape[0]):
         for x in range(v.shape[1]):
             for c in range(3):
-                guess, activity = predict(ll, y, x, c)
+                guess, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
                 index = classes[c, min(activity, classes.shape[1] - 1)]
                 value = math.floor(v[y, x, c] + 0.5)
                 residual = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - guess))
@@ -299,17 +289,17 @@ def encode_lowest(
 @jit
 def decode_lowest(state: Any, data: Any, states: Any, group: int, classes: Any, ll: Any) -> None:
     """Inverse of `encode_lowest`."""
-    data, states, ll = borrow(data), borrow(states), borrow(ll)
+    data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     for y in range(ll.shape[0] - 1):
         for x in range(ll.shape[1] - 2):
             for c in range(3):
-                guess, activity = predict(ll, y, x, c)
+                guess, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
                 index = classes[c, min(activity, classes.shape[1] - 1)]
                 near = min(2, activity // 4)
                 base = group + index * PER_CLASS
                 residual, code, span, position = decode_symbol(
-                    code, span, data, position, states, base, near
+                    code, span, data, end, position, states, base, near
                 )
                 # Bounded so that hostile streams can't overflow what follows.
                 ll[y + 1, x + 1, c] = min(100000, max(-100000, guess + residual))
