@@ -35,6 +35,9 @@ class FineTuneConfig:
     """Pictures a step; the paper takes 32."""
     learning_rate: float = 1e-5
     """Of AdamW, constant as in the paper, after `warmup`."""
+    gain_rate: float = 1.0
+    """Learning rates of the quantisation steps, in those of the nets. There are 200 of them, in
+    logarithms: a short run moves them far enough only if this is large."""
     warmup: int = 20
     """Steps of linear warm-up."""
     decay: bool = False
@@ -57,8 +60,8 @@ class FineTuneConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= 1:
             raise UsageError(f"low={self.low}, high={self.high}: give 0 <= low <= high <= 1")
-        if self.steps < 1 or self.batch < 1:
-            raise UsageError("steps and batch must be positive")
+        if self.steps < 1 or self.batch < 1 or self.gain_rate < 0:
+            raise UsageError("steps and batch must be positive, gain_rate not negative")
 
     def to_json(self) -> str:
         """The resolved configuration, as saved beside a result."""
@@ -89,8 +92,11 @@ class FineTune:
         self.net = net.to(memory_format=torch.channels_last)
         self.net.context.set_quantised(config.integer)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
+        gains = [p for name, p in self.net.named_parameters() if name.startswith("gain")]
+        others = [p for name, p in self.net.named_parameters() if not name.startswith("gain")]
+        groups = [{"params": others, "share": 1.0}, {"params": gains, "share": config.gain_rate}]
         self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.98)
+            groups, lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.98)
         )
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step_number = 0
@@ -136,7 +142,7 @@ class FineTune:
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip))
         if math.isfinite(norm):
             for group in self.optimiser.param_groups:
-                group["lr"] = self._learning_rate()
+                group["lr"] = group["share"] * self._learning_rate()
             self.optimiser.step()
         self.step_number += 1
         decay = min(self.config.ema, (1 + self.step_number) / (10 + self.step_number))

@@ -76,6 +76,18 @@ def test_arms_see_the_same_qualities_and_resume_exactly(
     assert half.step(pictures) == whole.step(pictures)
 
 
+def test_quantisation_steps_have_their_own_rate(
+    start: SicNet, classifier: Classifier, pictures: Tensor
+) -> None:
+    moved = []
+    for rate in (0.0, 10.0):
+        tune = run(start, classifier, TDIC, steps=9, gain_rate=rate)
+        tune.step(pictures)
+        moved.append(float((tune.net.gain8.table - start.gain8.table).detach().abs().max()))
+    assert moved[0] == 0
+    assert moved[1] == pytest.approx(1e-2, rel=0.2)  # ten times lr, Adam's first step
+
+
 def test_judge_finds_the_rate_and_knows_perfection(
     start: SicNet, classifier: Classifier, pictures: Tensor
 ) -> None:
@@ -90,7 +102,9 @@ def test_judge_finds_the_rate_and_knows_perfection(
         position_for(start, pictures, 1e-6)
 
 
-@pytest.mark.parametrize("change", [{"low": 0.6, "high": 0.5}, {"steps": 0}, {"high": 1.5}])
+@pytest.mark.parametrize(
+    "change", [{"low": 0.6, "high": 0.5}, {"steps": 0}, {"gain_rate": -1}, {"high": 1.5}]
+)
 def test_settings_that_make_no_sense(change: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         FineTuneConfig(**change)  # type: ignore[arg-type]
