@@ -72,7 +72,7 @@ def measure_all(
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
     )
-    for line in lines.iter_rows(prefetch_batches=0):
+    for line in lines.iter_rows():
         yield _rows(line["rows"])
 
 
