@@ -16,6 +16,7 @@ missing here are named, counted and left out for all codecs alike, never average
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,7 @@ def _measure(
             about=about, fresh=settings.fresh,
         )  # fmt: skip
         work = [(by_key[task.picture], task) for task in record.tasks(list(by_key))]
+        random.Random(0).shuffle(work)  # stopped early, it has seen something of every folder
         if len(work) < len(pictures):
             console.say(f"{len(pictures) - len(work)} pictures are measured already, in {path}")
         if work:

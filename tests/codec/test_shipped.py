@@ -1,0 +1,56 @@
+"""The models that ship: small enough, found by name and identity, able to code a photograph."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import deepsic
+from deepsic import weights, zoo
+from deepsic.cli import run
+from deepsic.codec import Codec
+
+MEGABYTES = 5
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    """A photograph of 256x192, from scikit-image."""
+    data = pytest.importorskip("skimage.data")
+    return Image.fromarray(data.chelsea()[40:232, 100:356])
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_shipped_model_is_small_and_says_where_it_comes_from(name: str) -> None:
+    path = zoo.path_of(name)
+    assert path.stat().st_size < MEGABYTES * 1_000_000
+    file = weights.read(path)
+    assert file.provenance
+    assert zoo.name_of(zoo.identity_of(path)) == name
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_shipped_model_codes_to_a_rate_and_back(name: str, photo: Image.Image) -> None:
+    codec = Codec.load(name)
+    blob = codec.encode(photo, bpp=0.5)
+    assert len(blob) * 8 <= 0.5 * photo.width * photo.height
+    assert deepsic.info(blob).model_name == name
+    error = np.asarray(codec.decode(blob), np.float64) - np.asarray(photo)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 22
+
+
+def test_the_command_takes_every_shipped_name(
+    photo: Image.Image, tmp_path: object, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    source = f"{tmp_path}/cat.png"
+    photo.save(source)
+    for name in zoo.names():
+        target = f"{tmp_path}/{name}.sic"
+        assert run(["encode", source, "-o", target, "--model", name, "--quality", "30"]) == 0
+        assert run(["decode", target, "-o", f"{tmp_path}/{name}.png"]) == 0
+        with open(f"{tmp_path}/{name}.png", "rb") as file:
+            assert Image.open(io.BytesIO(file.read())).size == photo.size
+    capsysbinary.readouterr()
