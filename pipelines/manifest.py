@@ -46,6 +46,11 @@ class Manifest:
         """Sixteen hex digits of all of it."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
+    def about(self) -> dict[str, Any]:
+        """For a model's provenance: what it learnt from, without paths of this machine."""
+        sources = [s | {"url": _short(s["url"])} for s in self.settings.get("sources", [])]
+        return self.settings | {"sources": sources, "manifest": self.hash, "counts": self.counts}
+
     def to_json(self) -> str:
         """As written to `manifest.json`."""
         return json.dumps({"format": FORMAT} | asdict(self), indent=1, sort_keys=True)
@@ -83,3 +88,8 @@ def find_version(out: str) -> str:
             f"no prepared pictures in {out}: run python pipelines/preprocess.py first"
         ) from None
     return f"{out.rstrip('/')}/{current}"
+
+
+def _short(url: str) -> str:
+    """The last two parts of a source's place."""
+    return "/".join(url.rstrip("/").split("/")[-2:])

@@ -51,6 +51,8 @@ class HeadTrainingConfig:
     post: float = 0.7
     """Share of decoded latents; the rest is before rounding."""
     ema: float = 0.99
+    bf16: bool = True
+    """Autocast to bfloat16."""
     seed: int = 0
     lessons: str = ""
     """Hash of what is learnt from."""
@@ -74,7 +76,8 @@ class HeadTraining:
         config: settings.
         head: with the teacher's weights where it has them.
         data: lessons to learn from.
-        taught: whether the inverted residuals start at a teacher's weights.
+        taught: whether the inverted residuals start at a teacher's weights. Their depthwise filters
+            then stay: gradients of those cost most of a step on a CPU.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class HeadTraining:
         self.head = head.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.head).requires_grad_(False).eval()
         rate = config.taught_rate if taught else config.learning_rate
+        for block in head.blocks.children():
+            block.get_submodule("depthwise").requires_grad_(not taught)
         blocks = {id(p) for p in head.blocks.parameters()}
         groups = [
             {"params": [p for p in head.parameters() if id(p) not in blocks]},
@@ -141,17 +146,16 @@ class HeadTraining:
         c = self.config
         rows = self._rows()
         bands, position = self._inputs(rows)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=c.bf16):
             features = self.head.stem_features(bands, position)
-        features = features.float()
-        if self.hinting:
+            logits = None if self.hinting else self.head.classify(features)
+        if logits is None:
             hint = torch.from_numpy(self.data.hint[rows]).float()
-            loss = (features - hint).square().mean() / self._scale
+            loss = (features.float() - hint).square().mean() / self._scale
         else:
             taught = torch.from_numpy(self.data.logits[rows])
-            # Depthwise convolutions are faster in float32 on CPUs.
             loss = semantic(
-                self.head.classify(features),
+                logits.float(),
                 torch.from_numpy(self.data.label[rows]),
                 taught if taught.shape[1] else None,
                 share=c.distil,

@@ -54,10 +54,15 @@ class Teacher:
         names = {"widen": "_expand_conv", "depthwise": "_depthwise_conv", "narrow": "_project_conv"}
         taken = 0
         for mine, theirs in zip(head.blocks, blocks[_FIRST:], strict=False):
-            layers = [(getattr(mine, a), getattr(theirs, b)) for a, b in names.items()]
+            layers = [(getattr(mine, a), _conv(getattr(theirs, b))) for a, b in names.items()]
             if any(a.weight.shape != b.weight.shape for a, b in layers):
                 break
             for a, b in layers:
                 a.load_state_dict({"weight": b.weight, "bias": b.bias})
             taken += 1
         return taken
+
+
+def _conv(layer: nn.Module) -> nn.Module:
+    """The convolution in a layer that wraps one."""
+    return layer if hasattr(layer, "weight") else layer.get_submodule("conv")

@@ -49,6 +49,7 @@ def find_files(sources: Sequence[Source], exclude: Sequence[str] = ()) -> FileLi
         StorageError: one that can't be listed.
     """
     files: list[FileRef] = []
+    classes: set[str] = set()
     digest = hashlib.sha256()
     for number, source in enumerate(sources):
         kept = [
@@ -62,12 +63,13 @@ def find_files(sources: Sequence[Source], exclude: Sequence[str] = ()) -> FileLi
         for item in kept:
             digest.update(f"{number}\0{item.key}\0{item.size}\0{item.etag}\n".encode())
         folders = {_folder(item.key) for item in kept}
+        empty = _empty_folders(source.url, folders)
         by_class = len(folders) > 1 and all("/" not in f for f in folders) and "" not in folders
         files += [
             FileRef(number, i.key, _folder(i.key) if by_class else "", i.problem) for i in kept
         ]
-    classes = sorted({file.class_name for file in files} - {""})
-    return FileList(files=files, classes=classes, hash=digest.hexdigest()[:16])
+        classes |= ({file.class_name for file in files} - {""}) | (empty if by_class else set())
+    return FileList(files=files, classes=sorted(classes), hash=digest.hexdigest()[:16])
 
 
 def read_file(source: Source, key: str) -> bytes:
@@ -75,6 +77,13 @@ def read_file(source: Source, key: str) -> bytes:
     if source.url == EMBEDDED:
         return _embedded_folder().joinpath(key).read_bytes()
     return open_storage(source.url).get(key).data
+
+
+def _empty_folders(url: str, known: set[str]) -> set[str]:
+    """Folders of a local source without a picture: classes still, so that numbers stay put."""
+    if "://" in url or not Path(url).is_dir():
+        return set()
+    return {p.name for p in Path(url).iterdir() if p.is_dir()} - known
 
 
 def _folder(key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -15,11 +16,13 @@ from pipelines.preparing.files import FileList, FileRef, find_files
 from pipelines.preparing.policy import Policy, Source, version_of
 from pipelines.preparing.shards import ShardJob, make_shard, report_key, shard_key
 from pipelines.runtime import RuntimeOptions, ray_runtime
-from pipelines.storage import ObjectMissingError, open_storage, put_verified
+from pipelines.storage import ObjectMissingError, Storage, open_storage, put_verified
 
 __all__ = ["prepare"]
 
 QUARANTINE = "quarantine.jsonl"
+#: Threads that read the reports of a run that is taken up again.
+READERS = 16
 
 
 def prepare(
@@ -40,7 +43,7 @@ def prepare(
     size = policy.pictures_a_shard
     chunks = [listed.files[at : at + size] for at in range(0, len(listed.files), size)]
     job = ShardJob(out=folder, sources=tuple(sources), policy=policy, classes=tuple(listed.classes))
-    reports = {n: r for n in range(len(chunks)) if (r := _finished(folder, n)) is not None}
+    reports = _finished(storage, len(chunks))
     missing = [n for n in range(len(chunks)) if n not in reports]
     console.say(
         f"{len(listed.files)} files, version {version}: "
@@ -64,14 +67,22 @@ def prepare(
     return manifest
 
 
-def _finished(folder: str, number: int) -> dict[str, Any] | None:
-    """The report of a shard that is done and still there."""
-    storage = open_storage(folder)
-    try:
-        report: dict[str, Any] = json.loads(storage.get(report_key(number)).data)
-    except (ObjectMissingError, ValueError):
-        return None
-    return report if storage.exists(shard_key(number)) else None
+def _finished(storage: Storage, chunks: int) -> dict[int, dict[str, Any]]:
+    """The reports of shards that are done and still there, by number."""
+    shards = {item.key for item in storage.list("shards/")}
+    there = {item.key for item in storage.list("reports/")}
+    done = [n for n in range(chunks) if report_key(n) in there and shard_key(n) in shards]
+
+    def read(number: int) -> dict[str, Any] | None:
+        try:
+            report: dict[str, Any] = json.loads(storage.get(report_key(number)).data)
+        except (ObjectMissingError, ValueError):
+            return None
+        return report
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = zip(done, pool.map(read, done), strict=True)
+        return {number: report for number, report in found if report is not None}
 
 
 def _run(
@@ -82,11 +93,15 @@ def _run(
         import ray.data
 
         console.say(f"on {where}")
-        items = [{"shard": number} for number in missing]
+        # Each shard travels with its own files: the whole list would go to every worker.
+        items = [
+            {"shard": number, "files": json.dumps([asdict(ref) for ref in chunks[number]])}
+            for number in missing
+        ]
 
         def make(row: dict[str, Any]) -> dict[str, Any]:
-            number = int(row["shard"])
-            return {"report": json.dumps(make_shard(job, number, chunks[number]))}
+            files = [FileRef(**ref) for ref in json.loads(row["files"])]
+            return {"report": json.dumps(make_shard(job, int(row["shard"]), files))}
 
         # One shard a block: that is what streams, and what a lost worker repeats.
         made = ray.data.from_items(items, override_num_blocks=len(items)).map(make, num_cpus=1)

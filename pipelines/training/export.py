@@ -14,11 +14,16 @@ from deepsic import weights
 from deepsic.errors import InputError
 from deepsic.labels import label_set
 from deepsic.metrics.provenance import provenance
+from deepsic.models.fourstage.config import PRESETS
+from deepsic.models.fourstage.file import pack_four_stage
+from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.head import HeadConfig, SemanticHead
 from deepsic.models.head_file import with_head
 from deepsic.models.packing import pack
 from deepsic.models.sic import SicNet
-from deepsic.training.config import TrainConfig
+from deepsic.training.four_stage import FourStageTrainConfig
+from deepsic.training.presets import read_config
+from deepsic.weights import ModelFile
 from pipelines.manifest import Manifest
 from pipelines.training.loop import CHECKPOINT
 from pipelines.training.pictures import Prepared
@@ -58,17 +63,23 @@ def export(
     """
     try:
         saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        config = TrainConfig.from_json(saved["config"])
-        net = SicNet(config.model)
+        config = read_config(saved["config"])
+        four = isinstance(config, FourStageTrainConfig)
+        net = FourStageNet(config.model) if four else SicNet(config.model)
         net.load_state_dict(saved["average"])
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(f"{checkpoint} is no training checkpoint: {error}") from error
-    net.context.set_quantised(True)
     manifest = Manifest.read(data)
     prepared = Prepared(data, rank=0, world=1, memory_mb=200, hold_out=2)
     about = provenance() | {"step": saved["step"], "config": json.loads(saved["config"])}
-    about |= {"data": manifest.settings, "manifest": manifest.hash}
-    model = pack(net, prepared.validation(_MEASURED), provenance=about)
+    about |= {"data": manifest.about()}
+    pictures = prepared.validation(_MEASURED)
+    if isinstance(net, FourStageNet):
+        labels = config.labels if config.semantic else None
+        model = pack_four_stage(net.eval(), pictures, label_set=labels, provenance=about)
+    else:
+        net.context.set_quantised(True)
+        model = pack(net, pictures, provenance=about)
     if "head_average" in saved:
         classes = len(label_set(config.labels).classes())
         head = SemanticHead(HeadConfig(**asdict(config.head) | {"classes": classes}))
@@ -76,22 +87,24 @@ def export(
         model = with_head(model, head, config.labels, {"joint": True, "weight": config.semantic})
     out.parent.mkdir(parents=True, exist_ok=True)
     identity = weights.write(out, model)
-    out.with_suffix(".md").write_text(_card(out, identity, about, manifest, metrics or {}))
+    card = _card(out, identity, model, manifest, metrics or {})
+    out.with_suffix(".md").write_text(card)
     return identity
 
 
 def _card(
-    out: Path, identity: bytes, about: Mapping[str, Any], manifest: Manifest,
+    out: Path, identity: bytes, model: ModelFile, manifest: Manifest,
     metrics: Mapping[str, float],
 ) -> str:  # fmt: skip
+    about = model.provenance
     config = about["config"]
-    sources = manifest.settings["sources"]
+    sources = about["data"]["sources"]
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items()))
-    used = "\n".join(f"- `{Path(s['url']).name}`, weight {s['weight']}" for s in sources)
+    used = "\n".join(f"- `{s['url']}`, weight {s['weight']}" for s in sources)
     excluded = ", ".join(manifest.settings["policy"]["exclude"]) or "nothing"
     return f"""# Model `{out.stem}`
 
-Identity `{identity.hex()}`, preset `sic`, {out.stat().st_size:,} bytes.
+Identity `{identity.hex()}`, preset `{model.preset}`, {out.stat().st_size:,} bytes.
 
 ## Data
 {used}
@@ -102,9 +115,8 @@ Manifest `{manifest.hash}`.
 
 ## Recipe
 {about["step"]} of {config["steps"]} steps of {config["batch"]} crops of {config["crop"]} pixels a
-worker, AdamW at {config["learning_rate"]}, cosine; integer probability nets from
-{config["quantise_at"]:.0%}, frozen encoder from {config["freeze_at"]:.0%} of the schedule; running
-average {config["ema"]}. Commit {about["commit"]}, {about["date"]}, {about["machine"]}.
+worker, {_recipe(model.preset, config)}; running average {config["ema"]}.
+Commit {about["commit"]}, {about["date"]}, {about["machine"]}.
 
     {about["command"]}
 
@@ -124,7 +136,20 @@ them.
 """
 
 
+def _recipe(preset: str, config: Mapping[str, Any]) -> str:
+    if preset in PRESETS:
+        start = "a lapped transform" if config["linear_start"] else "random weights"
+        return (
+            f"Adam at {config['learning_rate']}, {config['schedule']}, from {start}; "
+            f"lambda_2 {config['lambda2']}"
+        )
+    return (
+        f"AdamW at {config['learning_rate']}, cosine; integer probability nets from "
+        f"{config['quantise_at']:.0%}, frozen encoder from {config['freeze_at']:.0%} of the way"
+    )
+
+
 def _head_line(config: Mapping[str, Any]) -> str:
-    if not config.get("semantic"):
+    if not config.get("semantic") and not config.get("lambda2"):
         return "No semantic head."
     return f"The semantic head knows the classes of `{config['labels']}` and no others."

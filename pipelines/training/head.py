@@ -109,7 +109,7 @@ def train_head(job: HeadJob) -> dict[str, float] | None:
         run.metrics(found, training.step)
     about = provenance() | found | {
         "teacher": job.teacher, "blocks_from_teacher": taught, "config": asdict(job.config),
-        "manifest": Manifest.read(job.data).hash, "data": Manifest.read(job.data).settings,
+        "data": Manifest.read(job.data).about(),
     }  # fmt: skip
     model = with_head(weights.read(job.model), training.average, job.labels, about)
     job.out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deepsic.errors import UsageError
-from deepsic.training.config import TrainConfig
+from deepsic.training.four_stage import FourStageTrainConfig
+from deepsic.training.presets import AnyConfig
 
 __all__ = ["TrainJob"]
 
@@ -17,7 +18,7 @@ __all__ = ["TrainJob"]
 class TrainJob:
     """One run; what changes the result is in its name."""
 
-    config: TrainConfig
+    config: AnyConfig
     data: str
     """Folder of a version that `preprocess.py` made."""
     manifest_hash: str
@@ -62,7 +63,9 @@ class TrainJob:
     @property
     def name(self) -> str:
         """Of the run: another configuration never goes on from this one's checkpoints."""
-        return f"sic-{self.identity}"
+        config = self.config
+        preset = config.model.preset if isinstance(config, FourStageTrainConfig) else "sic"
+        return f"{preset}-{self.identity}"
 
     def params(self) -> dict[str, object]:
         """For MLflow: settings, with the configuration's own beside them."""

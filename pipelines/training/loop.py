@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from deepsic.training.four_stage import FourStageState
 from deepsic.training.objective import Terms
+from deepsic.training.presets import AnyState, new_state
 from deepsic.training.start import load_start
-from deepsic.training.state import TrainState
 from pipelines import tracking
 from pipelines.training.board import Board
 from pipelines.training.job import TrainJob
@@ -23,6 +24,8 @@ __all__ = ["CHECKPOINT", "train_loop"]
 
 CHECKPOINT = "state.pt"
 _LOG_EVERY = 20
+_STARTERS = 24
+"""Pictures that a linear start is measured on."""
 _WARM_UP = 20
 """First steps of a worker, which don't count in its speed."""
 
@@ -37,12 +40,12 @@ def train_loop(loop: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # subnormal gradients would slow steps tenfold
     device = "cuda" if job.gpu else "cpu"
-    state = TrainState(job.config, rank=rank, device=device)
-    _start(state, job)
+    state = new_state(job.config, rank=rank, device=device)
     pictures = Prepared(
         job.data, rank=rank, world=world, memory_mb=job.memory_mb, hold_out=job.hold_out,
         labels=job.config.labels if job.config.semantic else None,
     )  # fmt: skip
+    _start(state, job, pictures)
     worker = _Worker(job, state, pictures, rank, world, loop.get("board"))
     if rank:
         worker.run(tracking.Run())
@@ -54,13 +57,18 @@ def train_loop(loop: dict[str, Any]) -> None:
         worker.run(run)
 
 
-def _start(state: TrainState, job: TrainJob) -> None:
+def _start(state: AnyState, job: TrainJob, pictures: Prepared) -> None:
     import ray.train
 
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             state.load(Path(folder) / CHECKPOINT)
+    elif isinstance(state, FourStageState):
+        if job.init:
+            state.load(Path(job.init), same_run=False)
+        else:
+            state.begin(pictures.validation(_STARTERS))
     elif job.init:
         weights = load_start(job.init).state_dict()
         state.net.load_state_dict(weights)
@@ -69,7 +77,7 @@ def _start(state: TrainState, job: TrainJob) -> None:
 
 class _Worker:
     def __init__(
-        self, job: TrainJob, state: TrainState, pictures: Prepared, rank: int, world: int,
+        self, job: TrainJob, state: AnyState, pictures: Prepared, rank: int, world: int,
         board: Board | None,
     ) -> None:  # fmt: skip
         self.job, self.state, self.pictures = job, state, pictures
