@@ -1,0 +1,106 @@
+"""What does distribution cost? The same work on one, two and three nodes with equal total cores.
+
+    python benchmarks/scaling.py --venv .venv --json scaling.json
+
+Three logical CPUs, as 3, 2 + 1 and 1 + 1 + 1 hosts of this machine (`benchmarks/hosts.py`), for
+each stage the wall time and the processor time of all processes of all hosts, Ray's included, from
+the job's submission to its end. As long as the machine has no more cores than work for them, what
+two or three nodes take beyond one is the price of distribution: more daemons, copies over the
+network, models loaded once a node. It can't show more machines doing more work: the cores stay the
+same. Processor time says it best on a machine that others use as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server
+from benchmarks.cluster_work import photograph, stages, tiny, upload
+from benchmarks.hosts import ROOT, Hosts, missing
+from benchmarks.machine import describe_run
+from pipelines import console
+
+__all__ = ["overheads"]
+
+LAYOUTS: dict[int, tuple[int, ...]] = {1: (3,), 2: (2, 1), 3: (1, 1, 1)}
+"""CPUs of each host, by the number of nodes."""
+
+
+def overheads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of every stage and number of nodes: time beyond that on one node, as a share of it."""
+    alone = {row["stage"]: row for row in rows if row["nodes"] == 1}
+    found = []
+    for row in rows:
+        base = alone.get(row["stage"])
+        shares = {
+            f"{name} overhead": round(row[name] / base[name] - 1, 3) if base else None
+            for name in ("seconds", "cpu_seconds")
+        }
+        found.append(row | shares)
+    return found
+
+
+def measure(nodes: int, options: argparse.Namespace, hosts: Hosts, endpoint: str) -> list[Any]:
+    """All chosen stages on so many nodes."""
+    rows = []
+    with LocalCluster(
+        hosts,
+        endpoint,
+        options.folder / "logs" / str(nodes),
+        workers=nodes - 1,
+        cpus=LAYOUTS[nodes],
+        checkout=options.checkout,
+    ) as cluster:
+        chosen = [stage for stage in stages(f"n{nodes}") if stage.name in options.only]
+        for stage in chosen:
+            before = hosts.cpu_seconds()
+            done = cluster.job(stage.command)
+            used = hosts.cpu_seconds() - before
+            row = {"stage": stage.name, "nodes": nodes, "seconds": round(done.seconds, 1),
+                   "cpu_seconds": round(used, 1), "load": round(os.getloadavg()[0], 1),
+                   "outcome": stage.outcome(cluster, done.log)}  # fmt: skip
+            console.say(str(row))
+            rows.append(row)
+    return rows
+
+
+def main() -> int:
+    """Parse, measure, print the table."""
+    if reason := missing():
+        console.error(reason)
+        return 2
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
+    parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
+    parser.add_argument("--only", nargs="*", default=["preprocess", "archive"], help="stages")
+    parser.add_argument("--nodes", nargs="*", type=int, default=[1, 3, 2], choices=list(LAYOUTS))
+    parser.add_argument("--photos", type=int, default=480)
+    parser.add_argument("--tiny", type=int, default=1536)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    end_on_sigterm()
+    rows: list[dict[str, Any]] = []
+    for nodes in options.nodes:
+        # Hosts and S3 anew: nothing is warm for the second layout that wasn't for the first.
+        with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
+            upload("photos", options.photos, photograph)
+            upload("tiny", options.tiny, tiny)
+            rows += measure(nodes, options, hosts, endpoint)
+        if options.json:
+            text = json.dumps(describe_run() | {"results": overheads(rows)}, indent=2)
+            options.json.write_text(text + "\n", "utf-8")
+    rows = overheads(rows)
+    console.table("Distribution", list(rows[0]), [list(row.values()) for row in rows])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

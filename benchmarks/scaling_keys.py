@@ -1,0 +1,266 @@
+"""What do a hundred million pictures cost before the first is opened? Lists, ledger, resume.
+
+    python benchmarks/scaling_keys.py --json scaling_keys.json
+
+Runs the code that the stages run on synthetic keys, one process for each figure, at growing
+numbers, and fits time and memory a key. Nothing is extrapolated but the slope.
+
+    prepare    preprocess.py's list of files: all of them in the driver's memory
+    first      compress_archive.py's first run: the listing cut into chunks, an empty ledger
+    resume     the same with a ledger of all keys: the join of listing and ledger, nothing left
+    footers    reading the key ranges of a ledger's parts, which starts every resume
+    listing    boto3 reading pages of a thousand keys from a server that answers at once
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import http.server
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import describe_run
+from pipelines import console
+from pipelines.storage import LocalStorage, ObjectInfo
+
+__all__ = ["KINDS", "Synthetic", "slopes"]
+
+ROOT = Path(__file__).parents[1]
+SIZES = {
+    "prepare": (50_000, 100_000, 200_000),
+    "first": (50_000, 100_000, 200_000),
+    "resume": (12_800, 25_600, 51_200),
+    "footers": (12_800, 25_600, 51_200),
+    "listing": (20_000, 40_000, 80_000),
+}
+PART_ROWS = 128
+TARGETS = {"ImageNet": 1_281_167, "100 M": 10**8, "10 B": 10**10}
+
+
+def info(number: int) -> ObjectInfo:
+    """A key like ImageNet's with size and ETag, in order."""
+    tag = hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()
+    return ObjectInfo(f"train/n{number // 1300:08d}/n{number:012d}.JPEG", 110_000, tag)
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A source of so many objects that exist by name alone."""
+
+    url: str
+    count: int
+
+    def check(self) -> None:
+        """It is always there."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All of them, in order."""
+        return map(info, range(self.count))
+
+
+def prepare(count: int, folder: str) -> int:
+    """As `preprocess.py` begins."""
+    from unittest.mock import patch
+
+    from pipelines.preparing import files
+    from pipelines.preparing.policy import Source
+
+    with patch.object(files, "open_storage", lambda url: Synthetic(url, count)):
+        return len(files.find_files([Source.parse("s3://b/train")]).files)
+
+
+def first(count: int, folder: str) -> int:
+    """As `compress_archive.py` walks a source that it has never seen."""
+    return _walk(count, folder)
+
+
+def resume(count: int, folder: str) -> int:
+    """As it does when all was done before."""
+    return _walk(count, folder)
+
+
+def _walk(count: int, folder: str) -> int:
+    from typing import cast
+
+    from pipelines.archive.ledger import Ledger
+    from pipelines.archive.pending import pending
+    from pipelines.archive.tally import Tally
+    from pipelines.storage import Storage
+
+    source = cast(Storage, Synthetic("s3://b", count))
+    left = pending(source, Ledger(LocalStorage(folder)), already=Tally())
+    return sum(len(chunk.items) for chunk in left)
+
+
+def footers(count: int, folder: str) -> int:
+    """The beginning of every sweep."""
+    from pipelines.archive.ledger import Ledger
+
+    return sum(part.rows for part in Ledger(LocalStorage(folder)).parts())
+
+
+def listing(count: int, folder: str) -> int:
+    """The client's side of ListObjectsV2."""
+    from pipelines.storage import S3Storage
+    from pipelines.storage.s3 import _client_of
+
+    _client_of.cache_clear()  # it knows the warm-up's server
+    with _pages(count) as endpoint:
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        os.environ.update(keys | {"AWS_ENDPOINT_URL": endpoint})
+        return sum(1 for _ in S3Storage("s3://bucket").list())
+
+
+class _pages:
+    """A server that answers every listing with its page, made before."""
+
+    def __init__(self, count: int) -> None:
+        entry = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>" \
+            "<ETag>&quot;{}&quot;</ETag><Size>110000</Size>" \
+            "<StorageClass>STANDARD</StorageClass></Contents>"  # fmt: skip
+        body = "".join(entry.format(i.key, i.etag) for i in map(info, range(1000)))
+        pages = count // 1000
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                at = int(self.path.partition("continuation-token=")[2].split("&")[0] or 0)
+                more = at + 1 < pages
+                token = f"<NextContinuationToken>{at + 1}</NextContinuationToken>" if more else ""
+                text = (
+                    '<?xml version="1.0"?><ListBucketResult><Name>bucket</Name><MaxKeys>1000'
+                    f"</MaxKeys><IsTruncated>{str(more).lower()}</IsTruncated>{token}{body}"
+                    "</ListBucketResult>"
+                ).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        # A process of its own, so that its time isn't ours; forked, as it has the pages already.
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=self._server.serve_forever, daemon=True)
+        self._process.start()
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+        self._server.server_close()
+
+
+KINDS: dict[str, Callable[[int, str], int]] = {
+    "prepare": prepare,
+    "first": first,
+    "resume": resume,
+    "footers": footers,
+    "listing": listing,
+}
+
+
+def fill(folder: str, count: int) -> None:
+    """A ledger of all keys, in parts as workers write them."""
+    from pipelines.archive.ledger import OK, Ledger, Row
+
+    ledger = Ledger(LocalStorage(folder))
+    for begin in range(0, count, PART_ROWS):
+        items = [info(number) for number in range(begin, min(begin + PART_ROWS, count))]
+        rows = [
+            Row(source_key=i.key, source_etag=i.etag, source_size=i.size, output_size=20_000,
+                output_key=f"{i.key}.sic", output_sha256=i.etag * 2, source_sha256=i.etag * 2,
+                width=500, height=375, job="synthetic", status=OK, worker="a:1")
+            for i in items
+        ]  # fmt: skip
+        ledger.append(f"{begin:032d}.parquet", rows)
+
+
+def measured(kind: str, count: int, folder: str) -> dict[str, Any]:
+    """One figure, in a process of its own."""
+    line = [sys.executable, __file__, "--one", kind, str(count), folder]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    told = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def _one(kind: str, count: int, folder: str) -> None:
+    work = functools.partial(KINDS[kind], folder=folder)
+    work(1000)  # imports, caches
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    seen = work(count)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    grown = (after.ru_maxrss - before.ru_maxrss) / 1e3
+    print(json.dumps({"kind": kind, "keys": count, "seen": seen, "cpu_seconds": round(cpu, 3),
+                      "grown_mb": round(grown, 1)}))  # fmt: skip
+
+
+def slopes(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Of each kind: microseconds and bytes a key, and what follows for the targets."""
+    found: dict[str, dict[str, float]] = {}
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        own = [row for row in rows if row["kind"] == kind]
+        keys = np.array([row["keys"] for row in own], float)
+        seconds = float(np.polyfit(keys, [row["cpu_seconds"] for row in own], 1)[0])
+        mb = float(np.polyfit(keys, [row["grown_mb"] for row in own], 1)[0])
+        line = {"us_a_key": round(1e6 * seconds, 2), "bytes_a_key": round(max(0.0, mb) * 1e6, 1)}
+        for name, target in TARGETS.items():
+            line[f"{name}, hours"] = round(target * seconds / 3600, 3)
+            line[f"{name}, GB"] = round(target * max(0.0, mb) / 1e3, 3)
+        found[kind] = line
+    return found
+
+
+def main() -> int:
+    """Parse, measure, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        _one(options.one[0], int(options.one[1]), options.one[2])
+        return 0
+    rows = []
+    for kind in options.only:
+        for count in SIZES[kind]:
+            with tempfile.TemporaryDirectory() as folder:
+                began = time.monotonic()
+                if kind in ("resume", "footers"):
+                    fill(folder, count)
+                rows.append(measured(kind, count, folder))
+                console.say(f"{rows[-1]} ({time.monotonic() - began:.0f} s)")
+    found = slopes(rows)
+    head = list(next(iter(found.values())))
+    console.table("Keys", ["", *head], [[kind, *line.values()] for kind, line in found.items()])
+    if options.json:
+        text = json.dumps(describe_run() | {"results": rows, "slopes": found}, indent=2)
+        options.json.write_text(text + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
