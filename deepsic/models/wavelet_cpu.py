@@ -145,6 +145,14 @@ def _unpack(packed: Any, start: int, factor: int, band: Any) -> None:
                     row[x * factor + dx] = packed[y, x, start + dy * factor + dx]
 
 
+@jit
+def _copy(source: Any, target: Any) -> None:
+    """Element by element: a slice assignment would take numba seven more seconds to compile."""
+    for y in range(target.shape[0]):
+        for x in range(target.shape[1]):
+            target[y, x] = source[y, x]
+
+
 _STARTS = ((48, 96, 144), (12, 24, 36), (3, 6, 9))
 """First channel of levels 1, 2, 3 for each colour: level 1 of chroma follows that of luma."""
 
@@ -165,13 +173,15 @@ def _forward_plane(plane: Any, colour: int, starts: Any, out: Any) -> None:
         _pack(low[1::2], out, start, factor)
         _pack(high[0::2], out, start + size, factor)
         _pack(high[1::2], out, start + 2 * size, factor)
-        x = np.ascontiguousarray(low[0::2])
-    out[:, :, colour] = x
+        x = np.empty((h, w), np.float32)
+        _copy(low[0::2], x)
+    _copy(x, out[:, :, colour])
 
 
 @jit
 def _inverse_plane(packed: Any, colour: int, starts: Any, height: int, width: int) -> Any:
-    x = np.ascontiguousarray(packed[:, :, colour])
+    x = np.empty((height // 8, width // 8), np.float32)
+    _copy(packed[:, :, colour], x)
     for level in range(2, -1, -1):
         h, w = height >> (level + 1), width >> (level + 1)
         low = np.empty((2 * h, w), np.float32)
@@ -179,7 +189,7 @@ def _inverse_plane(packed: Any, colour: int, starts: Any, height: int, width: in
         factor = 4 >> level
         size = factor * factor
         start = starts[level, colour]
-        low[0::2] = x
+        _copy(x, low[0::2])
         _unpack(packed, start, factor, low[1::2])
         _unpack(packed, start + size, factor, high[0::2])
         _unpack(packed, start + 2 * size, factor, high[1::2])
