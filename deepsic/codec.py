@@ -26,12 +26,14 @@ from deepsic.errors import UnknownModelError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models.binary_engine import BinaryEngine
 from deepsic.models.engine import HALO, SicEngine
+from deepsic.models.fourstage.engine import FourStageEngine
+from deepsic.models.fourstage.reader import STORED, FourStageReader
 from deepsic.models.head_file import unpack_head
+from deepsic.models.layout import F32
 from deepsic.models.packing import unpack as unpack_model
-from deepsic.models.probability import F32
 from deepsic.semantic_reader import SemanticReader
 from deepsic.targets import smallest_loss
-from deepsic.tiling import Tile, pad, tiles
+from deepsic.tiling import Tile, assemble_latents, crop_latents, pad, tiles
 
 __all__ = ["Codec", "Labeler"]
 
@@ -53,13 +55,13 @@ class Codec:
 
     def __init__(
         self,
-        engine: SicEngine | BinaryEngine,
+        engine: SicEngine | BinaryEngine | FourStageEngine,
         *,
         name: str,
         identity: bytes,
         label_set: str | None,
         limits: Limits,
-        reader: SemanticReader | None = None,
+        reader: SemanticReader | FourStageReader | None = None,
     ) -> None:
         self.engine = engine
         self.name = name
@@ -92,9 +94,12 @@ class Codec:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         engine = unpack_model(file, torch.device(device))
-        head, reader = unpack_head(file), None
+        head = unpack_head(file)
+        reader: SemanticReader | FourStageReader | None = None
         if head is not None and file.label_set and isinstance(engine, SicEngine):
             reader = SemanticReader(head, file.label_set, engine)
+        elif file.label_set and isinstance(engine, FourStageEngine):
+            reader = FourStageReader(engine, file.label_set)
         return cls(
             engine,
             reader=reader,
@@ -226,7 +231,7 @@ class Codec:
         side = 1 << TILE_LOG2 if max(rgb.shape[:2]) > ONE_TILE else 0
         return reader.picture(rgb, tiles(*rgb.shape[:2], side), quality)[:top]
 
-    def _head(self) -> SemanticReader:
+    def _head(self) -> SemanticReader | FourStageReader:
         if self.reader is None:
             raise UnknownModelError(
                 f"the file stores no labels and model {self.name!r} has no semantic head; "
@@ -264,10 +269,12 @@ class Codec:
             sixteen_bit=picture.sixteen_bit,
         )
         grid = tiles(height, width, _side(tile_log2))
-        streams = _each(lambda tile: self._encode_tile(picture.rgb, tile, quality, zone), grid)
+        coded = _each(lambda tile: self._encode_tile(picture.rgb, tile, quality, zone), grid)
+        if semantics is None and isinstance(self.reader, FourStageReader) and self.reader.stores:
+            semantics = Semantics.of(self.reader.named([seen for _, seen in coded])[:STORED])
         container = Container(
             header=header,
-            tiles=tuple(streams),
+            tiles=tuple(stream for stream, _ in coded),
             semantics=semantics,
             alpha=None if picture.alpha is None else pack_alpha(picture.alpha),
             exif=picture.exif if metadata else None,
@@ -276,11 +283,17 @@ class Codec:
         )
         return pack(container)
 
-    def _encode_tile(self, rgb: NDArray[np.uint8], tile: Tile, quality: int, zone: float) -> bytes:
+    def _encode_tile(
+        self, rgb: NDArray[np.uint8], tile: Tile, quality: int, zone: float
+    ) -> tuple[bytes, F32]:
+        """A tile's stream, and what a pre-semantic module says of the same features."""
         top, left, bottom, right = tile.window(HALO, *rgb.shape[:2])
         v8, v16, _ = self.engine.analyse(pad(rgb[top:bottom, left:right]), quality)
-        v8, v16 = _crop(v8, v16, tile, top, left)
-        return self.engine.encode(v8, v16, quality, zone)
+        v8, v16 = crop_latents(v8, v16, tile, top, left, self.engine.strides)
+        seen = np.empty(0, np.float32)
+        if isinstance(self.engine, FourStageEngine) and self.engine.look == "pre":
+            seen = self.engine.chances(v8, v16, quality)
+        return self.engine.encode(v8, v16, quality, zone), seen
 
     def _decode_pixels(self, blob: bytes, layout: Layout, box: Region) -> NDArray[np.uint8]:
         header = layout.prefix.header
@@ -334,7 +347,9 @@ class Codec:
         if len(grid) == 1:
             v8, v16 = latents[0]
         else:
-            v8, v16 = _assemble((top, left, bottom, right), grid, latents)
+            v8, v16 = assemble_latents(
+                (top, left, bottom, right), grid, latents, self.engine.strides
+            )
         rgb = self.engine.synthesise(v8, v16, header.quality)
         return rgb[tile.top - top : tile.bottom - top, tile.left - left : tile.right - left]
 
@@ -350,37 +365,3 @@ def _each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return [call(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(call, items))
-
-
-def _crop(v8: F32, v16: F32, tile: Tile, top: int, left: int) -> tuple[F32, F32]:
-    """The tile's own latents out of those of its window."""
-    height, width = tile.padded
-    y, x = tile.top - top, tile.left - left
-    return (
-        np.ascontiguousarray(v8[y // 8 : (y + height) // 8, x // 8 : (x + width) // 8]),
-        np.ascontiguousarray(v16[y // 16 : (y + height) // 16, x // 16 : (x + width) // 16]),
-    )
-
-
-def _assemble(
-    window: tuple[int, int, int, int], grid: list[Tile], latents: dict[int, tuple[F32, F32]]
-) -> tuple[F32, F32]:
-    """Latents of a window (top, left, bottom, right) that several tiles cover."""
-    top, left, bottom, right = window
-    height, width = -(-(bottom - top) // 32) * 32, -(-(right - left) // 32) * 32
-    pair: list[F32] = []
-    for part, stride in ((0, 8), (1, 16)):
-        some = next(iter(latents.values()))[part]
-        out = np.zeros((height // stride, width // stride, some.shape[2]), np.float32)
-        for index, tile in enumerate(grid):
-            if not tile.touches(window):
-                continue
-            own = latents[index][part]
-            # Offsets are multiples of 32: tiles and halos are.
-            y, x = (tile.top - top) // stride, (tile.left - left) // stride
-            y0, x0 = max(0, y), max(0, x)
-            y1 = min(out.shape[0], y + own.shape[0])
-            x1 = min(out.shape[1], x + own.shape[1])
-            out[y0:y1, x0:x1] = own[y0 - y : y1 - y, x0 - x : x1 - x]
-        pair.append(out)
-    return pair[0], pair[1]

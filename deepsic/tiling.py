@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from deepsic.models.bands import ALIGNMENT
 
-__all__ = ["Tile", "pad", "tiles"]
+__all__ = ["Tile", "assemble_latents", "crop_latents", "pad", "tiles"]
+
+F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,56 @@ def pad(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not below and not right:
         return np.ascontiguousarray(rgb)
     return np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="edge")
+
+
+def crop_latents(
+    v8: F32, v16: F32, tile: Tile, top: int, left: int, strides: tuple[int, int]
+) -> tuple[F32, F32]:
+    """The tile's own latents out of those of its window, whose corner is (top, left).
+
+    Args:
+        v8, v16: (H, W, C) latents of the window.
+        strides: pixels a side behind each vector of the two.
+    """
+    height, width = tile.padded
+    y, x = tile.top - top, tile.left - left
+
+    def own(v: F32, s: int) -> F32:
+        return np.ascontiguousarray(v[y // s : (y + height) // s, x // s : (x + width) // s])
+
+    return own(v8, strides[0]), own(v16, strides[1])
+
+
+def assemble_latents(
+    window: tuple[int, int, int, int],
+    grid: list[Tile],
+    latents: dict[int, tuple[F32, F32]],
+    strides: tuple[int, int],
+) -> tuple[F32, F32]:
+    """Latents of a window (top, left, bottom, right) that several tiles cover.
+
+    Args:
+        latents: by the tile's place in `grid`.
+        strides: as in `crop_latents`.
+    """
+    top, left, bottom, right = window
+    height, width = -(-(bottom - top) // 32) * 32, -(-(right - left) // 32) * 32
+    pair: list[F32] = []
+    for part, stride in enumerate(strides):
+        some = next(iter(latents.values()))[part]
+        out = np.zeros((height // stride, width // stride, some.shape[2]), np.float32)
+        for index, tile in enumerate(grid):
+            if not tile.touches(window):
+                continue
+            own = latents[index][part]
+            # Offsets are multiples of 32: tiles and halos are.
+            y, x = (tile.top - top) // stride, (tile.left - left) // stride
+            y0, x0 = max(0, y), max(0, x)
+            y1 = min(out.shape[0], y + own.shape[0])
+            x1 = min(out.shape[1], x + own.shape[1])
+            out[y0:y1, x0:x1] = own[y0 - y : y1 - y, x0 - x : x1 - x]
+        pair.append(out)
+    return pair[0], pair[1]
 
 
 def _up(size: int) -> int:

@@ -4,6 +4,7 @@
     python pipelines/train.py --data runs/prepared --size full --steps 200000 --workers 8
     python pipelines/train.py --gpu --workers 4 --batch 32 --storage s3://bucket/runs
     python pipelines/train.py --size full --init sic --steps 20000 --lr 2e-4
+    python pipelines/train.py --preset deepsic-pre --crop 128 --steps 20000   # the first paper's
     python pipelines/train.py export runs/train/sic-1a2b3c4d model.safetensors
     python pipelines/train.py head sic --data runs/imagenette --out sic-with-head.safetensors
 
@@ -24,6 +25,7 @@ from deepsic.errors import UsageError
 from deepsic.models.head import HeadConfig
 from deepsic.models.sic import SicConfig
 from deepsic.training.config import TrainConfig
+from deepsic.training.presets import AnyConfig, four_stage_config
 from pipelines import console, tracking
 from pipelines.exits import exit_codes
 from pipelines.manifest import Manifest, find_version
@@ -45,7 +47,9 @@ HEADS = {
 def train(
     context: typer.Context,
     data: Annotated[str, typer.Option(help="What preprocess.py made.")] = "runs/prepared",
-    size: Annotated[str, typer.Option(help="small or full.")] = "small",
+    preset: Annotated[str, typer.Option(help="sic, deepsic-pre or deepsic-post.")] = "sic",
+    recipe: Annotated[str, typer.Option(help="Of deepsic-*: ours or paper.")] = "ours",
+    size: Annotated[str, typer.Option(help="Of sic: small or full.")] = "small",
     steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 120,
     batch: Annotated[int, typer.Option(help="Crops a worker and step.")] = 4,
     crop: Annotated[int, typer.Option(help="Side, pixels; a multiple of 32.")] = 64,
@@ -54,7 +58,7 @@ def train(
     ema: Annotated[float, typer.Option(help="Decay of the running average.")] = 0.99,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
     bf16: Annotated[bool, typer.Option(help="Autocast to bfloat16.")] = True,
-    semantic: Annotated[float, typer.Option(help="Weight of L_sem; 0: no head.")] = 0.0,
+    semantic: Annotated[float | None, typer.Option(help="Weight of L_sem; 0: no head.")] = None,
     labels: Annotated[str, typer.Option(help="Label set of the head.")] = "imagenette",
     teacher: Annotated[str, typer.Option(help="For pictures without class.")] = "",
     init: Annotated[str | None, typer.Option(help="Checkpoint or model to start from.")] = None,
@@ -75,13 +79,22 @@ def train(
         return
     if size not in SIZES:
         raise UsageError(f"size={size!r} is none of {', '.join(SIZES)}")
-    version = find_version(data)
-    job = TrainJob(
-        config=TrainConfig(
+    config: AnyConfig
+    if preset == "sic":
+        config = TrainConfig(
             model=SIZES[size] if init is None else _sizes_of(init), steps=steps, batch=batch,
             crop=crop, learning_rate=lr, warmup=warmup, ema=ema, seed=seed, bf16=bf16,
-            semantic=semantic, head=HEADS[size], labels=labels, teacher=teacher,
-        ),
+            semantic=semantic or 0.0, head=HEADS[size], labels=labels, teacher=teacher,
+        )  # fmt: skip
+    else:
+        # A recipe has its own batch, rate and averages: only what a run must choose is changed.
+        config = four_stage_config(
+            preset, recipe, steps=steps, batch=batch if recipe == "ours" else None, crop=crop,
+            seed=seed, lambda2=semantic, labels=labels,
+        )  # fmt: skip
+    version = find_version(data)
+    job = TrainJob(
+        config=config,
         data=version if "://" in version else str(Path(version).resolve()),
         manifest_hash=Manifest.read(version).hash,
         storage=storage, workers=workers, gpu=gpu, init=_place(init), init_hash=_hash_of(init),

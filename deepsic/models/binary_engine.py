@@ -27,6 +27,8 @@ _COARSE = 16
 class BinaryEngine:
     """A loaded `saic` model; stateless between calls."""
 
+    strides = (PATCH, _COARSE)
+
     def __init__(self, net: BinaryNet, device: torch.device) -> None:
         self.net = net.eval().requires_grad_(False).to(device)
         self.device = device

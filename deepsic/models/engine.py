@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.models.calibration import CountingEncoder
-from deepsic.models.probability import F32, Decoder, Encoder, ProbabilityModel
+from deepsic.models.layout import F32
+from deepsic.models.probability import Decoder, Encoder, ProbabilityModel
 from deepsic.models.transform_runner import TransformRunner
 
 HALO = 96
@@ -17,6 +18,9 @@ HALO = 96
 
 class SicEngine:
     """Transforms and probability model of one loaded model; stateless between calls."""
+
+    strides = (8, 16)
+    """Pixels a side behind each vector of the two latents."""
 
     def __init__(self, transforms: TransformRunner, probabilities: ProbabilityModel) -> None:
         self.transforms = transforms

@@ -16,6 +16,9 @@ from deepsic.errors import UnknownModelError
 from deepsic.models import calibration
 from deepsic.models.binary_engine import BinaryEngine, unpack_binary
 from deepsic.models.engine import SicEngine
+from deepsic.models.fourstage.config import PRESETS
+from deepsic.models.fourstage.engine import FourStageEngine
+from deepsic.models.fourstage.file import unpack_four_stage
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
 from deepsic.models.integer_net import IntegerLayer, fast_path_is_exact
 from deepsic.models.probability import STATES, EntropyTables, ProbabilityModel
@@ -89,7 +92,7 @@ def pack(
     )
 
 
-def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine:
+def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine | FourStageEngine:
     """What codes with a model.
 
     Raises:
@@ -97,6 +100,8 @@ def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine:
     """
     if model.preset == "saic":
         return unpack_binary(model, device)
+    if model.preset in PRESETS:
+        return unpack_four_stage(model, device)
     try:
         return _unpack(model, device)
     except (KeyError, RuntimeError, TypeError) as error:

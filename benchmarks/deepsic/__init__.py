@@ -1,0 +1,1 @@
+"""What `deepsic_tables.py` is made of."""

@@ -1,0 +1,124 @@
+"""The first paper's Table I and Figures 5 to 8 in their form, from real files.
+
+    python benchmarks/deepsic_tables.py rd kodak/ runs/deepsic deepsic-pre sic jpeg jpeg2000
+    python benchmarks/deepsic_tables.py contexts kodak/ runs/deepsic deepsic-pre
+    python benchmarks/deepsic_tables.py table1 imagenette/val runs/deepsic deepsic-pre deepsic-post \
+          --classifier efficientnet-lite0 --classifier squeezenet
+    python benchmarks/deepsic_tables.py looks imagenette/val runs/deepsic deepsic-pre deepsic-post
+    python benchmarks/deepsic_tables.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
+    python benchmarks/deepsic_tables.py show runs/deepsic --reference ../shared/reference
+
+Models are files or shipped names. `rd` and `table1` keep what they measured and go on where they
+stopped; `show` prints all that the measurements allow, with the paper's numbers and other authors'
+published curves beside, and draws figure6_7.png.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.deepsic import looks, rd, sheets, tables
+from benchmarks.deepsic.contexts import compare_contexts
+from benchmarks.deepsic.table1 import measure_table
+from deepsic.errors import DeepsicError
+from pipelines import console
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+Pictures = Annotated[Path, typer.Argument(help="Folder of pictures")]
+Classes = Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")]
+Out = Annotated[Path, typer.Argument(help="Folder of measurements")]
+Models = Annotated[list[str], typer.Argument(help="Model files, or names of coders")]
+
+
+@app.command("rd")
+def rd_command(
+    pictures: Pictures,
+    out: Out,
+    models: Models,
+    every: Annotated[int, typer.Option(help="Take every n-th picture")] = 1,
+) -> None:
+    """Figures 6 and 7: rate, luma PSNR and MS-SSIM of whole files."""
+    with _errors():
+        rd.measure_rd(pictures, out, models, every)
+
+
+@app.command("contexts")
+def contexts_command(
+    pictures: Pictures,
+    out: Out,
+    model: Annotated[str, typer.Argument(help="A model of the presets")],
+    every: Annotated[int, typer.Option(help="Take every n-th picture")] = 1,
+    quality: Annotated[list[int] | None, typer.Option(help="Repeat")] = None,
+) -> None:
+    """Section III-B: trained contexts against adaptive-only ones and raw bits."""
+    with _errors():
+        paths = sorted(p for p in pictures.iterdir() if p.suffix in (".png", ".webp"))[::every]
+        rows = compare_contexts(model, paths, quality or [13, 33, 58])
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "contexts.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+        tables.show_contexts(rows)
+
+
+@app.command()
+def table1(
+    pictures: Classes,
+    out: Out,
+    models: Models,
+    classifier: Annotated[list[str] | None, typer.Option(help="On originals; repeat")] = None,
+    limit: Annotated[int, typer.Option(help="Most pictures, evenly spaced")] = 10_000,
+) -> None:
+    """Table I: accuracy of labels read from files."""
+    with _errors():
+        measure_table(pictures, out, models, classifier or [], limit)
+
+
+@app.command("looks")
+def looks_command(
+    pictures: Classes,
+    out: Out,
+    models: Models,
+    limit: Annotated[int, typer.Option(help="Pictures")] = 20,
+) -> None:
+    """What labels without pixels save: time and multiplications."""
+    with _errors():
+        looks.measure_looks(pictures, out, models, limit)
+
+
+@app.command("sheets")
+def sheets_command(kodak: Pictures, pictures: Classes, out: Out, models: Models) -> None:
+    """Figures 5 and 8 as contact sheets."""
+    with _errors():
+        sheets.draw(kodak, pictures, out, models)
+
+
+@app.command()
+def show(
+    out: Out,
+    reference: Annotated[Path | None, typer.Option(help="Published curves")] = None,
+) -> None:
+    """Print the tables that the measurements allow, draw Figures 6 and 7."""
+    with _errors():
+        tables.show(out, reference)
+
+
+class _errors:
+    """End with the error's own exit code and one line."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DeepsicError):
+            console.error(str(error))
+            raise typer.Exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    app()

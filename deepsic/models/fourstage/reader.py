@@ -1,0 +1,59 @@
+"""Names for what the semantic module of the first paper's presets sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsic.bitstream import Label
+from deepsic.labels import label_set
+from deepsic.models.fourstage.engine import F32, FourStageEngine
+from deepsic.tiling import Tile, pad
+
+__all__ = ["STORED", "FourStageReader"]
+
+STORED = 5
+"""Labels that the encoder of `deepsic-pre` stores in each file."""
+
+
+class FourStageReader:
+    """The semantic module of an engine with its label set; the mean over a picture's tiles."""
+
+    def __init__(self, engine: FourStageEngine, labels: str) -> None:
+        self.engine = engine
+        self.nodes = label_set(labels).classes()
+
+    @property
+    def stores(self) -> bool:
+        """Whether encoding stores what is seen (pre-semantic, section III)."""
+        return self.engine.look == "pre"
+
+    def named(self, chances: Sequence[F32]) -> list[Label]:
+        """All classes of the tiles' softmaxes, most probable first."""
+        mean = np.mean(chances, 0)
+        order = np.argsort(-mean, kind="stable")
+        return [Label(self.nodes[i].name, self.nodes[i].wnid, float(mean[i])) for i in order]
+
+    def file(
+        self, stream: Callable[[int], bytes | memoryview], grid: Sequence[Tile], quality: int
+    ) -> list[Label]:
+        """Of a file, from dequantised features; no pixel is made (section III-D)."""
+        return self.named(
+            [
+                self.engine.chances(
+                    *self.engine.decode(bytes(stream(k)), *tile.padded, quality), quality
+                )
+                for k, tile in enumerate(grid)
+            ]
+        )
+
+    def picture(self, rgb: NDArray[np.uint8], grid: Sequence[Tile], quality: int) -> list[Label]:
+        """Of a picture (H, W, 3), from float features; nothing is coded."""
+        seen = []
+        for tile in grid:
+            own = rgb[tile.top : tile.bottom, tile.left : tile.right]
+            v8, v16, _ = self.engine.analyse(pad(own), quality)
+            seen.append(self.engine.chances(v8, v16, quality))
+        return self.named(seen)
