@@ -25,7 +25,7 @@ if ! curl -fsS -o /dev/null "$MLFLOW_TRACKING_URI/health" 2>/dev/null; then
     [ -z "${DEEPSIC_BUCKET:-}" ] || artifacts=s3://$DEEPSIC_BUCKET/mlflow
     # One process is plenty, and the job executor is for what MLflow runs itself.
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false setsid nohup mlflow server --workers 1 \
-        --host "$own_ip" --port 5000 --backend-store-uri "sqlite:///$HOME/mlflow/mlflow.db" \
+        --host 0.0.0.0 --port 5000 --backend-store-uri "sqlite:///$HOME/mlflow/mlflow.db" \
         --artifacts-destination "$artifacts" > ~/mlflow/server.log 2>&1 < /dev/null &
 fi
 exec ray start --head --port=6379 --dashboard-host=127.0.0.1 "${options[@]}" \
