@@ -2,7 +2,7 @@
 
     python benchmarks/deepsic_tables.py rd kodak/ runs/deepsic deepsic-pre sic jpeg jpeg2000
     python benchmarks/deepsic_tables.py contexts kodak/ runs/deepsic deepsic-pre
-    python benchmarks/deepsic_tables.py table1 imagenette/val runs/deepsic deepsic-pre deepsic-post \
+    python benchmarks/deepsic_tables.py table1 imagenette/val runs/deepsic deepsic-pre \
           --classifier efficientnet-lite0 --classifier squeezenet
     python benchmarks/deepsic_tables.py looks imagenette/val runs/deepsic deepsic-pre deepsic-post
     python benchmarks/deepsic_tables.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
