@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import signal
 import socket
@@ -17,14 +16,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from benchmarks.serve_kit import Service, percentiles, server_timing
-from benchmarks.serve_truth import QUALITY, Truth, in_process
+from benchmarks.serve_kit import Service, percentiles
+from benchmarks.serve_speed import ENCODE
+from benchmarks.serve_truth import Truth
 
 REDEPLOY_S = 600  # at most, on a busy machine
 RECOVERY_S = 60
 #: Whom the chaos kills, in this order.
 VICTIMS = ("codec", "codec", "ingress", "codec", "codec", "proxy", "codec")
-ENCODE = f"/v1/encode?quality={QUALITY}&labels=false"
 
 
 async def send(client: httpx.AsyncClient, truth: Truth, verb: str = "encode") -> tuple[str, float]:
@@ -32,7 +31,8 @@ async def send(client: httpx.AsyncClient, truth: Truth, verb: str = "encode") ->
     started = time.perf_counter()
     path, body = (ENCODE, truth.data) if verb == "encode" else ("/v1/decode", truth.blob)
     try:
-        outcome = truth.check(await client.post(path, content=body), verb)
+        answer = await client.post(path, content=body)
+        outcome = truth.check(answer.status_code, answer.headers, answer.content, verb)
     except httpx.HTTPError as error:
         outcome = type(error).__name__
     return outcome, time.perf_counter() - started
@@ -70,55 +70,6 @@ def http(service: Service, connections: int = 200) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=service.url, timeout=90, limits=limits)
 
 
-async def latency(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
-    """One client against the codec in this process; 16 against the codec on all cores."""
-    before = truth.seconds()
-    cores = os.cpu_count() or 1
-    all_cores = await asyncio.to_thread(in_process, truth.data, cores, seconds)
-    taken: list[float] = []
-    parts: list[dict[str, float]] = []
-    seen: Counter[str] = Counter()
-    async with http(service) as client:
-
-        async def once() -> None:
-            answer = await client.post(ENCODE, content=truth.data)
-            seen[truth.check(answer, "encode")] += 1
-            taken.append(answer.elapsed.total_seconds())
-            parts.append(server_timing(answer))
-
-        await clients(1, 3, once)
-        taken.clear()
-        parts.clear()
-        await clients(1, seconds, once)
-        one = percentiles(taken)
-        names = ("codec", "total")
-        inside = {f"{n}_ms": round(statistics.median(p[n] for p in parts), 1) for n in names}
-        await clients(16, 3, once)
-        seen.clear()
-        taken.clear()
-        before_ms, own = service.cpu_ms(), time.process_time()
-        wall = await clients(16, seconds, once)
-        used = service.cpu_ms() - before_ms
-        used["these clients"] = round(1000 * (time.process_time() - own))
-    # Again afterwards: on a shared machine the first figure may be of a quieter minute.
-    alone = percentiles([*before, *truth.seconds()])
-    many = seen["200"] / wall
-    cpu_ms = {name: round(spent / seen["200"], 1) for name, spent in used.most_common()}
-    return {
-        "in_process_one_thread": alone,
-        "in_process_all_cores": {"processes": cores, "per_second": round(all_cores, 2)},
-        "one_client": {**one, "server_timing": inside},
-        "one_client_overhead_ms": round(one["p50_ms"] - alone["p50_ms"], 1),
-        "sixteen_clients": {
-            "per_second": round(many, 2),
-            **percentiles(taken),
-            "outcomes": seen,
-            "cpu_ms_a_request": cpu_ms,
-        },
-        "share_of_in_process": round(many / all_cores, 3),
-    }
-
-
 async def overload(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
     """Twice as many requests as can be served, whether or not answers come; then recovery."""
     seen: Counter[str] = Counter()
@@ -149,7 +100,7 @@ async def overload(service: Service, truth: Truth, seconds: float) -> dict[str, 
             await asyncio.sleep(0.01)
         ended = time.perf_counter()
         # Recovered: a new request is answered as fast as on an idle service, within a factor.
-        usual = statistics.median(truth.seconds(5))
+        usual = statistics.median(truth.second() for _ in range(5))
         outcome, spent = "", 0.0
         while outcome != "200" or spent > 3 * usual:
             if time.perf_counter() - ended > RECOVERY_S:

@@ -153,16 +153,6 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def server_timing(answer: httpx.Response) -> dict[str, float]:
-    """What the `Server-Timing` header says, milliseconds."""
-    found = {}
-    for part in answer.headers.get("server-timing", "").split(","):
-        name, _, value = part.strip().partition(";dur=")
-        if value:
-            found[name] = float(value)
-    return found
-
-
 def machine() -> dict[str, Any]:
     """Where, when and what was measured."""
     commit = subprocess.run(

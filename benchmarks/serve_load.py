@@ -1,4 +1,4 @@
-"""Latency, throughput, overload, redeploy, chaos and drain of the service.
+"""Speed, overload, redeploy, chaos and drain of the service.
 
     python benchmarks/serve_load.py PICTURE.png
     python benchmarks/serve_load.py PICTURE.png --only chaos --seconds 600
@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import serve_experiments as experiments
 from benchmarks.serve_kit import end_cleanly, report, serving
+from benchmarks.serve_speed import speed
 from benchmarks.serve_truth import Truth
 
 PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus 1"
-EVERYTHING = "latency overload redeploy chaos drain"
+EVERYTHING = "speed overload redeploy chaos drain"
 
 
 def main(
@@ -43,6 +44,10 @@ def main(
     results: dict[str, Any] = {}
     with serving(*PLAIN.split(), *options.split(), log=log) as service:
         for name in only.split():
+            if name == "speed":
+                results[name] = speed(service, truth, seconds)
+                report(results, out)
+                continue
             if name == "chaos":
                 run = experiments.chaos(service, truth, chaos_seconds, every)
             elif name == "drain":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import multiprocessing
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 
-__all__ = ["QUALITY", "Truth", "in_process"]
+__all__ = ["QUALITY", "InProcess", "Truth"]
 
 QUALITY = 50
 
@@ -30,52 +30,64 @@ class Truth:
         self.blob = self.codec.encode(data, quality=QUALITY)
         self.pixels = np.asarray(self.codec.decode(self.blob))
 
-    def seconds(self, times: int = 15) -> list[float]:
-        """Encoding times in this process, one thread."""
-        taken = []
-        for _ in range(times):
-            started = time.perf_counter()
-            self.codec.encode(self.data, quality=QUALITY)
-            taken.append(time.perf_counter() - started)
-        return taken
+    def second(self) -> float:
+        """Time to encode once in this process with one thread, seconds."""
+        started = time.perf_counter()
+        self.codec.encode(self.data, quality=QUALITY)
+        return time.perf_counter() - started
 
-    def check(self, answer: httpx.Response, verb: str) -> str:
+    def check(self, status: int, headers: Mapping[str, str], content: bytes, verb: str) -> str:
         """The answer's status, or "wrong" for a 200 with a wrong byte."""
-        if answer.status_code == 200:
-            if verb == "encode" and answer.content != self.blob:
+        if status == 200:
+            if verb == "encode" and content != self.blob:
                 return "wrong"
             if verb == "decode":
-                image = np.asarray(Image.open(io.BytesIO(answer.content)))
+                image = np.asarray(Image.open(io.BytesIO(content)))
                 if not np.array_equal(image, self.pixels):
                     return "wrong"
-        elif answer.headers.get("content-type") != "application/problem+json":
-            return f"{answer.status_code} without a problem document"
-        return str(answer.status_code)
+        elif headers.get("content-type") != "application/problem+json":
+            return f"{status} without a problem document"
+        return str(status)
 
 
-def _encode_until(data: bytes, seconds: float, ready: Any, rates: Any) -> None:
+def _work(data: bytes, orders: Any) -> None:
+    """Encode for as many seconds as `orders` says, again and again."""
     truth = Truth(data)
-    truth.seconds(2)
-    ready.wait()
-    started = time.perf_counter()
-    done = 0
-    while time.perf_counter() - started < seconds:
-        truth.codec.encode(data, quality=QUALITY)
-        done += 1
-    rates.put(done / (time.perf_counter() - started))
+    truth.second()
+    orders.send(0.0)
+    while (seconds := orders.recv()) > 0:
+        started = time.perf_counter()
+        done = 0
+        while time.perf_counter() - started < seconds:
+            truth.second()
+            done += 1
+        orders.send(done / (time.perf_counter() - started))
 
 
-def in_process(data: bytes, processes: int, seconds: float) -> float:
-    """Pictures a second that `processes` processes of one thread each encode together."""
-    context = multiprocessing.get_context("spawn")
-    ready, rates = context.Barrier(processes), context.Queue()
-    workers = [
-        context.Process(target=_encode_until, args=(data, seconds, ready, rates), daemon=True)
-        for _ in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    total = sum(rates.get(timeout=seconds + 120) for _ in workers)
-    for worker in workers:
-        worker.join()
-    return float(total)
+class InProcess:
+    """Processes of one thread each that encode without a service."""
+
+    def __init__(self, data: bytes, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        pairs = [context.Pipe() for _ in range(count)]
+        self.orders = [ours for ours, _ in pairs]
+        self.workers = [
+            context.Process(target=_work, args=(data, theirs), daemon=True) for _, theirs in pairs
+        ]
+        for worker in self.workers:
+            worker.start()
+        for order in self.orders:
+            order.recv()
+
+    def rate(self, seconds: float) -> float:
+        """Pictures a second that all of them encode together."""
+        for order in self.orders:
+            order.send(seconds)
+        return sum(float(order.recv()) for order in self.orders)
+
+    def end(self) -> None:
+        """Stop the processes."""
+        for order in self.orders:
+            order.send(0.0)
+        for worker in self.workers:
+            worker.join(10)

@@ -92,15 +92,7 @@ def run(
     open_door: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in work."""
-    if haproxy:
-        # Read when Ray's processes start, so they must be set before.
-        os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
-        os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
-    # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s to start.
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "30")
-    # Ray starts its workers at niceness 15; here somebody waits for them.
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    set_environment(haproxy)
     token = os.environ.get(TOKEN_VARIABLE)
     environment = {TOKEN_VARIABLE: token} if token else {}
     with ray_runtime(RuntimeOptions(verbose=verbose, worker_env=environment)) as where:
@@ -132,6 +124,24 @@ def run(
         serve.shutdown()  # type: ignore[no-untyped-call]
     console.say("stopped")
     raise SystemExit(EXIT_OK)
+
+
+def set_environment(haproxy: bool) -> None:
+    """What Ray's processes read when they start; what the user set stays."""
+    choices = {
+        # Bodies go from process to process over gRPC rather than through the object store, and
+        # the little Python around them runs on one event loop: 20 ms less for a photograph.
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1" if haproxy else "0",
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1" if haproxy else "0",
+        # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        # Ray starts its workers at niceness 15; here somebody waits for them.
+        "RAY_worker_niceness": "0",
+    }
+    for name, value in choices.items():
+        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":
