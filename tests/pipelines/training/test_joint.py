@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_head_learns_with_the_codec(tmp_path: Path) -> None:
-    photos = class_folders(tmp_path / "photos", each=8, side=128)
+    photos = class_folders(tmp_path / "photos", each=8, side=192)
     data = prepared(photos, tmp_path / "prepared")
     said = finished(
         "train", "--data", data, "--semantic", "1.0", "--steps", "80", "--epoch-steps", "40",
