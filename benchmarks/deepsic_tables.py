@@ -24,9 +24,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.deepsic import looks, rd, sheets, tables
-from benchmarks.deepsic.contexts import compare_contexts
-from benchmarks.deepsic.table1 import measure_table
+from benchmarks.first_paper import looks, rd, sheets, tables
+from benchmarks.first_paper.contexts import compare_contexts
+from benchmarks.first_paper.table1 import measure_table
 from deepsic.errors import DeepsicError
 from pipelines import console
 

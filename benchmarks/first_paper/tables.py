@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.deepsic.contexts import SETS
-from benchmarks.deepsic.rd import Curve, at_rates, curves, published
-from benchmarks.deepsic.table1 import RATES
+from benchmarks.first_paper.contexts import SETS
+from benchmarks.first_paper.rd import Curve, at_rates, curves, published
+from benchmarks.first_paper.table1 import RATES
 from pipelines import console
 
 __all__ = ["PAPER", "show", "show_contexts"]
