@@ -51,10 +51,10 @@ MIXED = {"kills": KILLS, "storage": TO_S3}
 """Several kinds in one run, each as often as was asked for."""
 S3_RATE = 0.015
 """Probability of each S3 fault for each request."""
-PAUSES = {"worker": (0.5, 4.0), "driver": (0.5, 8.0), "node": (0.2, 3.0)}
+PAUSES = {"worker": (0.2, 2.0), "driver": (0.3, 4.0), "node": (0.1, 1.0)}
 CUT_PAUSES = (3.0, 6.0)
 """Seconds between two faults, drawn evenly."""
-PATIENCE = 6
+PATIENCE = 10
 """Every so many kills, the next one waits until the ledger has grown: else, on a slow machine,
 nothing would ever get done."""
 CUT_SECONDS = (0.5, 2.0)

@@ -4,7 +4,9 @@
 
 Compresses so many photographs of 64 to 96 pixels from folder to folder with the command that users
 run, samples the unique memory (USS) of the driver and of every worker, then runs the same command
-again, which has nothing left to do.
+again, which has nothing left to do. Each time the command says how far it is, the largest sample
+since the last time is shown: how memory grows within a run. With `--work FOLDER`, a run that was
+killed goes on at the next call.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -32,26 +35,67 @@ SAMPLE_SECONDS = 1.0
 MB = 1e6
 
 
-def run_sampled(command: list[str]) -> tuple[float, float, float, float]:
-    """(seconds, seconds of the job without Ray's start, driver's peak MB, a worker's peak MB)."""
+@dataclass(kw_only=True)
+class Run:
+    """One run of the command."""
+
+    seconds: float = 0.0
+    job_seconds: float = 0.0
+    """Without Ray's start."""
+    samples: list[tuple[int, float, float]] = field(default_factory=list)
+    """(objects done, peak MB of the driver, of a worker) between two lines of progress."""
+
+    def peak(self, column: int) -> float:
+        """The largest sample."""
+        return max((sample[column] for sample in self.samples), default=0.0)
+
+
+def run_sampled(command: list[str]) -> Run:
+    """Run the command; raise `RuntimeError` when it fails."""
+    run = Run()
     began = time.perf_counter()
-    driver = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    own = psutil.Process(driver.pid)
+    driver = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        lines = _follow(driver, run)
+    finally:
+        driver.kill()
+    if driver.wait():
+        raise RuntimeError(f"exit {driver.returncode}: {lines[-20:]}")
+    run.seconds = time.perf_counter() - began
+    return run
+
+
+def _follow(driver: subprocess.Popen[str], run: Run) -> list[str]:
+    """Read progress to its end, while a thread samples; all lines."""
     peaks = {"driver": 0.0, "worker": 0.0}
-    while driver.poll() is None:
+    done = threading.Event()
+    sampler = threading.Thread(target=_sample, args=(driver.pid, peaks, done))
+    sampler.start()
+    lines = []
+    for line in driver.stderr or ():
+        lines.append(line)
+        if line.startswith("{"):
+            progress = json.loads(line)
+            run.job_seconds = progress["seconds"]
+            run.samples.append((progress["done"], peaks["driver"], peaks["worker"]))
+            peaks.update(driver=0.0, worker=0.0)
+            console.say("{} objects: driver {:.0f} MB, worker {:.0f} MB".format(*run.samples[-1]))
+    done.set()
+    sampler.join()
+    return lines
+
+
+def _sample(pid: int, peaks: dict[str, float], done: threading.Event) -> None:
+    while not done.wait(SAMPLE_SECONDS):
         with contextlib.suppress(psutil.Error):
+            own = psutil.Process(pid)
             peaks["driver"] = max(peaks["driver"], own.memory_full_info().uss / MB)
             for process in own.children(recursive=True):
                 if "ray::compress_chunk" in " ".join(process.cmdline()):
                     used = process.memory_full_info().uss / MB
                     peaks["worker"] = max(peaks["worker"], used)
-        time.sleep(SAMPLE_SECONDS)
-    seconds = time.perf_counter() - began
-    said = driver.stderr.read().decode() if driver.stderr else ""
-    if driver.returncode:
-        raise RuntimeError(f"exit {driver.returncode}: {said[-3000:]}")
-    own_seconds = re.findall(r'"seconds": ([\d.]+)', said)
-    return seconds, float(own_seconds[-1]), peaks["driver"], peaks["worker"]
 
 
 def main() -> int:
@@ -61,6 +105,7 @@ def main() -> int:
     )
     parser.add_argument("--objects", type=int, nargs="+", default=[1000, 5000, 20000])
     parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
+    parser.add_argument("--work", type=Path, help="keep pictures and archives there")
     parser.add_argument("--json", type=Path, help="write the results there as well")
     parser.add_argument(
         "--command",
@@ -71,31 +116,34 @@ def main() -> int:
     clean_up_when_terminated()
     os.environ.setdefault("PYTHONPATH", str(ROOT))
     os.environ.setdefault("DEEPSIC_OBJECT_STORE_MB", "200")
-    results = []
+    results, samples = [], []
     for count in options.objects:
         with tempfile.TemporaryDirectory() as name:
-            source, archive = Path(name, "source"), Path(name, "archive")
+            folder = (options.work or Path(name)) / str(count)
+            source, archive = folder / "source", folder / "archive"
             make_pictures(source, count, options.photos)
             command = [*shlex.split(options.command), str(source), str(archive)]
-            seconds, job, driver, worker = run_sampled(command)
-            resume, resume_job, resume_driver, _ = run_sampled(command)
+            run, resume = run_sampled(command), run_sampled(command)
         results.append(
             {
                 "objects": count,
-                "seconds": seconds,
-                "job_seconds": job,
-                "driver_mb": driver,
-                "worker_mb": worker,
-                "resume_seconds": resume,
-                "resume_job_seconds": resume_job,
-                "resume_driver_mb": resume_driver,
+                "seconds": run.seconds,
+                "job_seconds": run.job_seconds,
+                "driver_mb": run.peak(1),
+                "worker_mb": run.peak(2),
+                "resume_seconds": resume.seconds,
+                "resume_job_seconds": resume.job_seconds,
+                "resume_driver_mb": resume.peak(1),
             }
         )
+        samples.append(run.samples)
         console.say(str(results[-1]))
     columns = list(results[0])
     console.table("Scale", columns, [[row[name] for name in columns] for row in results])
     if options.json:
-        options.json.write_text(json.dumps(describe_run() | {"results": results}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps(describe_run() | {"results": results, "samples": samples}, indent=2) + "\n"
+        )
     return 0
 
 

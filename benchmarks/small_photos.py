@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from pipelines.archive.demo import PHOTOGRAPHS
 __all__ = ["make_pictures"]
 
 SIDES = (64, 80, 96)
+#: Beyond so many, pictures are links to the first ones.
+DISTINCT = 5000
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -32,6 +35,10 @@ def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[s
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
+        if number >= DISTINCT:
+            original = number % DISTINCT
+            os.link(folder / f"{original // 100:03d}" / f"{original:06d}.png", path)
+            continue
         image = _photograph(sources[number % len(sources)])
         dice = random.Random(number)
         side, width = min(image.size), dice.choice(SIDES)
