@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -292,19 +293,20 @@ def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Co
 
 
 def _at_depth(seen: Sequence[Label], depth: int | None) -> list[Label]:
-    """Replace labels by their ancestors at `depth` and add up what falls together."""
+    """Replace labels by their ancestors at `depth` and add up what falls together.
+
+    Labels with different boxes are different objects: two dogs stay two (DeepSIC section IV-D).
+    """
     if depth is None:
         return list(seen)
     names = label_set("imagenet1k")
-    total: dict[str, Label] = {}
+    total: dict[tuple[object, str], Label] = {}
     for label in seen:
-        if label.wnid in names:
-            node = names.above(label.wnid, depth)
-            before = total.get(node.wnid)
-            sure = min(1.0, label.probability + (before.probability if before else 0.0))
-            total[node.wnid] = Label(node.name, node.wnid, sure)
-        else:
-            total[label.name] = label
+        node = names.above(label.wnid, depth) if label.wnid in names else label
+        key = label.box, node.wnid or node.name
+        before = total[key].probability if key in total else 0.0
+        sure = min(1.0, label.probability + before)
+        total[key] = replace(label, name=node.name, wnid=node.wnid, probability=sure)
     return sorted(total.values(), key=lambda label: -label.probability)
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deepsic import cli
-from deepsic.bitstream import info, read_semantics
+from deepsic.bitstream import Container, Header, Label, Semantics, info, pack, read_semantics
 
 from .png_codec import PngCodec
 
@@ -174,6 +174,25 @@ def test_labels(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert row["labels"] == [{"name": "dog", "wnid": "n02084071", "probability": 0.8}]
     assert run("labels", made, "--top", 1) == 0
     assert "Lhasa" not in capsys.readouterr().out
+
+
+def test_objects_stay_apart_at_any_depth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+    labels = Semantics.of([
+        Label("English springer", "n02102040", 0.64, left), Label("Lhasa", "n02098413", 0.16, left),
+        Label("Lhasa", "n02098413", 0.36, right), Label("tench", "n01440764", 0.04, right),
+    ])  # fmt: skip
+    header = Header(width=40, height=30, model_id=bytes(8))
+    made = tmp_path / "a.sic"
+    made.write_bytes(pack(Container(header=header, tiles=(b"x",), semantics=labels)))
+    assert run("labels", made, "--depth", 13, "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    seen = [(label["name"], label["box"][0], label["probability"]) for label in row["labels"]]
+    assert seen[0] == ("dog", 0.0, pytest.approx(0.8, abs=0.01))
+    assert seen[1] == ("dog", pytest.approx(0.5, abs=0.001), pytest.approx(0.36, abs=0.01))
+    assert len(seen) == 3
 
 
 def test_labels_of_a_damaged_file(
