@@ -259,6 +259,7 @@ class FourStageState:
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "generator": self.generator.get_state(),
+                "random": torch.get_rng_state(),
             },
             part,
         )
@@ -281,3 +282,4 @@ class FourStageState:
             self.optimiser.load_state_dict(saved["optimiser"])
             self.step = int(saved["step"])
             self.generator.set_state(saved["generator"].cpu())
+            torch.set_rng_state(saved["random"].cpu())  # which dropout draws from

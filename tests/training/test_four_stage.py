@@ -38,10 +38,10 @@ def test_it_learns(look: str, one_rate: bool) -> None:
         mirror=not one_rate,
     )  # fmt: skip
     config = FourStageTrainConfig(
-        model=model, steps=60, learning_rate=3e-3, warmup=5, linear_start=False, lambda2=0.5,
+        model=model, steps=40, learning_rate=3e-3, warmup=5, linear_start=False, lambda2=0.5,
         linear_share=1.0, lambda1=0.001,
     )  # fmt: skip
-    losses = run(FourStageState(config), 60)
+    losses = run(FourStageState(config), 40)
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
