@@ -40,13 +40,14 @@ from pipelines import console
 QUALITY = 50
 AVIF_QUALITY, AVIF_SPEED = 60, 6
 WARM_UP = 64
+RAYIM_SECONDS = 60
 #: rayim starts and stops Ray itself: take the time between.
 RAYIM = """
 import sys, time, ray
 from rayim.rayim import rayim
 start, stop, marks = ray.init, ray.shutdown, []
 def begin(**named):
-    start(num_cpus={cpus}, object_store_memory=10**8, log_to_driver=False, **named)
+    start(address="local", num_cpus={cpus}, object_store_memory=10**8, log_to_driver=False, **named)
     marks.append(time.perf_counter())
 def end():
     marks.append(time.perf_counter())
@@ -213,10 +214,14 @@ def rayim(source: Path, out: Path, paths: list[Path], cpus: int) -> float | None
     if importlib.util.find_spec("rayim") is None:
         return None
     code = RAYIM.format(cpus=cpus)
-    answer = subprocess.run(
-        [sys.executable, "-c", code, str(source), str(out)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    command = [sys.executable, "-c", code, str(source), str(out)]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=RAYIM_SECONDS
+        ).stdout
+    except subprocess.SubprocessError as error:
+        console.say(f"rayim: {error}: {getattr(error, 'stderr', '')}")
+        return None
     seconds = float(answer.split("SECONDS")[1].split()[0])
     return len(paths) / seconds
 
@@ -236,31 +241,41 @@ def main() -> int:
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["OMP_NUM_THREADS"] = "1"
     results: dict[str, Any] = {"cpus": options.cpus, "quality": QUALITY}
+    speed: dict[str, float | None] = {}
+
+    def note(name: str, value: float | None) -> None:
+        speed[name] = value
+        console.say(f"{name}: {value}")
+        if options.json:
+            options.json.write_text(
+                json.dumps(describe_run() | results | {"speed": speed}, indent=2) + "\n"
+            )
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, warm_up = folder / "source", folder / "warm-up"
         paths = choose(options.photos, options.pictures, source)
         choose(options.photos, WARM_UP * options.cpus, warm_up)
         results["pictures"] = len(paths)
-        speed = results["speed"] = {}
         single = in_memory(options.model, paths[: options.pictures // 2])
-        speed["one process x cores"] = single * options.cpus
-        speed["in memory"] = ceiling = in_memory_at_once(options.model, paths, options.cpus)
+        note("one process x cores", single * options.cpus)
+        note("in memory", in_memory_at_once(options.model, paths, options.cpus))
         job = (options.model, source, warm_up)
-        speed["archive"] = archive(*job, folder / "one", options.cpus, None)
+        note("archive", archive(*job, folder / "one", options.cpus, None))
+        made = (folder / "one" / "measured").rglob("*.sic")
+        results["sic_bytes_a_picture"] = sum(path.stat().st_size for path in made) / len(paths)
+        half = paths[: options.pictures // 2]
+        rate, size = avif_pool(half, folder / "avif", options.cpus)
+        results["avif_bytes_a_picture"] = size / len(half)
+        note("avif pool", rate)
+        note("rayim", rayim(source, folder / "rayim", paths, options.cpus))
         with three_nodes(options.cpus) as address:
-            speed["cluster"] = archive(*job, folder / "three", options.cpus, address)
-        speed["avif pool"], results["avif_bytes"] = avif_pool(paths, folder / "avif", options.cpus)
-        speed["rayim"] = rayim(source, folder / "rayim", paths, options.cpus)
-        results["sic_bytes"] = sum(
-            path.stat().st_size for path in (folder / "one" / "measured").rglob("*.sic")
-        )
+            note("cluster", archive(*job, folder / "three", options.cpus, address))
+    ceiling = speed["in memory"] or 1.0
     rows = [[name, value, value and value / ceiling] for name, value in speed.items()]
     console.table(
         f"{len(paths)} pictures, {options.cpus} cores", ["", "pictures/s", "of in memory"], rows
     )
-    if options.json:
-        options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")
     return 0
 
 
