@@ -180,7 +180,9 @@ def _measure(
             about=about, fresh=settings.fresh,
         )  # fmt: skip
         work = [(by_key[task.picture], task) for task in record.tasks(list(by_key))]
-        random.Random(0).shuffle(work)  # stopped early, it has seen something of every folder
+        # Stopped early, it has seen something of every folder, and the same with every codec.
+        random.Random(0).shuffle(work)
+        work.sort(key=lambda item: item[1].original)
         if len(work) < len(pictures):
             console.say(f"{len(pictures) - len(work)} pictures are measured already, in {path}")
         if work:
