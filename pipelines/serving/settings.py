@@ -58,8 +58,9 @@ class ServeSettings:
     """GPUs of a codec replica; may be a fraction."""
     max_batch: int = 4
     """Most pictures that go through the net together."""
-    batch_wait_s: float = 0.002
-    """How long a picture waits for company, seconds."""
+    batch_wait_s: float = 0.0
+    """How long a picture waits for company, seconds; those that come while others are in work go
+    together in any case."""
     max_queued: int = 16
     """Requests that may wait for a codec replica, for each ingress replica; beyond: 503."""
     drain_s: float = 30.0

