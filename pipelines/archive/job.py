@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from deepsic.errors import PartialFailureError, UsageError
@@ -74,8 +76,7 @@ def run_job(
     )
     if resumed:
         console.say(f"going on with job {job.settings.job_id} at {job.destination.url}")
-    with console.progress("compress") as counter:
-        count = _count_in_background(job.source)
+    with console.progress("compress") as counter, _counting(job.source) as count:
         for tally in run_chunks(job, chunks, resources):
             summary.done.add(tally)
             if total := count():
@@ -106,22 +107,27 @@ def _first_failure(summary: Summary) -> str:
     return ": ".join(summary.done.failures[0]) if summary.done.failures else "unknown"
 
 
-def _count_in_background(source: Storage) -> Callable[[], int | None]:
-    """Count the source's objects elsewhere, for the time that remains; None until known."""
-    import ray
+@contextlib.contextmanager
+def _counting(source: Storage) -> Iterator[Callable[[], int | None]]:
+    """Count the source's objects in a thread, for the time that remains; None until known.
 
-    def count() -> int:
-        return sum(1 for _ in source.list())
+    Not on the cluster: a task for it takes a worker that has the model from the pictures.
+    """
+    found: list[int] = []
+    over = threading.Event()
 
-    reference = ray.remote(num_cpus=0, max_retries=1)(count).remote()
+    def count() -> None:
+        # An estimate is all that an error costs; the listing proper meets it as well.
+        with contextlib.suppress(Exception):
+            number = 0
+            for _ in source.list():
+                number += 1
+                if over.is_set():
+                    return
+            found.append(number)
 
-    def known() -> int | None:
-        ready, _ = ray.wait([reference], timeout=0)
-        if not ready:
-            return None
-        try:
-            return int(ray.get(reference))
-        except Exception:  # an estimate is all that is lost
-            return None
-
-    return known
+    threading.Thread(target=count, name="count", daemon=True).start()
+    try:
+        yield lambda: found[0] if found else None
+    finally:
+        over.set()
