@@ -10,17 +10,20 @@ cluster/run.sh; one runs by RAY_ADDRESS besides. Needs root and openssh-server.
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
+import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from benchmarks.cluster_kit import BUCKET, LocalCluster, end_on_sigterm, s3_server
-from benchmarks.cluster_work import PHOTOS, PORT, photograph, serve_file, stages, tiny, upload
+from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server
+from benchmarks.cluster_work import PORT, Stage, photograph, serve_file, stages, tiny, upload
 from benchmarks.hosts import HOSTS, ROOT, Hosts, missing
 from benchmarks.machine import describe_run
 from pipelines import console
@@ -28,23 +31,55 @@ from pipelines import console
 __all__ = ["run_all"]
 
 
-def run_all(cluster: LocalCluster, only: list[str], note: Any) -> None:
-    """All stages, or those named; `note(stage, seconds, outcome)` hears of each at its end."""
-    for stage in stages():
-        if only and stage.name not in only:
-            continue
-        done = cluster.job(stage.command)
-        note(stage.name, done.seconds, stage.outcome(cluster, done.log))
-    if not only or "attach" in only:
-        command = (f"python pipelines/preprocess.py {PHOTOS} --out s3://{BUCKET}/prepared-b "
-                   "--pictures-a-shard 16")  # fmt: skip
-        attached = cluster.on_head(command).check()
-        where = [line for line in attached.log.splitlines() if line.startswith("on Ray")]
-        note("preprocess by RAY_ADDRESS", attached.seconds, where[0])
-    if not only or "serve" in only:
+class Notes:
+    """What each stage took and gave, written down as it comes."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.rows = path, list[dict[str, Any]]()
+        self.failed = 0
+
+    def add(self, stage: str, seconds: float, outcome: str) -> None:
+        """A stage has ended."""
+        self.rows.append({"stage": stage, "seconds": round(seconds, 1), "outcome": outcome})
+        console.say(f"{stage}: {seconds:.0f} s: {outcome}")
+        if self.path:
+            text = json.dumps(describe_run() | {"results": self.rows}, indent=2)
+            self.path.write_text(text + "\n", "utf-8")
+
+    def attempt(self, stage: str, work: Callable[[], str]) -> None:
+        """Do a stage; when it fails the others still have their turn."""
         began = time.monotonic()
-        ready = serve_file(cluster)
-        note("serve", time.monotonic() - began, f"ready after {ready:.0f} s; {_served()}")
+        try:
+            said = work()
+        except Exception as error:  # written down, and the exit code says that there was one
+            self.failed += 1
+            said = f"FAILED: {type(error).__name__}: {error}"[:2000]
+        self.add(stage, time.monotonic() - began, said)
+
+
+def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) -> None:
+    """All stages, or those named, until the clock says `end`: one by RAY_ADDRESS, others as jobs."""
+
+    def run(stage: Stage) -> str:
+        if stage.name == "evaluate":
+            log = cluster.on_head(stage.command).check().log
+        else:
+            log = cluster.job(stage.command).log
+        where = re.findall(r"Ray on [^\n]*?\(\d+ CPUs\)", log)
+        return f"{stage.outcome(cluster, log)}; {where[0] if where else 'Ray unknown'}"
+
+    work: list[tuple[str, Callable[[], str]]] = [
+        (stage.name, functools.partial(run, stage)) for stage in stages()
+    ]
+    work.append(("serve", lambda: f"ready after {serve_file(cluster):.0f} s; {_served()}"))
+    for name, do in work:
+        if only and name not in only:
+            continue
+        if time.monotonic() > end:
+            notes.failed += 1
+            notes.add(name, 0, "no time was left for it")
+            continue
+        notes.attempt(name, do)
 
 
 def _served() -> str:
@@ -75,29 +110,24 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
     parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
     parser.add_argument("--only", nargs="*", default=[], help="names of stages")
+    parser.add_argument("--seconds", type=float, default=1e6, help="begin no stage later")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     end_on_sigterm()
-    rows: list[dict[str, Any]] = []
-
-    def note(name: str, seconds: float, outcome: str) -> None:
-        rows.append({"stage": name, "seconds": round(seconds, 1), "outcome": outcome})
-        console.say(f"{name}: {seconds:.0f} s: {outcome}")
-        if options.json:
-            text = json.dumps(describe_run() | {"results": rows}, indent=2)
-            options.json.write_text(text + "\n", "utf-8")
-
+    notes = Notes(options.json)
+    end = time.monotonic() + options.seconds
     with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
         upload("photos", 48, photograph, damaged=1)
-        upload("tiny", 600, tiny)
+        upload("tiny", 300, tiny)
         logs = options.folder / "logs"
         with LocalCluster(hosts, endpoint, logs, checkout=options.checkout) as cluster:
-            note("ray up", cluster.seconds["ray up"], f"{cluster.nodes()} nodes")
-            run_all(cluster, options.only, note)
+            notes.add("ray up", cluster.seconds["ray up"], f"{cluster.nodes()} nodes")
+            run_all(cluster, options.only, notes, end)
         left = cluster.ray_processes()
-        note("ray down", cluster.seconds["ray down"], f"Ray's processes left: {left}")
-    console.table("Three hosts", list(rows[0]), [list(row.values()) for row in rows])
-    return 0 if not any(left.values()) else 1
+        notes.add("ray down", cluster.seconds["ray down"], f"Ray's processes left: {left}")
+    head = list(notes.rows[0])
+    console.table("Three hosts", head, [list(row.values()) for row in notes.rows])
+    return 1 if notes.failed or any(left.values()) else 0
 
 
 if __name__ == "__main__":

@@ -117,21 +117,21 @@ def stages(run: str = "a") -> list[Stage]:
         ),
         Stage(
             name="train",
-            command=f"python pipelines/train.py --data s3://{BUCKET}/prepared-{run} --steps 60 "
-            f"--batch 2 --epoch-steps 20 --checkpoint-seconds 10 --workers 2 "
+            command=f"python pipelines/train.py --data s3://{BUCKET}/prepared-{run} --steps 30 "
+            f"--batch 2 --epoch-steps 15 --checkpoint-seconds 10 --workers 2 "
             f"--storage s3://{BUCKET}/train-{run} --export runs/{run}.safetensors",
             outcome=lambda cluster, log: _trained(cluster, run),
         ),
         Stage(
             name="tune",
-            command="python pipelines/tune_saic.py --trials 3 --steps 1 --rungs 1 --batch 1 "
+            command="python pipelines/tune_saic.py --trials 2 --steps 1 --rungs 1 --batch 1 "
             f"--workers 0 --concurrent 2 --storage s3://{BUCKET}/tune-{run}",
             outcome=lambda cluster, log: _tuned(cluster),
         ),
         Stage(
             name="evaluate",
             command=f"python pipelines/evaluate.py {PHOTOS} runs/evaluate-{run} --codec sic "
-            "--codec jpeg --no-ladder --bpp 0.5 --limit 6 --crops 0",
+            "--codec jpeg --no-ladder --bpp 0.5 --limit 3 --crops 0",
             outcome=lambda cluster, log: _evaluated(cluster, run),
         ),
         Stage(
