@@ -166,7 +166,8 @@ def encode_planes(
     out, states, m = pointer(out), pointer(states), borrow(m)
     bias, first, node = borrow(bias), borrow(first), borrow(node)
     second, offset = borrow(second), borrow(offset)
-    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    low, span = state[LOW], state[RANGE]
+    position: Any = np.int64(state[POSITION])
     channels, height, width = m.shape[0], m.shape[1] - 2, m.shape[2] - 4
     energy = np.zeros((height + 2, width + 4), np.int32)
     recent = np.zeros((height + 2, width + 4), np.int32)
@@ -209,7 +210,8 @@ def decode_planes(
     data, end, states, m = pointer(data), data.size, pointer(states), borrow(m)
     bias, first, node = borrow(bias), borrow(first), borrow(node)
     second, offset = borrow(second), borrow(offset)
-    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    code, span = state[LOW], state[RANGE]
+    position: Any = np.int64(state[POSITION])
     channels, height, width = m.shape[0], m.shape[1] - 2, m.shape[2] - 4
     energy = np.zeros((height + 2, width + 4), np.int32)
     recent = np.zeros((height + 2, width + 4), np.int32)

@@ -100,6 +100,14 @@ class BinaryNet(nn.Module):
         return torch.as_tensor((self.decoder(2 * q - 1).float() + 1) * 127.5)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Output:
-        q = binarise(self.encode(x))
+        e = self.encode(x)
+        q = binarise(e)
         bits = x.new_full((len(x),), float(q[0].numel()))
-        return Output(x_hat=self.decode(q), bits=bits, parts={"q": bits})
+        nothing = q[:, :0]
+        return Output(
+            x_hat=self.decode(q),
+            bits=bits,
+            parts={"q": bits},
+            before=(e, nothing),
+            after=(q, nothing),
+        )

@@ -188,9 +188,10 @@ class FourStageState:
         """Parameters with their share of the learning rate: the linear path, and the rest."""
         net = self.net
         linear: list[nn.Parameter] = [net.mirror_x, net.mirror_y]
-        for module in (net.extraction, net.reconstruction):
-            for stage, in_steps in zip(module.stages, module.in_steps, strict=True):
-                linear += [] if in_steps else list(stage.parameters())
+        stages = [*net.extraction.parts(), *net.reconstruction.parts()]
+        in_steps = [*net.extraction.in_steps, *net.reconstruction.in_steps]
+        for stage, stays in zip(stages, in_steps, strict=True):
+            linear += [] if stays else list(stage.parameters())
         slow = {id(parameter) for parameter in linear}
         rest = [parameter for parameter in net.parameters() if id(parameter) not in slow]
         return [

@@ -18,6 +18,8 @@ one net serves all rates.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -99,10 +101,14 @@ class Extraction(nn.Module):
         )
         self.in_steps = _in_steps(config)
 
+    def parts(self) -> list[ExtractionStage]:
+        """Stages 1 to 4."""
+        return [cast(ExtractionStage, stage) for stage in self.stages]
+
     def forward(self, x: Tensor, step: Tensor | None = None) -> Tensor:
         """`step` (B, 1, 1, 1): width of a level, in the features' unit; None: one rate."""
         u = x
-        for stage, in_steps in zip(self.stages, self.in_steps, strict=True):
+        for stage, in_steps in zip(self.parts(), self.in_steps, strict=True):
             # What subsamples is the linear path: bfloat16 would lose it a level at high rates.
             with torch.autocast(x.device.type, enabled=in_steps and _autocast(x)):
                 u = stage(u, step if in_steps else None)
@@ -122,9 +128,13 @@ class Reconstruction(nn.Module):
         )
         self.in_steps = _in_steps(config)
 
+    def parts(self) -> list[ReconstructionStage]:
+        """The mirrors of stages 1 to 4: they run from the last to the first."""
+        return [cast(ReconstructionStage, stage) for stage in self.stages]
+
     def forward(self, v: Tensor, step: Tensor | None = None) -> Tensor:
         """`step` as in `Extraction`."""
-        for stage, in_steps in zip(reversed(self.stages), reversed(self.in_steps), strict=True):
+        for stage, in_steps in zip(self.parts()[::-1], self.in_steps[::-1], strict=True):
             with torch.autocast(v.device.type, enabled=in_steps and _autocast(v)):
                 v = stage(v, step if in_steps else None)
         return v

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from deepsic.errors import UsageError
 from deepsic.models.fourstage.net import HALF_RANGE, FourStageNet
+from deepsic.models.fourstage.stages import ExtractionStage, ReconstructionStage
 from deepsic.models.quality import base_step
 
 __all__ = ["lapped_basis", "start_linear"]
@@ -145,7 +146,7 @@ def _places(basis: NDArray[np.float64], band: int) -> Tensor:
     return kernel.view(4, _PART, 4, _PART).permute(1, 3, 0, 2).reshape(_PART**2, 4, 4)
 
 
-def _zero_paths(stages: nn.ModuleList) -> None:
+def _zero_paths(stages: Sequence[ExtractionStage | ReconstructionStage]) -> None:
     for stage in stages:
         if isinstance(stage.path, nn.Conv2d):
             nn.init.zeros_(stage.path.weight)
@@ -154,8 +155,8 @@ def _zero_paths(stages: nn.ModuleList) -> None:
 def _extraction(
     net: FourStageNet, basis: NDArray[np.float64], channels: list[tuple[int, int]]
 ) -> None:
-    first, second = net.extraction.stages[0], net.extraction.stages[1]
-    _zero_paths(net.extraction.stages)
+    first, second = net.extraction.parts()[:2]
+    _zero_paths(net.extraction.parts())
     colours, _ = _colours()
     first.conv.weight[: 3 * _PART**2] = 0
     second.conv.weight.zero_()
@@ -173,12 +174,13 @@ def _extraction(
 def _reconstruction(
     net: FourStageNet, basis: NDArray[np.float64], channels: list[tuple[int, int]]
 ) -> None:
-    last, second = net.reconstruction.stages[0], net.reconstruction.stages[1]
-    _zero_paths(net.reconstruction.stages)
+    last, second = net.reconstruction.parts()[:2]
+    _zero_paths(net.reconstruction.parts())
     pixels = 3 * _PART**2
     last.conv.weight.zero_()
-    last.conv.bias.zero_()
-    second.conv.bias.zero_()
+    for bias in (last.conv.bias, second.conv.bias):
+        if bias is not None:
+            bias.zero_()
     second.conv.weight[:, : 2 * pixels] = 0
     _, back = _colours()
     for colour in range(3):
@@ -197,8 +199,9 @@ def _reconstruction(
 @torch.no_grad()
 def _normalise(net: FourStageNet, pictures: Sequence[Tensor]) -> None:
     """Fix each stage's statistics to those of pictures, without changing the linear path."""
-    norms = [s.norm for s in net.extraction.stages]
-    norms += [s.norm for s in reversed(net.reconstruction.stages) if not _is_last(s.norm)]
+    norms = [stage.norm for stage in net.extraction.parts()]
+    mirror = [stage.norm for stage in net.reconstruction.parts()[::-1]]
+    norms += [norm for norm in mirror if isinstance(norm, nn.BatchNorm2d)]
     linear = {id(norms[0]), id(norms[1]), id(norms[-1])}
     zero = [norm for norm in norms if id(norm) not in linear]
     for norm in zero:
@@ -216,12 +219,8 @@ def _normalise(net: FourStageNet, pictures: Sequence[Tensor]) -> None:
         hook.remove()
     for norm in norms:
         values = torch.cat(gathered[id(norm)], 1)
-        norm.running_mean.copy_(values.mean(1))
-        norm.running_var.copy_(values.var(1).clamp(min=1e-4))
+        mean, variance = values.mean(1), values.var(1).clamp(min=1e-4)
+        norm.load_state_dict({"running_mean": mean, "running_var": variance}, strict=False)
         if id(norm) in linear:
-            norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-            norm.bias.copy_(norm.running_mean)
-
-
-def _is_last(norm: nn.Module) -> bool:
-    return isinstance(norm, nn.Identity)
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.copy_(mean)
