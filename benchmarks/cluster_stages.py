@@ -10,6 +10,7 @@ cluster/run.sh; one runs by RAY_ADDRESS besides. Needs root and openssh-server.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import io
 import json
@@ -22,13 +23,16 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server
+from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server, wait_until
 from benchmarks.cluster_work import PORT, Stage, photograph, serve_file, stages, tiny, upload
 from benchmarks.hosts import HOSTS, ROOT, Hosts, missing
 from benchmarks.machine import describe_run
 from pipelines import console
 
-__all__ = ["run_all"]
+__all__ = ["Notes", "run_all"]
+
+ORDER = ("preprocess", "archive", "train", "evaluate", "tune", "serve")
+STAGE_SECONDS = 200.0
 
 
 class Notes:
@@ -58,18 +62,19 @@ class Notes:
 
 
 def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) -> None:
-    """All stages, or those named, until the clock says `end`: one by RAY_ADDRESS, others as jobs."""
+    """All stages, or those named, begun before `end`; one by RAY_ADDRESS, the others as jobs."""
 
     def run(stage: Stage) -> str:
         if stage.name == "evaluate":
             log = cluster.on_head(stage.command).check().log
         else:
-            log = cluster.job(stage.command).log
+            log = cluster.job(stage.command, seconds=STAGE_SECONDS).log
         where = re.findall(r"Ray on [^\n]*?\(\d+ CPUs\)", log)
         return f"{stage.outcome(cluster, log)}; {where[0] if where else 'Ray unknown'}"
 
     work: list[tuple[str, Callable[[], str]]] = [
-        (stage.name, functools.partial(run, stage)) for stage in stages()
+        (stage.name, functools.partial(run, stage))
+        for stage in sorted(stages(), key=lambda stage: ORDER.index(stage.name))
     ]
     work.append(("serve", lambda: f"ready after {serve_file(cluster):.0f} s; {_served()}"))
     for name, do in work:
@@ -123,6 +128,9 @@ def main() -> int:
         with LocalCluster(hosts, endpoint, logs, checkout=options.checkout) as cluster:
             notes.add("ray up", cluster.seconds["ray up"], f"{cluster.nodes()} nodes")
             run_all(cluster, options.only, notes, end)
+        # Workers' daemons leave a minute after their head has.
+        with contextlib.suppress(TimeoutError):
+            wait_until("Ray's end", 100, lambda: not any(cluster.ray_processes().values()))
         left = cluster.ray_processes()
         notes.add("ray down", cluster.seconds["ray down"], f"Ray's processes left: {left}")
     head = list(notes.rows[0])

@@ -5,6 +5,13 @@ set -euo pipefail
 home=$(cd "$(dirname "$0")/.." && pwd)
 lock="$home/cluster/requirements.lock"
 wanted=$(sha256sum "$lock" | cut -d' ' -f1)
+
+# `ray down` and `ray attach` call plain `ray` from a login shell, which reads one of these.
+profile=~/.profile
+for other in ~/.bash_login ~/.bash_profile; do [ ! -f "$other" ] || profile=$other; done
+line="PATH=\"$home/.venv/bin:\$PATH\""
+grep -qsF "$line" "$profile" || echo "$line" >> "$profile"
+
 [ "$(cat "$home/.venv/locked" 2>/dev/null)" = "$wanted" ] && exit 0
 
 export PATH="$HOME/.local/bin:$PATH" UV_LINK_MODE=copy

@@ -106,6 +106,20 @@ def test_options_of_ray_come_first(node: Node) -> None:
     assert calls.rstrip().endswith("exec python a.py --gpu")
 
 
+def test_a_login_shell_finds_ray(node: Node) -> None:
+    node.run("setup.sh")
+    node.run("setup.sh")
+    assert (node.home / ".profile").read_text("utf-8").count(".venv/bin") == 1
+    told = subprocess.run(
+        ["bash", "--login", "-c", "command -v ray"],
+        env={"HOME": str(node.home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == f"{node.checkout}/.venv/bin/ray"
+
+
 def test_setup_does_nothing_for_a_lock_file_that_is_installed(node: Node) -> None:
     lock = (node.checkout / "cluster" / "requirements.lock").read_bytes()
     stamp = node.checkout / ".venv" / "locked"
