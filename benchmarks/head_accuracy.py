@@ -2,10 +2,10 @@
 
     python benchmarks/head_accuracy.py imagenette/val --model sic --quality 15 --out head.json
 
-Every picture is encoded with the head's own labels (pre-semantic: what `deepsic encode --labeler
-head` stores) and without; labels are read back from the first file's prefix and, for the second,
-from the decoded latents (post-semantic: no pixel is made). The rate is that of the file without
-labels. `--teacher` adds the teacher's accuracy on the decoded pictures and on the originals.
+Pre-semantic labels are what `deepsic encode --labeler head` stores: read from the encoder's latents
+before rounding. Post-semantic ones are read from the decoded latents of the file: no pixel is made.
+The rate is that of the file without labels. `--teacher` adds the teacher's accuracy on the decoded
+pictures and on the originals.
 
 Pictures named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw;
 the others of imagenette/val are from ImageNet's training set, which it did. Both are told.
@@ -25,7 +25,6 @@ import typer
 from PIL import Image
 
 from benchmarks.machine import describe_run
-from deepsic.bitstream import read_semantics
 from deepsic.codec import Codec
 from deepsic.errors import InputError
 from deepsic.labels import label_set
@@ -39,11 +38,10 @@ def ask(codec: Codec, path: Path, quality: int) -> dict[str, Any]:
     with Image.open(path) as image:
         rgb = np.asarray(image.convert("RGB"))
     seen = codec.read(rgb, quality=quality)
-    stored = read_semantics(codec.encode(rgb, quality=quality, labels=seen))
     blob = codec.encode(rgb, quality=quality)
     return {
         "rgb": rgb, "blob": blob, "bpp": 8 * len(blob) / rgb.shape[0] / rgb.shape[1],
-        "pre": stored.labels[0].wnid if stored else "", "post": codec.labels(blob)[0].wnid,
+        "pre": seen[0].wnid, "post": codec.labels(blob)[0].wnid,
     }  # fmt: skip
 
 
@@ -84,6 +82,7 @@ def main(
                 if path.name.startswith(UNSEEN):
                     right[f"{name}, unseen by the teacher"].append(said == truth)
             progress.advance()
+            progress.show(pre=statistics.mean(right["pre"]), post=statistics.mean(right["post"]))
     shares = {name: statistics.mean(hits) for name, hits in right.items()}
     counts = {name: len(hits) for name, hits in right.items()}
     bpp = statistics.mean(rates)
