@@ -1,8 +1,9 @@
 """Kernels that code one pass of latents, or the lowest band, in one sweep.
 
 Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros (row 0,
-columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in sixteenths of a step, and `classes`
-(H * W, K) uint8 are what the probability net says of the K channels of this pass.
+columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in
+sixteenths of a step, and `classes` (H * W, K) uint8 are what the probability net says of the K
+channels of this pass.
 """
 
 from __future__ import annotations
