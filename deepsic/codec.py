@@ -229,7 +229,8 @@ class Codec:
         reader = self._head()
         rgb = load_image(image, self.limits).rgb
         side = 1 << TILE_LOG2 if max(rgb.shape[:2]) > ONE_TILE else 0
-        return reader.picture(rgb, tiles(*rgb.shape[:2], side), quality)[:top]
+        height, width = rgb.shape[:2]
+        return reader.picture(rgb, tiles(height, width, side), quality)[:top]
 
     def _head(self) -> SemanticReader | FourStageReader:
         if self.reader is None:

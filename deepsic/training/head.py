@@ -84,7 +84,7 @@ class HeadTraining:
         self, config: HeadTrainingConfig, head: SemanticHead, data: Lessons, *, taught: bool
     ) -> None:
         self.config, self.data = config, data
-        self.head = head.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.head = head.to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.head).requires_grad_(False).eval()
         rate = config.taught_rate if taught else config.learning_rate
         for block in head.blocks.children():

@@ -128,7 +128,8 @@ def _coded(
 
     v8, v16, _ = engine.analyse(rgb, quality)
     stream = engine.encode(v8, v16, quality)
-    return grid(v8, v16), grid(*engine.decode(stream, *rgb.shape[:2], quality))
+    height, width = rgb.shape[:2]
+    return grid(v8, v16), grid(*engine.decode(stream, height, width, quality))
 
 
 def view_of(rgb: Pixels, rng: np.random.Generator | None) -> Pixels:

@@ -29,6 +29,8 @@ class Coder(Protocol):
     def encode_batch(self, images: Sequence[Image.Image], **settings: Any) -> list[bytes]:
         """Pictures of one size to `.sic` bytes."""
 
+    def __hash__(self) -> int: ...
+
     def decode(self, blob: bytes) -> Image.Image:
         """`.sic` bytes to a picture."""
 

@@ -67,7 +67,7 @@ def measure_all(
     items = [_item(item) for item in work]
     blocks = min(len(items), _MAX_BLOCKS)  # a picture a block: progress shows from the first on
     lines = ray.data.from_items(items, override_num_blocks=blocks).map(
-        Measurer,
+        Measurer,  # type: ignore[arg-type]  # Ray takes a class as well
         fn_constructor_args=(list(coders), list(judges), plan),
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),

@@ -107,7 +107,7 @@ def train_head(job: HeadJob) -> dict[str, float] | None:
             "val/top1_post": top1(training.average, made[1], post=True),
         }
         run.metrics(found, training.step)
-    about = provenance() | found | {
+    about: dict[str, object] = provenance() | found | {
         "teacher": job.teacher, "blocks_from_teacher": taught, "config": asdict(job.config),
         "data": Manifest.read(job.data).about(),
     }  # fmt: skip
