@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from deepsic.bitstream import Label
-from deepsic.errors import UnknownModelError
+from deepsic.bitstream import Label, read_semantics
 from pipelines.archive.check import Check
 from pipelines.archive.coder import Coder
 from pipelines.archive.pictures import Facts, Picture
@@ -102,10 +101,10 @@ class Encoder:
         return Encoded(picture.facts, blob, labels, value)
 
     def _labels(self, blob: bytes) -> list[Label]:
-        try:
-            return list(self.coder.labels(blob, top=self.settings.top))
-        except UnknownModelError:  # nothing stored, and a model without a semantic head
+        # Only what the file stores: asking a semantic head would decode every file once more.
+        if read_semantics(blob) is None:
             return []
+        return list(self.coder.labels(blob, top=self.settings.top))
 
 
 def _weight(pictures: list[Picture]) -> int:
