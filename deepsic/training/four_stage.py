@@ -213,7 +213,7 @@ class FourStageState:
         c = self.config
         rate = c.learning_rate * min(1.0, (self.step + 1) / max(1, c.warmup))
         if c.schedule == "steps":
-            return rate / 5 ** ((self.progress >= 0.5) + (self.progress >= 0.75))
+            return rate * 0.2 ** sum(self.progress >= at for at in (0.5, 0.75))
         return rate * (0.51 + 0.49 * math.cos(math.pi * min(1.0, self.progress)))
 
     def backward(self, crops: Tensor, labels: Tensor | None = None) -> Terms:

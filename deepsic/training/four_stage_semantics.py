@@ -98,7 +98,7 @@ def fit_semantic(
     )
     for epoch in range(config.epochs):
         total, right = 0.0, 0
-        for some in torch.randperm(len(features)).split(config.batch):
+        for some in torch.split(torch.randperm(len(features)), config.batch):
             position = config.low + (config.high - config.low) * torch.rand(len(some))
             with torch.no_grad():
                 seen = _shifted(seen_by_module(net, features[some].float(), position))

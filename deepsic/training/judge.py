@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from deepsic.errors import UsageError
 from deepsic.metrics.semantic_information import semantic_information
+from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.sic import SicNet
 from deepsic.tasks.classifier import Classifier
 
@@ -39,7 +40,9 @@ class Judgement:
 
 
 @torch.no_grad()
-def decode_at(net: SicNet, pictures: Tensor, position: float) -> tuple[Tensor, Tensor]:
+def decode_at(
+    net: SicNet | FourStageNet, pictures: Tensor, position: float
+) -> tuple[Tensor, Tensor]:
     """Code uint8 Bx3xHxW at one quality: decoded uint8 Bx3xHxW and bpp B, estimated."""
     height, width = pictures.shape[-2:]
     padding = (0, -width % 32, 0, -height % 32)

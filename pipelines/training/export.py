@@ -21,6 +21,7 @@ from deepsic.models.head import HeadConfig, SemanticHead
 from deepsic.models.head_file import with_head
 from deepsic.models.packing import pack
 from deepsic.models.sic import SicNet
+from deepsic.training.config import TrainConfig
 from deepsic.training.four_stage import FourStageTrainConfig
 from deepsic.training.presets import read_config
 from deepsic.weights import ModelFile
@@ -64,8 +65,7 @@ def export(
     try:
         saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         config = read_config(saved["config"])
-        four = isinstance(config, FourStageTrainConfig)
-        net = FourStageNet(config.model) if four else SicNet(config.model)
+        net = _net(config)
         net.load_state_dict(saved["average"])
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(f"{checkpoint} is no training checkpoint: {error}") from error
@@ -74,13 +74,13 @@ def export(
     about = provenance() | {"step": saved["step"], "config": json.loads(saved["config"])}
     about |= {"data": manifest.about()}
     pictures = prepared.validation(_MEASURED)
-    if isinstance(net, FourStageNet):
+    if isinstance(net, FourStageNet) and isinstance(config, FourStageTrainConfig):
         labels = config.labels if config.semantic else None
         model = pack_four_stage(net.eval(), pictures, label_set=labels, provenance=about)
-    else:
+    elif isinstance(net, SicNet):
         net.context.set_quantised(True)
         model = pack(net, pictures, provenance=about)
-    if "head_average" in saved:
+    if "head_average" in saved and isinstance(config, TrainConfig):
         classes = len(label_set(config.labels).classes())
         head = SemanticHead(HeadConfig(**asdict(config.head) | {"classes": classes}))
         head.load_state_dict(saved["head_average"])
@@ -90,6 +90,12 @@ def export(
     card = _card(out, identity, model, manifest, metrics or {})
     out.with_suffix(".md").write_text(card)
     return identity
+
+
+def _net(config: TrainConfig | FourStageTrainConfig) -> SicNet | FourStageNet:
+    if isinstance(config, FourStageTrainConfig):
+        return FourStageNet(config.model)
+    return SicNet(config.model)
 
 
 def _card(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.metrics.distortion import compare
+from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.head import SemanticHead
 from deepsic.models.quality import position
 from deepsic.models.sic import SicNet
@@ -64,7 +65,7 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(net: SicNet, pictures: Sequence[Pixels]) -> Validation:
+def validate(net: SicNet | FourStageNet, pictures: Sequence[Pixels]) -> Validation:
     """Code pictures (H, W, 3), sides multiples of 32, at `QUALITIES`; the rate is the estimate."""
     made = Validation()
     for quality in QUALITIES:
