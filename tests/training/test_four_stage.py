@@ -30,8 +30,7 @@ def run(state: FourStageState, steps: int) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("look", ["pre", "post"])
-@pytest.mark.parametrize("one_rate", [False, True])
+@pytest.mark.parametrize(("look", "one_rate"), [("pre", False), ("post", True)])
 def test_it_learns(look: str, one_rate: bool) -> None:
     model = FourStageConfig(
         filters=8, width=8, semantics=look, many_rates=not one_rate, batch_statistics=one_rate,
