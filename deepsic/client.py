@@ -188,20 +188,20 @@ class Client:
             else:
                 if answer.is_success:
                     return answer
-                if last or not passing(answer):
+                if last or not _passing(answer):
                     raise error_of(answer)
-                pause = max(pause, retry_after(answer))
+                pause = max(pause, _retry_after(answer))
             time.sleep(min(pause, LONGEST_PAUSE_S))
 
 
-def passing(answer: httpx.Response) -> bool:
+def _passing(answer: httpx.Response) -> bool:
     """Whether the same request may succeed later: the service is busy, or a part of it died."""
     # What isn't a problem document was said by something in front of the service.
     ours = answer.headers.get("content-type", "").startswith(PROBLEM)
     return answer.status_code == 503 or (answer.status_code >= 500 and not ours)
 
 
-def retry_after(answer: httpx.Response) -> float:
+def _retry_after(answer: httpx.Response) -> float:
     """What `Retry-After` asks for, seconds."""
     told = answer.headers.get("retry-after", "")
     return float(told) if told.isdecimal() else 0.0

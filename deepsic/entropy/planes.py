@@ -29,11 +29,6 @@ from deepsic.entropy.borrow import borrow, pointer
 from deepsic.entropy.coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability
 from deepsic.entropy.passes import take
 
-__all__ = [
-    "ACTIVE_AT", "BUCKETS", "CONTEXTS", "FEATURES", "FIXED_CONTEXTS", "GROUPS", "HIDDEN", "NODES",
-    "PARENTS", "PLANES", "decode_planes", "encode_planes", "gather_planes", "sizes_table",
-]  # fmt: skip
-
 PLANES: Final = 6
 NODES: Final = 1 << PLANES
 """Bits so far with a one before them: 1 to 63."""
