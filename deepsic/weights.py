@@ -128,8 +128,20 @@ def write(path: Path, model: ModelFile) -> bytes:
         "label_set": model.label_set or "",
         "provenance": json.dumps(model.provenance, sort_keys=True),
     }
-    data = save({k: v.contiguous() for k, v in model.tensors.items()}, metadata)
+    data = _sorted_header(save({k: v.contiguous() for k, v in model.tensors.items()}, metadata))
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     os.replace(part, path)
     return identity_of(path)
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header in order.
+
+    The library writes metadata in the order of a hash table that changes from call to call; a
+    model's identity must not.
+    """
+    size = 8 + int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8:size]), sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[size:]

@@ -81,6 +81,13 @@ def test_files_of_the_preset(tmp_path: Path, size: tuple[int, int]) -> None:
     assert codec.decode(blob).size == size[::-1]
 
 
+def test_a_model_has_one_identity(tmp_path: Path) -> None:
+    model = pack_binary(BinaryNet(BinaryConfig(bits=8, width=8, depth=1)))
+    path = tmp_path / "saic.safetensors"
+    assert len({weights.write(path, model) for _ in range(8)}) == 1
+    assert weights.read(path).config == model.config
+
+
 def test_an_incomplete_file_is_named() -> None:
     model = pack_binary(BinaryNet(BinaryConfig(bits=8, width=8, depth=1)))
     del model.tensors["net.encoder.1.weight"]

@@ -58,8 +58,8 @@ def check_end(
     with capsys.disabled():
         print(f"\nwent on from {start}; bpp {bpp:.4f}, psnr {psnr:.3f}; calm {undisturbed}")
     assert last(log, "step") == STEPS
-    # At the kill the step lay between KILLED_AT and the next checkpoint.
-    assert start >= KILLED_AT
+    # The kill came as the checkpoint of KILLED_AT appeared: Ray may not have taken it over yet.
+    assert start >= KILLED_AT - INTERVAL
     assert bpp == pytest.approx(undisturbed[0], rel=0.05)
     assert psnr == pytest.approx(undisturbed[1], abs=0.4)
 
