@@ -81,11 +81,12 @@ def test_a_killed_driver_is_started_again(
 ) -> None:
     with started("train", *arguments("driver"), cwd=work, log=work / "driver.log") as process:
         until(lambda: saved_step(work / "driver") >= KILLED_AT, process)
-        family = psutil.Process(process.pid).children(recursive=True)
+        trainers = workers_of(process)
         process.send_signal(signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
-        # Ray's processes share the driver's fate, so that nothing trains on in the dark.
-        _, alive = psutil.wait_procs(family, timeout=60)
+        # Ray's workers share the driver's fate, so that nothing trains on in the dark.
+        _, alive = psutil.wait_procs(trainers, timeout=60)
+        assert trainers
         assert not alive
     again = finished("train", *arguments("driver"), cwd=work, log=work / "again.log")
     check_end(again, undisturbed, capsys)
