@@ -169,7 +169,7 @@ def test_overload_is_refused_at_once_and_passes(url: str) -> None:
         answers = list(pool.map(send, range(128)))
     assert {status for status, _, _ in answers} == {200, 503}
     assert all(after == "2" for status, _, after in answers if status == 503)
-    assert max(seconds for _, seconds, _ in answers) < 15
+    assert max(seconds for _, seconds, _ in answers) < 30
     assert send(0)[0] == 200
 
 
