@@ -66,7 +66,9 @@ def size(v: int) -> int:
 
 
 @inline
-def describe(x: Any, m: Any, energy: Any, recent: Any, parents: Any, c: int, y: int, at: int, quality: int) -> None:  # fmt: skip  # noqa: E501
+def describe(
+    x: Any, m: Any, energy: Any, recent: Any, parents: Any, c: int, y: int, at: int, quality: int
+) -> None:
     """Fill x (FEATURES,) for the feature of channel c at row y, column `at`, both from 0.
 
     m is (C, H + 2, W + 4) int16, levels counted from where the channel rests, in a border of

@@ -6,6 +6,7 @@ first looks, once in a process, so a judge travels to a worker as a few names.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,16 +27,16 @@ _BATCH = 16
 _MAX_LOGITS = 64
 
 
-class Judge:
+class Judge(ABC):
     """Base: the network's name and weights."""
 
     def __init__(self, network: str, weights: str | None = None) -> None:
         self.network, self.weights = network, weights
         self.name = network
 
+    @abstractmethod
     def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         """What is in each RGB picture (height, width, 3); as JSON holds it."""
-        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, object]:
         """Travel to a worker without the loaded network."""

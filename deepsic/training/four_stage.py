@@ -14,7 +14,6 @@ import copy
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from deepsic.models.fourstage.net import FourStageNet, FourStageOutput
 from deepsic.models.fourstage.semantic import UNLABELLED, semantic_loss
 from deepsic.models.fourstage.start import start_linear
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
+from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.objective import Terms, draw_positions
 
 __all__ = [
@@ -250,8 +250,8 @@ class FourStageState:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; never leaves a half-written one at `path`."""
-        part = path.with_suffix(".part")
-        torch.save(
+        write_checkpoint(
+            path,
             {
                 "config": self.config.to_json(),
                 "preset": self.config.model.preset,
@@ -262,11 +262,7 @@ class FourStageState:
                 "generator": self.generator.get_state(),
                 "random": torch.get_rng_state(),
             },
-            part,
         )
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
 
     def load(self, path: Path, *, same_run: bool = True) -> None:
         """Resume from a checkpoint, or with `same_run=False` only take its weights as a start.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.models.head import HeadConfig, SemanticHead
+from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.lessons import Lessons
 from deepsic.training.objective import semantic
 
@@ -182,8 +182,8 @@ class HeadTraining:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
-        part = path.with_suffix(".part")
-        torch.save(
+        write_checkpoint(
+            path,
             {
                 "config": self.config.to_json(),
                 "head": self.head.state_dict(),
@@ -191,9 +191,7 @@ class HeadTraining:
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
             },
-            part,
         )
-        os.replace(part, path)
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.models.sic import SicNet
+from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.config import TrainConfig
 from deepsic.training.objective import Terms, draw_positions, rate_distortion
 from deepsic.training.semantic_part import SemanticPart
@@ -108,8 +108,8 @@ class TrainState:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; never leaves a half-written one at `path`."""
-        part = path.with_suffix(".part")
-        torch.save(
+        write_checkpoint(
+            path,
             {
                 "config": self.config.to_json(),
                 "net": self.net.state_dict(),
@@ -119,11 +119,7 @@ class TrainState:
                 "generator": self.generator.get_state(),
                 **(self.semantics.state_dict() if self.semantics else {}),
             },
-            part,
         )
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
 
     def load(self, path: Path, *, same_run: bool = True) -> None:
         """Resume from a checkpoint, or with `same_run=False` only take its weights as a start.
