@@ -27,8 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.first_paper import looks, rd, sheets, tables
 from benchmarks.first_paper.contexts import compare_contexts
 from benchmarks.first_paper.table1 import measure_table
-from deepsic.errors import DeepsicError
-from pipelines import console
+from pipelines.exits import exit_codes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
 Pictures = Annotated[Path, typer.Argument(help="Folder of pictures")]
@@ -38,6 +37,7 @@ Models = Annotated[list[str], typer.Argument(help="Model files, or names of code
 
 
 @app.command("rd")
+@exit_codes
 def rd_command(
     pictures: Pictures,
     out: Out,
@@ -45,11 +45,11 @@ def rd_command(
     every: Annotated[int, typer.Option(help="Take every n-th picture")] = 1,
 ) -> None:
     """Figures 6 and 7: rate, luma PSNR and MS-SSIM of whole files."""
-    with _errors():
-        rd.measure_rd(pictures, out, models, every)
+    rd.measure_rd(pictures, out, models, every)
 
 
 @app.command("contexts")
+@exit_codes
 def contexts_command(
     pictures: Pictures,
     out: Out,
@@ -58,15 +58,15 @@ def contexts_command(
     quality: Annotated[list[int] | None, typer.Option(help="Repeat")] = None,
 ) -> None:
     """Section III-B: trained contexts against adaptive-only ones and raw bits."""
-    with _errors():
-        paths = sorted(p for p in pictures.iterdir() if p.suffix in (".png", ".webp"))[::every]
-        rows = compare_contexts(model, paths, quality or [13, 33, 58])
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "contexts.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-        tables.show_contexts(rows)
+    paths = sorted(p for p in pictures.iterdir() if p.suffix in (".png", ".webp"))[::every]
+    rows = compare_contexts(model, paths, quality or [13, 33, 58])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "contexts.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    tables.show_contexts(rows)
 
 
 @app.command()
+@exit_codes
 def table1(
     pictures: Classes,
     out: Out,
@@ -75,11 +75,11 @@ def table1(
     limit: Annotated[int, typer.Option(help="Most pictures, evenly spaced")] = 10_000,
 ) -> None:
     """Table I: accuracy of labels read from files."""
-    with _errors():
-        measure_table(pictures, out, models, classifier or [], limit)
+    measure_table(pictures, out, models, classifier or [], limit)
 
 
 @app.command("looks")
+@exit_codes
 def looks_command(
     pictures: Classes,
     out: Out,
@@ -87,37 +87,24 @@ def looks_command(
     limit: Annotated[int, typer.Option(help="Pictures")] = 20,
 ) -> None:
     """What labels without pixels save: time and multiplications."""
-    with _errors():
-        looks.measure_looks(pictures, out, models, limit)
+    looks.measure_looks(pictures, out, models, limit)
 
 
 @app.command("sheets")
+@exit_codes
 def sheets_command(kodak: Pictures, pictures: Classes, out: Out, models: Models) -> None:
     """Figures 5 and 8 as contact sheets."""
-    with _errors():
-        sheets.draw(kodak, pictures, out, models)
+    sheets.draw(kodak, pictures, out, models)
 
 
 @app.command()
+@exit_codes
 def show(
     out: Out,
     reference: Annotated[Path | None, typer.Option(help="Published curves")] = None,
 ) -> None:
     """Print the tables that the measurements allow, draw Figures 6 and 7."""
-    with _errors():
-        tables.show(out, reference)
-
-
-class _errors:
-    """End with the error's own exit code and one line."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DeepsicError):
-            console.error(str(error))
-            raise typer.Exit(error.exit_code)
+    tables.show(out, reference)
 
 
 if __name__ == "__main__":

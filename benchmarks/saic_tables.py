@@ -28,13 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.saic import detection, tables
 from benchmarks.saic import measure as measuring
-from deepsic.errors import DeepsicError
-from pipelines import console
+from pipelines.exits import exit_codes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
 
 
 @app.command()
+@exit_codes
 def measure(
     pictures: Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")],
     out: Annotated[Path, typer.Argument(help="Folder for measurements")],
@@ -45,19 +45,19 @@ def measure(
     limit: Annotated[int, typer.Option(help="Most pictures, evenly spaced")] = 10_000,
 ) -> None:
     """Code pictures at each rate and keep what classifiers say of them."""
-    with _errors():
-        measuring.measure(
-            pictures,
-            out,
-            models,
-            rates=rate or [0.125, 0.25, 0.5],
-            classifiers=classifier or ["efficientnet-lite0", "efficientnet-lite2"],
-            only=only,
-            limit=limit,
-        )
+    measuring.measure(
+        pictures,
+        out,
+        models,
+        rates=rate or [0.125, 0.25, 0.5],
+        classifiers=classifier or ["efficientnet-lite0", "efficientnet-lite2"],
+        only=only,
+        limit=limit,
+    )
 
 
 @app.command()
+@exit_codes
 def detect(
     pictures: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (YOLO)")],
     out: Annotated[Path, typer.Argument(help="Folder for measurements")],
@@ -66,27 +66,14 @@ def detect(
     rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
 ) -> None:
     """Code pictures at each rate and score a detector on them (Table 5)."""
-    with _errors():
-        detection.detect(pictures, out, models, weights=weights, rates=rate or [0.25, 0.5])
+    detection.detect(pictures, out, models, weights=weights, rates=rate or [0.25, 0.5])
 
 
 @app.command()
+@exit_codes
 def show(out: Annotated[Path, typer.Argument(help="Folder of measurements")]) -> None:
     """Print the tables that the measurements allow."""
-    with _errors():
-        tables.show(out)
-
-
-class _errors:
-    """End with the error's own exit code and one line."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DeepsicError):
-            console.error(str(error))
-            raise typer.Exit(error.exit_code)
+    tables.show(out)
 
 
 if __name__ == "__main__":
