@@ -145,19 +145,21 @@ def decode_symbol(
 
 
 _SIZES = np.arange(10800, dtype=np.int64)
-_COMPANDED = np.minimum((256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127).astype(
-    np.float32
-)
+_COMPANDED = np.minimum((256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127)
 """128 v / (128 + v), rounded half up; 127 from 10,795 on."""
-_SEEN_MEANS = np.concatenate((-_COMPANDED[MEAN_LIMIT:0:-1], _COMPANDED[: MEAN_LIMIT + 1]))
-"""The same of a mean alone, -MEAN_LIMIT .. MEAN_LIMIT."""
+OFFSET = 128
+"""What a byte that the nets see holds more than the number it stands for."""
+_SEEN_MEANS = np.concatenate(
+    (OFFSET - _COMPANDED[MEAN_LIMIT:0:-1], OFFSET + _COMPANDED[: MEAN_LIMIT + 1])
+).astype(np.uint8)
+"""The byte of a mean alone, -MEAN_LIMIT .. MEAN_LIMIT."""
 
 
 @inline
 def compand(v: int) -> Any:
-    """What the nets see of a latent in sixteenths of a step: a whole number in float32."""
+    """What the nets see of a latent in sixteenths of a step, as a byte."""
     a = _COMPANDED[min(abs(v), 10799)]
-    return -a if v < 0 else a
+    return np.uint8(OFFSET - a if v < 0 else OFFSET + a)
 
 
 @jit
@@ -173,7 +175,7 @@ def settle(means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, see
             for k in range(count):
                 if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
                     classes[p, k] = 0
-                    seen[y, x, k] = 0
+                    seen[y, x, k] = OFFSET
                 else:
                     mean = np.int64(means[p, k])
                     seen[y, x, k] = _SEEN_MEANS[mean + MEAN_LIMIT]
@@ -189,7 +191,7 @@ def encode_pass(
 
     v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (H * W, K).
     zone: (64,) dead zones. y_hat: (H, W, C) float32, written where a symbol isn't zero.
-    seen: (H, W, K) float32 integers for the nets, likewise.
+    seen: (H, W, K) bytes for the nets, likewise.
     """
     out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])

@@ -97,7 +97,7 @@ class CountingEncoder(Encoder):
         self._count("ll", ll[1:, 1:-1] - guess, classes, np.minimum(2, activity // 4))
         return self.ll
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
         seen = super().run(plan, means, classes)
         symbols = (self.symbols8 if plan.tensor == 8 else self.symbols16).astype(np.int64)
         height, width = seen.shape[:2]

@@ -5,7 +5,7 @@ Weights are multiples of 1/64 with |w| <= 127/64, activations multiples of 1/16 
 fewer than 1,040 products a sum, every partial sum is an integer (over 1,024) below 2^24, so
 float32 arithmetic is exact whatever the order of summation, the thread count or the library.
 The exact sum is then rounded to bfloat16, half to even, before the bias is added: that is what
-the fast matrix units of CPUs return, and it costs nothing to imitate where there are none.
+bfloat16 convolutions return in training, and it is easy to imitate.
 Requantisation is `floor(x * 16 + 1/2) / 16`: exact too.
 
 Training first runs without rounding, then (`quantised = True`) with straight-through rounding;

@@ -1,9 +1,9 @@
 """The probability nets at inference: integers in, integers out, the same on every machine.
 
 Values are those of `integer`, scaled to whole numbers: weights |w| <= 127, activations
-|a| <= 127, accumulators rounded to bfloat16, biases added after. The fast path is the library's
-bfloat16 convolution; it is taken only where a self-test at load shows that it returns exactly
-the rounded sums. Everywhere else sums are float32 matrix products, which are exact.
+|a| <= 127, accumulators rounded to bfloat16, biases added after. Activations are bytes, as in
+`int8`, whose exact sums are the fast path; everywhere else sums are float32 matrix products,
+which are exact as well.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from deepsic.models import int8
 
 HALF = 32.0
 """Half of the shift by 64, added with the bias so that flooring rounds."""
@@ -24,22 +26,21 @@ class IntegerLayer:
 
     weight: Tensor
     bias: Tensor
-    fast: bool
+    conv: int8.ByteConv | None
+    """The fast path, where there is one."""
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, fast: bool) -> IntegerLayer:
         """From int8 weights and int32 biases; HALF is already added to the biases here."""
-        w = weight.float()
-        b = torch.zeros(len(w)) if bias is None else bias.float()
-        if fast:
-            w = w.bfloat16().contiguous(memory_format=torch.channels_last)
-        return cls(weight=w, bias=b + HALF, fast=fast)
+        b = torch.zeros(len(weight)) if bias is None else bias.float()
+        conv = int8.ByteConv.of(weight.to(torch.int8)) if fast else None
+        return cls(weight=weight.float(), bias=b + HALF, conv=conv)
 
     def sums(self, x: Tensor) -> Tensor:
-        """Rounded accumulators without bias: x (1, C, H, W) to (1, D, H, W), both bfloat16."""
-        if self.fast:
-            return functional.conv2d(x, self.weight, padding=self.weight.shape[2] // 2)
-        return exact_sums(x.float(), self.weight).bfloat16()
+        """Exact accumulators without bias: bytes (1, C, H, W) to (1, D, H, W) float32."""
+        if self.conv is not None:
+            return self.conv(x)
+        return exact_sums(x.float() - int8.OFFSET, self.weight)
 
 
 def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
@@ -50,28 +51,11 @@ def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
         functional.unfold(x, kernel, padding=kernel // 2)[0] if kernel > 1 else x[0].flatten(1)
     )
     sums = weight.reshape(outputs, -1) @ columns
-    return sums.view(1, outputs, height, width)
-
-
-def fast_path_is_exact() -> bool:
-    """Whether bfloat16 convolutions here return exactly rounded sums, on hard random cases."""
-    if torch.get_default_dtype() != torch.float32 or not has_bf16():
-        return False
-    generator = torch.Generator().manual_seed(1)
-    for inputs, outputs, kernel, side in ((100, 64, 3, 24), (64, 256, 1, 16), (24, 64, 3, 8)):
-        x = torch.randint(-127, 128, (1, inputs, side, side + 5), generator=generator)
-        w = torch.randint(-127, 128, (outputs, inputs, kernel, kernel), generator=generator)
-        x, w = x.abs().float() if kernel == 1 else x.float(), w.float()
-        quick = IntegerLayer.of(w, None, True).sums(
-            x.bfloat16().contiguous(memory_format=torch.channels_last)
-        )
-        if not torch.equal(quick, exact_sums(x, w).bfloat16()):
-            return False
-    return True
+    return sums.view(1, outputs, height, width).contiguous(memory_format=torch.channels_last)
 
 
 def has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware: elsewhere the fast path is the slow one."""
+    """Whether the CPU multiplies bfloat16 in hardware: elsewhere float32 is faster."""
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(
         supported is not None

@@ -31,6 +31,20 @@ def compand_steps(x: Any, scale: Any, out: Any) -> None:
             out[p, c] = eight * v / (eight + abs(v))
 
 
+@numba.njit(inline="always")
+def _companded_byte(v: Any) -> Any:
+    step, shift, most = np.float32(128.0), np.float32(128.5), np.float32(8.0)
+    return np.uint8(np.int32(min(step * v / (most + abs(v)) + shift, np.float32(255.0))))
+
+
+@jit
+def compand_bytes(x: Any, scale: Any, out: Any) -> None:
+    """`compand(x * scale)` in steps of 1/16, 128 higher: x (P, C), scale (C,), out (P, C) bytes."""
+    for p in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            out[p, c] = _companded_byte(x[p, c] * scale[c])
+
+
 @jit
 def dequantise(v: Any, step: Any, plain: Any, seen: Any, inverse: Any) -> None:
     """Latents in steps (P, C) behind 3 channels: to coefficients and what the network sees.
@@ -47,6 +61,16 @@ def dequantise(v: Any, step: Any, plain: Any, seen: Any, inverse: Any) -> None:
 
 
 @jit
+def dequantise_bytes(v: Any, step: Any, plain: Any, seen: Any, inverse: Any) -> None:
+    """`dequantise` for a network that sees `compand_bytes`."""
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            y = v[p, c] * step[c]
+            plain[p, c + 3] = y
+            seen[p, c + 3] = _companded_byte(y * inverse)
+
+
+@jit
 def correct(x: Any, correction: Any, step: Any, scale: Any, out: Any) -> None:
     """`(x + correction * step) * scale`: all (P, C), scale (C,)."""
     for p in range(out.shape[0]):
@@ -54,56 +78,78 @@ def correct(x: Any, correction: Any, step: Any, scale: Any, out: Any) -> None:
             out[p, c] = (x[p, c] + correction[p, c] * step) * scale[c]
 
 
+@jit
+def _rectify(x: Any, scale: Any, out: Any) -> None:
+    """x (P, C) bfloat16 bits, out (P, C) bytes."""
+    count = x.shape[1]
+    bits = np.empty(count, np.uint32)
+    value = bits.view(np.float32)
+    low, high, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
+    for p in range(x.shape[0]):
+        for c in range(count):
+            bits[c] = np.uint32(x[p, c]) << np.uint32(16)
+        for c in range(count):
+            out[p, c] = np.uint8(np.int32(min(max(value[c] * scale, low) + half, high)))
+
+
+def rectify(x: Tensor, unit: float) -> Tensor:
+    """`max(0, x)` in steps of `unit`, as bytes: x (1, C, H, W) bfloat16, channels last."""
+    out = torch.empty_like(x, dtype=torch.uint8, memory_format=torch.channels_last)
+    _rectify(_plain(x.view(torch.uint16)), np.float32(1.0 / unit), _plain(out))
+    return out
+
+
 @exact
-def _widen(bits: Any, wide: Any) -> None:
-    """The bits of bfloat16 numbers to those of the same numbers in float32."""
-    for c in range(bits.size):
-        wide[c] = np.uint32(bits[c]) << np.uint32(16)
+def _round(sums: Any, rounded: Any) -> None:
+    """Bits of float32 numbers to those of the nearest bfloat16, half to even, in float32."""
+    for c in range(sums.size):
+        bits = sums[c]
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        rounded[c] = (bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)
 
 
 @exact
 def _activate(sums: Any, more: Any, bias: Any, out: Any) -> None:
-    """sums and more (P, C), bias (C,) float32, out (P, C); all but bias are bfloat16 bits."""
+    """sums and more (P, C) float32 as bits, bias (C,) float32, out (P, C) bytes."""
     count = sums.shape[1]
-    a, b, whole = np.empty(count, np.uint32), np.zeros(count, np.uint32), np.empty(count, np.uint32)
-    first, second, result = a.view(np.float32), b.view(np.float32), whole.view(np.float32)
+    a, b = np.empty(count, np.uint32), np.zeros(count, np.uint32)
+    first, second = a.view(np.float32), b.view(np.float32)
     low, high, shift = np.float32(0.0), np.float32(127.0), np.float32(1.0 / 64.0)
     for p in range(sums.shape[0]):
-        _widen(sums[p], a)
+        _round(sums[p], a)
         if more.size:
-            _widen(more[p], b)
+            _round(more[p], b)
         for c in range(count):
-            result[c] = min(max(np.floor((first[c] + second[c] + bias[c]) * shift), low), high)
-        for c in range(count):
-            out[p, c] = whole[c] >> np.uint32(16)
+            value = min(max(np.floor((first[c] + second[c] + bias[c]) * shift), low), high)
+            out[p, c] = np.uint8(np.int32(value) + 128)
 
 
 def activate(sums: Tensor, bias: Tensor, more: Tensor | None = None) -> Tensor:
-    """Add the bias (half of 64 included), shift by 64, clip to 0 .. 127.
+    """Round, add the bias (half of 64 included), shift by 64, clip to 0 .. 127.
 
     Args:
-        sums: rounded accumulators (1, C, H, W), bfloat16, channels last.
+        sums: exact accumulators (1, C, H, W), float32, channels last.
         bias: (C,) whole numbers in float32.
         more: further accumulators of the same shape.
 
     Returns:
-        Whole numbers (1, C, H, W), bfloat16, channels last.
+        Bytes (1, C, H, W), channels last; see `int8`.
     """
-    out = torch.empty_like(sums, memory_format=torch.channels_last)
+    out = torch.empty_like(sums, dtype=torch.uint8, memory_format=torch.channels_last)
     nothing = sums[:, :, :0]
-    _activate(_bits(sums), _bits(nothing if more is None else more), bias.numpy(), _bits(out))
+    _activate(_bits(sums), _bits(nothing if more is None else more), bias.numpy(), _plain(out))
     return out
 
 
 @exact
 def _decide(sums: Any, bias: Any, means: Any, classes: Any) -> None:
     positions, count = means.shape
-    wide = np.empty(2 * count, np.uint32)
-    value = wide.view(np.float32)
+    bits = np.empty(2 * count, np.uint32)
+    value = bits.view(np.float32)
     shift = np.float32(1.0 / 64.0)
     limit, low, high = np.float32(MEAN_LIMIT), np.float32(0.0), np.float32(63.0)
     for p in range(positions):
-        _widen(sums[p], wide)
+        _round(sums[p], bits)
         for k in range(count):
             mean = np.floor((value[k] + bias[k]) * shift)
             means[p, k] = np.int16(min(max(mean, -limit), limit))
@@ -116,7 +162,7 @@ def decide(sums: Tensor, bias: Tensor) -> tuple[I16, NDArray[np.uint8]]:
     """Means and scale classes that a pass's last layer asks for.
 
     Args:
-        sums: rounded accumulators (1, 2 K, H, W), bfloat16, channels last: means, then classes.
+        sums: exact accumulators (1, 2 K, H, W), float32, channels last: means, then classes.
         bias: (2 K,), half of 64 included.
 
     Returns:
@@ -129,10 +175,14 @@ def decide(sums: Tensor, bias: Tensor) -> tuple[I16, NDArray[np.uint8]]:
     return means, classes
 
 
-def _bits(x: Tensor) -> NDArray[np.uint16]:
-    """(1, C, H, W) bfloat16, channels last, to a view (H * W, C) of its bits."""
-    flat = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).view(torch.uint16)
-    bits: NDArray[np.uint16] = flat.numpy()
+def _plain(x: Tensor) -> Any:
+    """(1, C, H, W), channels last, to a view (H * W, C)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy()
+
+
+def _bits(x: Tensor) -> NDArray[np.uint32]:
+    """(1, C, H, W) float32, channels last, to a view (H * W, C) of its bits."""
+    bits: NDArray[np.uint32] = _plain(x).view(np.uint32)
     return bits
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,21 @@ from torch import Tensor
 
 from deepsic.entropy import contexts
 from deepsic.errors import UnknownModelError
-from deepsic.models import calibration
+from deepsic.models import calibration, int8
 from deepsic.models.binary_engine import BinaryEngine, unpack_binary
+from deepsic.models.byte_trunk import measure_units
 from deepsic.models.engine import SicEngine
 from deepsic.models.fourstage.config import PRESETS
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.file import unpack_four_stage
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
-from deepsic.models.integer_net import IntegerLayer, fast_path_is_exact
+from deepsic.models.integer_net import IntegerLayer
 from deepsic.models.probability import STATES, EntropyTables, ProbabilityModel
 from deepsic.models.sic import SicConfig, SicNet
 from deepsic.models.transform_runner import TransformRunner
 from deepsic.weights import ModelFile
 
+UNITS = ("unit.g_a", "unit.g_s")
 _FLOAT_PARTS = ("g_a.", "g_s.", "h_a.", "gain8.", "gain16.")
 
 
@@ -72,11 +74,9 @@ def pack(
         if name.startswith(_FLOAT_PARTS)
     }
     tables = calibration.first_tables(net)
+    fixed = floats | _integers(net) | measure_units(net, pictures, qualities)
     model = ModelFile(
-        preset="sic",
-        config=asdict(net.config),
-        tensors=floats | _integers(net) | _tables(tables),
-        **fields,
+        preset="sic", config=asdict(net.config), tensors=fixed | _tables(tables), **fields
     )
     engine = _unpack(model, torch.device("cpu"))
     counts = np.zeros((contexts.COUNT, 2), np.int64)
@@ -84,12 +84,7 @@ def pack(
         for quality in qualities:
             engine.count(picture, quality, counts)
     tables = calibration.calibrated(tables, counts)
-    return ModelFile(
-        preset="sic",
-        config=model.config,
-        tensors=floats | _integers(net) | _tables(tables),
-        **fields,
-    )
+    return replace(model, tensors=fixed | _tables(tables))
 
 
 def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine | FourStageEngine:
@@ -116,7 +111,7 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
     lost = [name for name in missing if name.startswith(_FLOAT_PARTS)]
     if lost or unexpected:
         raise KeyError(f"{lost or unexpected}")
-    fast = fast_path_is_exact()
+    fast = int8.available()
     layers = {
         name[4:-7]: IntegerLayer.of(t[name], t.get(name[:-7] + ".bias"), fast)
         for name in t
@@ -129,4 +124,7 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
         shifts={name: t[f"table.shift.{name}"].numpy() for name in STATES},
         zone=t["table.zone"].numpy(),
     )
-    return SicEngine(TransformRunner(net, device), ProbabilityModel(layers, tables))
+    units = {name: t[name] for name in UNITS if name in t}
+    in_bytes = fast and device.type == "cpu" and len(units) == len(UNITS)
+    runner = TransformRunner(net, device, units if in_bytes else None)
+    return SicEngine(runner, ProbabilityModel(layers, tables))

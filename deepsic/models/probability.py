@@ -15,6 +15,7 @@ from deepsic.entropy import coder, contexts, passes
 from deepsic.errors import CorruptFileError
 from deepsic.models import bands
 from deepsic.models.context import HYPER
+from deepsic.models.int8 import OFFSET
 from deepsic.models.integer_net import HALF, IntegerLayer
 from deepsic.models.layout import F32, I16, activate, decide
 
@@ -87,8 +88,8 @@ class Coder(Protocol):
     def lowest(self) -> NDArray[np.int32]:
         """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
-        """Code one pass; returns (H, W, K) what the nets may see of it, float32 integers.
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
+        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `int8`.
 
         means: (H * W, K) in sixteenths of a step. classes: (H * W, K), set to 0 where the pass
         codes nothing.
@@ -114,10 +115,10 @@ class _Base:
         self.hyper_classes = np.tile(tables.z_classes, (positions, 1))
         self.hyper_channels = np.arange(HYPER, dtype=np.int32)
 
-    def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, F32]:
+    def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, U8]:
         """Symbols, latents and what the nets see, as if the pass's symbols were all zero."""
         symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
-        seen = np.empty((*y.shape[:2], len(plan.channels)), np.float32)
+        seen = np.empty((*y.shape[:2], len(plan.channels)), np.uint8)
         passes.settle(means, classes, plan.channels, plan.parity, y, seen)
         return symbols, y, seen
 
@@ -143,7 +144,7 @@ class Encoder(_Base):
     def hyper(self) -> NDArray[np.int32]:
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
-        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
+        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         passes.encode_pass(
             self.state, self.out, self.states, contexts.group_start("z"), self.z,
             self.hyper_channels, self.hyper_means, self.hyper_classes, np.zeros(64, np.float32),
@@ -158,7 +159,7 @@ class Encoder(_Base):
         )  # fmt: skip
         return self.finish_lowest()
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
         symbols, y, seen = self.settle(plan, means, classes)
         v = self.v8 if plan.tensor == 8 else self.v16
         passes.encode_pass(
@@ -183,7 +184,7 @@ class Decoder(_Base):
     def hyper(self) -> NDArray[np.int32]:
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
-        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.float32)
+        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         passes.decode_pass(
             self.state, self.data, self.states, contexts.group_start("z"), self.hyper_channels,
             self.hyper_means, self.hyper_classes, symbols, z_hat, seen,
@@ -197,7 +198,7 @@ class Decoder(_Base):
         )  # fmt: skip
         return self.finish_lowest()
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> F32:
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
         symbols, y, seen = self.settle(plan, means, classes)
         passes.decode_pass(
             self.state, self.data, self.states, plan.group, plan.channels,
@@ -226,10 +227,10 @@ class ProbabilityModel:
 
     def run(self, code: Coder, quality: int) -> None:
         """Code everything of one tile at quality 1 .. 100."""
-        z = torch.from_numpy(np.clip(code.hyper() * 16, -127, 127).astype(np.float32))
-        x = self._layer("hyper1", _planes(z))
+        z = np.clip(code.hyper() * 16, -127, 127) + OFFSET
+        x = self._layer("hyper1", _planes(z.astype(np.uint8)))
         h16 = functional.pixel_shuffle(self._layer("hyper2", x), 2)
-        slopes = _planes(torch.from_numpy(_slopes(code.lowest())))
+        slopes = _planes(_slopes(code.lowest()))
         state = self._state("state4", torch.cat((h16, slopes), 1), quality)
         state = self._state("state_up", self._level("4", state, code), quality)
         state = functional.pixel_shuffle(self._layer("up", state), 2)
@@ -256,7 +257,8 @@ class ProbabilityModel:
         seen = self._pass(level + "a", state, None, code)
         rest = self._pass(level + "b", state, seen, code)
         if level in "43":
-            rest[:, : bands.LUMA_BANDS] += seen
+            # Where one has a latent the other has none.
+            rest[:, : bands.LUMA_BANDS] += seen - OFFSET
             return torch.cat((state, rest), 1)
         return torch.cat((state, seen, rest), 1)
 
@@ -267,19 +269,19 @@ class ProbabilityModel:
         x = self._layer(prefix + "hidden", activate(first.sums(state), first.bias, more))
         out = self.layers[prefix + "out"]
         result = code.run(PLANS[name], *decide(out.sums(_dense(x)), out.bias))
-        return _planes(torch.from_numpy(result))
+        return _planes(result)
 
 
-def _planes(x: Tensor) -> Tensor:
-    """(H, W, C) float32 to (1, C, H, W) bfloat16, channels last in memory."""
-    return x.bfloat16().permute(2, 0, 1)[None]
+def _planes(x: U8) -> Tensor:
+    """(H, W, C) to (1, C, H, W), channels last in memory."""
+    return torch.from_numpy(x).permute(2, 0, 1)[None]
 
 
 def _dense(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _slopes(ll: NDArray[np.int32]) -> F32:
+def _slopes(ll: NDArray[np.int32]) -> U8:
     """Companded differences to left and upper neighbour (H, W, 6); see `context.differences`."""
     inner = ll[1:, 1:-1].astype(np.int64)
     dx, dy = np.zeros_like(inner), np.zeros_like(inner)
@@ -288,4 +290,4 @@ def _slopes(ll: NDArray[np.int32]) -> F32:
     v = 16 * np.concatenate((dx, dy), 2)
     size = np.abs(v)
     a = np.minimum((256 * size + 128 + size) // (2 * (128 + size)), 127)
-    return (np.sign(v) * a).astype(np.float32)
+    return (np.sign(v) * a + OFFSET).astype(np.uint8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 
 from deepsic.models import bands, layout, wavelet, wavelet_cpu
 from deepsic.models.blocks import compand, contrast
+from deepsic.models.byte_trunk import INPUT_UNIT, ByteAnalysis, ByteSynthesis
+from deepsic.models.int8 import OFFSET
 from deepsic.models.integer_net import has_bf16
 from deepsic.models.layout import F32, rows
 from deepsic.models.quality import base_step, position
@@ -16,16 +20,30 @@ from deepsic.models.sic import SicNet
 
 
 class TransformRunner:
-    """Float networks of a `SicNet`, in bfloat16 where the machine multiplies it in hardware.
+    """Float networks of a `SicNet`: in 8 bits where a CPU has the units, else in bfloat16 or float.
 
     Nothing here has to be exact: the encoder may choose any latents, and two machines' pictures
     may differ by rounding.
+
+    Args:
+        net: trained.
+        device: where to run.
+        units: of `measure_units`, for 8 bits; none: as floats.
     """
 
-    def __init__(self, net: SicNet, device: torch.device) -> None:
+    def __init__(
+        self, net: SicNet, device: torch.device, units: dict[str, Tensor] | None = None
+    ) -> None:
         self.device = device
         self.dtype = torch.bfloat16 if device.type == "cuda" or has_bf16() else torch.float32
         self.net = net.eval().requires_grad_(False).to(device)
+        self.g_a: Any = net.g_a
+        self.g_s: Any = net.g_s
+        self.bytes = units is not None
+        if units is not None:
+            self.g_a = ByteAnalysis(net.g_a, units["unit.g_a"])
+            self.g_s = ByteSynthesis(net.g_s, units["unit.g_s"])
+            self.dtype = torch.bfloat16
         for module in (net.g_a, net.g_s, net.h_a):
             for part in module.modules():
                 if isinstance(part, nn.Conv2d):
@@ -38,6 +56,22 @@ class TransformRunner:
         """Companded input of a network: contrast of the LL band, and the rest, in steps."""
         v = compand(torch.cat((contrast(ll), rest), 1) * scale)
         return v.to(self.dtype).contiguous(memory_format=torch.channels_last)
+
+    def _seen_by_network(self, positions: int) -> NDArray[Any]:
+        """Room for a network's input at 1/8."""
+        return np.empty((positions, bands.COEFFICIENTS8), np.uint8 if self.bytes else np.float32)
+
+    def _entrance(
+        self, seen: NDArray[Any], ll8: Tensor, step: float, height: int, width: int
+    ) -> Tensor:
+        """A network's input at 1/8 (1, 192, H/8, W/8) of what it sees but for the LL band."""
+        low = compand(contrast(ll8) / step)
+        if self.bytes:
+            low = (low * (1 / INPUT_UNIT) + (OFFSET + 0.5)).clamp(0, 255)
+        seen[:, : bands.LL] = _flat(low).numpy()
+        x8 = torch.from_numpy(seen)
+        x8 = x8 if self.bytes else x8.to(self.dtype)
+        return layout.planes(x8, height, width, bands.COEFFICIENTS8)
 
     def steps(self, quality: int) -> tuple[float, F32, F32]:
         """Base step, and steps of y8 (189,) and y16 (12,), in coefficient units."""
@@ -58,11 +92,10 @@ class TransformRunner:
         if self.device.type == "cpu":
             flat = wavelet_cpu.forward8(rgb).reshape(-1, bands.COEFFICIENTS8)
             ll8 = layout.planes(torch.from_numpy(flat[:, : bands.LL].copy()), height, width, 3)
-            seen = np.empty_like(flat)
-            layout.compand_steps(flat, np.full(flat.shape[1], 1.0 / step, np.float32), seen)
-            v8 = torch.from_numpy(seen)
-            v8[:, : bands.LL] = _flat(compand(contrast(ll8) / step))
-            x8 = layout.planes(v8.to(self.dtype), height, width, bands.COEFFICIENTS8)
+            seen = self._seen_by_network(len(flat))
+            sweep = layout.compand_bytes if self.bytes else layout.compand_steps
+            sweep(flat, np.full(flat.shape[1], 1.0 / step, np.float32), seen)
+            x8 = self._entrance(seen, ll8, step, height, width)
         else:
             x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float()
             c8 = wavelet.forward8(wavelet.rgb_to_colours(x))
@@ -71,7 +104,7 @@ class TransformRunner:
             x8 = self._seen(ll8, c8[:, bands.LL :], 1.0 / step)
         ll, level4 = wavelet.forward_level(ll8.contiguous())
         x16 = self._seen(ll, level4, 1.0 / step)
-        r8, r16, features = self.net.g_a(x8, x16, self._position(quality))
+        r8, r16, features = self.g_a(x8, x16, self._position(quality))
         out8 = np.empty((len(flat), bands.Y8), np.float32)
         layout.correct(flat[:, bands.LL :], rows(r8.cpu()), np.float32(step), 1.0 / step8, out8)
         y16 = rows(torch.cat((ll, level4), 1).cpu())
@@ -104,18 +137,18 @@ class TransformRunner:
             y16[:, : bands.LL].contiguous(), y16[:, bands.LL :].contiguous()
         )
         plain = np.empty((height * width, bands.COEFFICIENTS8), np.float32)
-        seen = np.empty_like(plain)
-        layout.dequantise(v8.reshape(-1, bands.Y8), step8, plain, seen, np.float32(1.0 / step))
+        seen = self._seen_by_network(len(plain))
+        sweep = layout.dequantise_bytes if self.bytes else layout.dequantise
+        sweep(v8.reshape(-1, bands.Y8), step8, plain, seen, np.float32(1.0 / step))
         plain[:, : bands.LL] = _flat(ll8).numpy()
-        seen[:, : bands.LL] = _flat(compand(contrast(ll8) / step)).numpy()
-        x8 = layout.planes(torch.from_numpy(seen).to(self.dtype), height, width, seen.shape[1])
+        x8 = self._entrance(seen, ll8, step, height, width)
         x16 = self._seen(y16[:, : bands.LL], y16[:, bands.LL :], 1.0 / step)
         return plain, x8.to(self.device), x16.to(self.device), step
 
     def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
         """Decoded latents in steps, (H/8, W/8, 189) and (H/16, W/16, 12), to (H, W, 3)."""
         plain, x8, x16, step = self._synthesis_input(v8, v16, quality)
-        r8 = rows(self.net.g_s(x8, x16, self._position(quality)).cpu())
+        r8 = rows(self.g_s(x8, x16, self._position(quality)).cpu())
         ones = np.ones(bands.COEFFICIENTS8, np.float32)
         layout.correct(plain, r8, np.float32(step), ones, plain)
         return wavelet_cpu.inverse8(plain.reshape(*v8.shape[:2], bands.COEFFICIENTS8))
@@ -123,7 +156,7 @@ class TransformRunner:
     def synthesis_features(self, v8: F32, v16: F32, quality: int) -> Tensor:
         """Features (1, C, H/16, W/16) for the post-semantic head: no pixels are made."""
         _, x8, x16, _ = self._synthesis_input(v8, v16, quality)
-        _, features = self.net.g_s.trunk.features16(x8, x16, self._position(quality))
+        _, features = self.g_s.trunk.features16(x8, x16, self._position(quality))
         return torch.as_tensor(features)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 from deepsic.training.four_stage import FourStageState
 from deepsic.training.objective import Terms
 from deepsic.training.presets import AnyState, new_state
+from deepsic.training.revive import revive
 from deepsic.training.start import load_start
 from pipelines import tracking
 from pipelines.training.board import Board
@@ -25,7 +26,7 @@ __all__ = ["CHECKPOINT", "train_loop"]
 CHECKPOINT = "state.pt"
 _LOG_EVERY = 20
 _STARTERS = 24
-"""Pictures that a linear start is measured on."""
+"""Pictures that a linear start is measured on, and that show which units of a start are dead."""
 _WARM_UP = 20
 """First steps of a worker, which don't count in its speed."""
 
@@ -72,7 +73,8 @@ def _start(state: AnyState, job: TrainJob, pictures: Prepared) -> None:
     elif job.init:
         weights = load_start(job.init).state_dict()
         state.net.load_state_dict(weights)
-        state.average.load_state_dict(weights)
+        revive(state.net, pictures.validation(_STARTERS))
+        state.average.load_state_dict(state.net.state_dict())
 
 
 class _Worker:

@@ -10,8 +10,8 @@ import torch
 
 from deepsic import weights
 from deepsic.codec import Codec
-from deepsic.models import packing
-from deepsic.models.integer_net import IntegerLayer, exact_sums, fast_path_is_exact
+from deepsic.models import int8
+from deepsic.models.integer_net import IntegerLayer
 from deepsic.models.probability import Decoder
 from tests.codec.conftest import photograph, small_net
 from tests.reference.decoder import StreamDecoder
@@ -36,27 +36,23 @@ def load_file_without_bf16(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_fast_and_exact_sums_agree_on_hard_cases() -> None:
-    if not fast_path_is_exact():
-        pytest.skip("this CPU has no bfloat16 units: only the exact path is used here")
+    if not int8.available():
+        pytest.skip("this CPU has no 8-bit integer units: only the exact path is used here")
     generator = torch.Generator().manual_seed(7)
     for inputs, kernel in ((100, 3), (64, 1), (24, 3)):
-        w = torch.randint(-127, 128, (64, inputs, kernel, kernel), generator=generator).float()
-        x = torch.randint(-127, 128, (1, inputs, 33, 21), generator=generator).float()
-        fast = IntegerLayer.of(w, None, True)
-        slow = exact_sums(x, w)
-        assert torch.equal(
-            slow.double(), torch.nn.functional.conv2d(x.double(), w.double(), padding=kernel // 2)
-        )
-        for layout in (torch.contiguous_format, torch.channels_last):
-            y = fast.sums(x.bfloat16().contiguous(memory_format=layout))
-            assert torch.equal(y, slow.bfloat16())
+        w = torch.randint(-127, 128, (64, inputs, kernel, kernel), generator=generator)
+        x = torch.randint(-128, 128, (1, inputs, 33, 21), generator=generator)
+        fast, slow = (IntegerLayer.of(w, None, way).sums(int8.as_bytes(x)) for way in (True, False))
+        truth = torch.nn.functional.conv2d(x.double(), w.double(), padding=kernel // 2)
+        assert torch.equal(slow.double(), truth)
+        assert torch.equal(fast, slow)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("onednn", [True, False])
-@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
 def test_symbols_do_not_depend_on_the_machine(
-    model_path: Path, threads: int, onednn: bool, bf16: bool, monkeypatch: pytest.MonkeyPatch
+    model_path: Path, threads: int, onednn: bool, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rgb = photograph(160, 224, seed=3)
     reference = Codec.load(model_path, device="cpu")
@@ -64,8 +60,8 @@ def test_symbols_do_not_depend_on_the_machine(
     stream = reference.engine.encode(v8, v16, 70)
     expected = reference.engine.decode(stream, 160, 224, 70)
     before = torch.get_num_threads()
-    if not bf16:
-        monkeypatch.setattr(packing, "fast_path_is_exact", lambda: False)
+    if not fast:
+        monkeypatch.setattr(int8, "available", lambda: False)
     try:
         torch.set_num_threads(threads)
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
