@@ -110,7 +110,7 @@ def differences(ll: Tensor) -> Tensor:
 class ContextModel(nn.Module):
     """All passes in coding order; the caller's `coder` quantises, encodes or decodes each."""
 
-    def __init__(self, channels: int = 64) -> None:
+    def __init__(self, channels: int = 64, *, rounded_sums: bool = False) -> None:
         super().__init__()
         c = channels
         self.quantised = False
@@ -130,6 +130,9 @@ class ContextModel(nn.Module):
         self.pass1a = Pass(c, 0, len(bands.LEVEL1_A))
         self.pass1b = Pass(c, len(bands.LEVEL1_A), len(bands.LEVEL1_B))
         self.pass1c = Pass(c, bands.LEVEL1, bands.CHROMA1)
+        for module in self.modules():
+            if isinstance(module, IntegerConv):
+                module.rounded = rounded_sums
 
     def set_quantised(self, quantised: bool) -> None:
         """Switch straight-through rounding on (last stage of training, and inference) or off."""

@@ -71,26 +71,33 @@ class ByteConv:
             bias: (D,) float32, in units of the result.
             unit: what a step of x is worth.
         """
-        return self._run(x, unit, bias, 1.0, dtype, "none")
+        return self._run(x, unit, bias, 1.0, 0, dtype, "none")
 
-    def rectified(self, x: Tensor, bias: Tensor | None, *, unit: float, out_unit: float) -> Tensor:
-        """`max(0, sums)` as bytes that count steps of `out_unit`, at most 255 of them."""
-        return self._run(x, unit, bias, out_unit, torch.uint8, "relu")
+    def rectified(
+        self, x: Tensor, bias: Tensor | None, *, unit: float, out_unit: float, out_offset: int = 0
+    ) -> Tensor:
+        """`max(0, sums)` as bytes: steps of `out_unit` above an offset, as many as fit."""
+        return self._run(x, unit, bias, out_unit, out_offset, torch.uint8, "relu")
+
+    def shifted(self, x: Tensor, bias: Tensor) -> Tensor:
+        """`clamp((sums + bias + 32) >> 6, 0, 127)` as bytes above OFFSET; bias is whole numbers."""
+        # The library rounds halves to even; a quarter more makes no other number a half.
+        return self.rectified(x, bias + 0.25, unit=1.0, out_unit=64.0, out_offset=OFFSET)
 
     def _run(
-        self, x: Tensor, unit: float, bias: Tensor | None, out_unit: float, dtype: torch.dtype,
-        last: str,
+        self, x: Tensor, unit: float, bias: Tensor | None, out_unit: float, out_offset: int,
+        dtype: torch.dtype, last: str,
     ) -> Tensor:  # fmt: skip
         if self.padding == 0:  # a matrix product: faster than the library's 1x1 convolution
             flat: Tensor = torch.ops.onednn.qlinear_pointwise(
                 x.permute(0, 2, 3, 1), unit, self.offset, self.packed, self.scale, self.zero, bias,
-                out_unit, 0, dtype, last, [], "",
+                out_unit, out_offset, dtype, last, [], "",
             )  # fmt: skip
             return flat.permute(0, 3, 1, 2)
         pad = [self.padding, self.padding]
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             x, unit, self.offset, self.packed, self.scale, self.zero, bias,
-            [1, 1], pad, [1, 1], 1, out_unit, 0, dtype, last, [], "",
+            [1, 1], pad, [1, 1], 1, out_unit, out_offset, dtype, last, [], "",
         )  # fmt: skip
         return y
 
@@ -123,11 +130,14 @@ def _is_exact() -> bool:
     for inputs, outputs, kernel, side in ((100, 64, 3, 24), (64, 256, 1, 16), (24, 64, 3, 8)):
         x = torch.randint(-128, 128, (1, inputs, side, side + 5), generator=generator)
         w = torch.randint(-127, 128, (outputs, inputs, kernel, kernel), generator=generator)
+        bias = torch.randint(-(2**14), 2**14, (outputs,), generator=generator).float()
         try:
-            quick = ByteConv.of(w.to(torch.int8))(as_bytes(x))
+            conv = ByteConv.of(w.to(torch.int8))
+            quick, shifted = conv(as_bytes(x)), conv.shifted(as_bytes(x), bias)
         except (AttributeError, NotImplementedError, RuntimeError, TypeError):
             return False  # a torch whose operators look otherwise
         slow = functional.conv2d(x.double(), w.double(), padding=kernel // 2)
-        if not torch.equal(quick.double(), slow):
+        whole = torch.floor((slow + bias[:, None, None]) / 64 + 0.5).clamp(0, 127)
+        if not (torch.equal(quick.double(), slow) and torch.equal(shifted, as_bytes(whole))):
             return False
     return True

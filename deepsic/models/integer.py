@@ -4,12 +4,12 @@ Weights are multiples of 1/64 with |w| <= 127/64, activations multiples of 1/16 
 |a| <= 127/16, biases multiples of 1/1024: integers held in float32 behind powers of two. With
 fewer than 1,040 products a sum, every partial sum is an integer (over 1,024) below 2^24, so
 float32 arithmetic is exact whatever the order of summation, the thread count or the library.
-The exact sum is then rounded to bfloat16, half to even, before the bias is added: that is what
-bfloat16 convolutions return in training, and it is easy to imitate.
+Older models round the exact sum to bfloat16, half to even, before the bias is added.
 Requantisation is `floor(x * 16 + 1/2) / 16`: exact too.
 
 Training first runs without rounding, then (`quantised = True`) with straight-through rounding;
-from then on training and inference compute the same numbers.
+from then on training in float32 and inference compute the same numbers, and training in bfloat16
+nearly does.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class IntegerConv(nn.Module):
         self.weight = nn.Parameter(conv.weight.detach())
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.quantised = False
+        self.rounded = False
+        """Whether exact sums are rounded to bfloat16."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight: Tensor = self.weight
@@ -50,7 +52,7 @@ class IntegerConv(nn.Module):
                 scale = WEIGHT_STEPS * ACTIVATION_STEPS
                 bias = round_through(bias * scale) / scale
         y = functional.conv2d(x, weight, padding=weight.shape[2] // 2)
-        if self.quantised and y.dtype != torch.bfloat16:
+        if self.rounded and self.quantised and y.dtype != torch.bfloat16:
             y = y + (y.bfloat16().float() - y).detach()
         y = y.float()
         return y if bias is None else y + bias[None, :, None, None]

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from deepsic.entropy.passes import MEAN_LIMIT
 
+HALF = np.float32(32.0)
+"""Half of the shift by 64: with it, flooring rounds."""
 F32 = NDArray[np.float32]
 I16 = NDArray[np.int16]
 jit: Any = numba.njit(cache=True, nogil=True, fastmath=True)
@@ -100,56 +102,62 @@ def rectify(x: Tensor, unit: float) -> Tensor:
 
 
 @exact
-def _round(sums: Any, rounded: Any) -> None:
-    """Bits of float32 numbers to those of the nearest bfloat16, half to even, in float32."""
+def _take(sums: Any, out: Any, rounded: bool) -> None:
+    """Bits of float32 numbers, or those of the nearest bfloat16, half to even, in float32."""
+    if not rounded:
+        for c in range(sums.size):
+            out[c] = sums[c]
+        return
     for c in range(sums.size):
         bits = sums[c]
         odd = (bits >> np.uint32(16)) & np.uint32(1)
-        rounded[c] = (bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)
+        out[c] = (bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)
 
 
 @exact
-def _activate(sums: Any, more: Any, bias: Any, out: Any) -> None:
-    """sums and more (P, C) float32 as bits, bias (C,) float32, out (P, C) bytes."""
+def _activate(sums: Any, more: Any, bias: Any, out: Any, rounded: bool) -> None:
+    """sums and more (P, C) float32 as bits, bias (C,) float32 with 32 added, out (P, C) bytes."""
     count = sums.shape[1]
     a, b = np.empty(count, np.uint32), np.zeros(count, np.uint32)
     first, second = a.view(np.float32), b.view(np.float32)
     low, high, shift = np.float32(0.0), np.float32(127.0), np.float32(1.0 / 64.0)
     for p in range(sums.shape[0]):
-        _round(sums[p], a)
+        _take(sums[p], a, rounded)
         if more.size:
-            _round(more[p], b)
+            _take(more[p], b, rounded)
         for c in range(count):
             value = min(max(np.floor((first[c] + second[c] + bias[c]) * shift), low), high)
             out[p, c] = np.uint8(np.int32(value) + 128)
 
 
-def activate(sums: Tensor, bias: Tensor, more: Tensor | None = None) -> Tensor:
-    """Round, add the bias (half of 64 included), shift by 64, clip to 0 .. 127.
+def activate(sums: Tensor, bias: Tensor, more: Tensor | None, *, rounded: bool) -> Tensor:
+    """Add biases, divide by 64, round half up, clip to 0 .. 127.
 
     Args:
         sums: exact accumulators (1, C, H, W), float32, channels last.
         bias: (C,) whole numbers in float32.
         more: further accumulators of the same shape.
+        rounded: whether accumulators are rounded to bfloat16 first.
 
     Returns:
         Bytes (1, C, H, W), channels last; see `int8`.
     """
     out = torch.empty_like(sums, dtype=torch.uint8, memory_format=torch.channels_last)
     nothing = sums[:, :, :0]
-    _activate(_bits(sums), _bits(nothing if more is None else more), bias.numpy(), _plain(out))
+    second = _bits(nothing if more is None else more)
+    _activate(_bits(sums), second, bias.numpy() + HALF, _plain(out), rounded)
     return out
 
 
 @exact
-def _decide(sums: Any, bias: Any, means: Any, classes: Any) -> None:
+def _decide(sums: Any, bias: Any, means: Any, classes: Any, rounded: bool) -> None:
     positions, count = means.shape
     bits = np.empty(2 * count, np.uint32)
     value = bits.view(np.float32)
     shift = np.float32(1.0 / 64.0)
     limit, low, high = np.float32(MEAN_LIMIT), np.float32(0.0), np.float32(63.0)
     for p in range(positions):
-        _round(sums[p], bits)
+        _take(sums[p], bits, rounded)
         for k in range(count):
             mean = np.floor((value[k] + bias[k]) * shift)
             means[p, k] = np.int16(min(max(mean, -limit), limit))
@@ -158,12 +166,13 @@ def _decide(sums: Any, bias: Any, means: Any, classes: Any) -> None:
             classes[p, k] = np.uint8(min(max(index, low), high))
 
 
-def decide(sums: Tensor, bias: Tensor) -> tuple[I16, NDArray[np.uint8]]:
+def decide(sums: Tensor, bias: Tensor, *, rounded: bool) -> tuple[I16, NDArray[np.uint8]]:
     """Means and scale classes that a pass's last layer asks for.
 
     Args:
         sums: exact accumulators (1, 2 K, H, W), float32, channels last: means, then classes.
-        bias: (2 K,), half of 64 included.
+        bias: (2 K,) whole numbers in float32.
+        rounded: whether accumulators are rounded to bfloat16 first.
 
     Returns:
         Means in sixteenths of a step (H * W, K) within +-2047, classes (H * W, K) 0 .. 63.
@@ -171,7 +180,7 @@ def decide(sums: Tensor, bias: Tensor) -> tuple[I16, NDArray[np.uint8]]:
     bits = _bits(sums)
     means = np.empty((len(bits), bits.shape[1] // 2), np.int16)
     classes = np.empty(means.shape, np.uint8)
-    _decide(bits, bias.numpy(), means, classes)
+    _decide(bits, bias.numpy() + HALF, means, classes, rounded)
     return means, classes
 
 

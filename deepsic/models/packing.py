@@ -105,7 +105,7 @@ def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine |
 
 def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
     t = model.tensors
-    net = SicNet(SicConfig(**model.config))
+    net = SicNet(SicConfig.from_file(model.config))
     floats = {k[4:]: v.float() for k, v in t.items() if k.startswith("net.")}
     missing, unexpected = net.load_state_dict(floats, strict=False)
     lost = [name for name in missing if name.startswith(_FLOAT_PARTS)]
@@ -113,7 +113,9 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
         raise KeyError(f"{lost or unexpected}")
     fast = int8.available()
     layers = {
-        name[4:-7]: IntegerLayer.of(t[name], t.get(name[:-7] + ".bias"), fast)
+        name[4:-7]: IntegerLayer.of(
+            t[name], t.get(name[:-7] + ".bias"), rounded=net.config.rounded_sums, fast=fast
+        )
         for name in t
         if name.startswith("int.") and name.endswith(".weight")
     }

@@ -16,8 +16,8 @@ from deepsic.errors import CorruptFileError
 from deepsic.models import bands
 from deepsic.models.context import HYPER
 from deepsic.models.int8 import OFFSET
-from deepsic.models.integer_net import HALF, IntegerLayer
-from deepsic.models.layout import F32, I16, activate, decide
+from deepsic.models.integer_net import IntegerLayer
+from deepsic.models.layout import F32, I16
 
 U8 = NDArray[np.uint8]
 STATES = ("state4", "state_up", "state2", "state1")
@@ -243,13 +243,11 @@ class ProbabilityModel:
             self._pass("1c", state, _dense(torch.cat((seen, rest), 1)), code)
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
-        layer = self.layers[name]
-        return activate(layer.sums(_dense(x)), layer.bias)
+        return self.layers[name].activated(_dense(x))
 
     def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
-        sums = self.layers[name + ".conv"].sums(_dense(x))
-        shift = torch.from_numpy(self.tables.shifts[name][quality - 1])
-        return activate(sums, shift.float() + HALF)
+        shift = torch.from_numpy(self.tables.shifts[name][quality - 1]).float()
+        return self.layers[name + ".conv"].activated(_dense(x), shift)
 
     def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
         """Both passes of a level; returns the state with the level's latents appended."""
@@ -264,12 +262,10 @@ class ProbabilityModel:
 
     def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: Coder) -> Tensor:
         prefix = f"pass{name}."
-        first = self.layers[prefix + "from_state"]
         more = None if seen is None else self.layers[prefix + "from_seen"].sums(seen)
-        x = self._layer(prefix + "hidden", activate(first.sums(state), first.bias, more))
-        out = self.layers[prefix + "out"]
-        result = code.run(PLANS[name], *decide(out.sums(_dense(x)), out.bias))
-        return _planes(result)
+        x = self.layers[prefix + "from_state"].activated(state, more=more)
+        x = self.layers[prefix + "hidden"].activated(x)
+        return _planes(code.run(PLANS[name], *self.layers[prefix + "out"].decided(x)))
 
 
 def _planes(x: U8) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,13 @@ class SicConfig:
     """Residual blocks at each resolution."""
     context: int = 64
     """Channels of the probability model."""
+    rounded_sums: bool = False
+    """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
+
+    @classmethod
+    def from_file(cls, values: Mapping[str, Any]) -> SicConfig:
+        """Of a model file; what the first ones don't say is as it was then."""
+        return cls(**{"rounded_sums": True, **values})
 
 
 @dataclass(kw_only=True)
@@ -159,7 +168,7 @@ class SicNet(nn.Module):
         self.g_a = Analysis(c.width8, c.width16, c.depth)
         self.g_s = Synthesis(c.width8, c.width16, c.depth)
         self.h_a = HyperAnalysis()
-        self.context = ContextModel(c.context)
+        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums)
         self.gain8 = QualityTable(bands.Y8)
         self.gain16 = QualityTable(bands.Y16)
         self.z_log_scale = nn.Parameter(torch.zeros(HYPER))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -56,7 +57,9 @@ def from_model_file(model: ModelFile) -> SicNet:
     """
     if model.preset != "sic":
         raise UnknownModelError(f"only preset sic can be fine-tuned, not {model.preset}")
-    net, t = SicNet(SicConfig(**model.config)), model.tensors
+    # Trained on, it becomes a model of today's arithmetic.
+    config = replace(SicConfig.from_file(model.config), rounded_sums=False)
+    net, t = SicNet(config), model.tensors
     floats = {name[4:]: value.float() for name, value in t.items() if name.startswith("net.")}
     try:
         net.load_state_dict(floats, strict=False)

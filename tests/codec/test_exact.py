@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,19 @@ from tests.reference.decoder import StreamDecoder
 
 
 @pytest.mark.parametrize("quality", [20, 75])
-def test_a_decoder_of_plain_integers_agrees(codec: Codec, model_path: Path, quality: int) -> None:
-    v8, v16, _ = codec.engine.analyse(photograph(64, 96), quality)
-    stream = codec.engine.encode(v8, v16, quality)
-    y8, y16 = codec.engine.decode(stream, 64, 96, quality)
-    tensors = load_file_without_bf16(model_path)
-    _, _, slow16, slow8 = StreamDecoder(tensors, stream, 64, 96, quality).decode()
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_decoder_of_plain_integers_agrees(
+    model_path: Path, tmp_path: Path, quality: int, rounded: bool
+) -> None:
+    model = weights.read(model_path)
+    path = tmp_path / "model.safetensors"
+    weights.write(path, replace(model, config=model.config | {"rounded_sums": rounded}))
+    engine = Codec.load(path, device="cpu").engine
+    v8, v16, _ = engine.analyse(photograph(64, 96), quality)
+    stream = engine.encode(v8, v16, quality)
+    y8, y16 = engine.decode(stream, 64, 96, quality)
+    tensors = load_file_without_bf16(path)
+    _, _, slow16, slow8 = StreamDecoder(tensors, stream, 64, 96, quality, rounded).decode()
     assert np.array_equal(y16 * 16, slow16)
     assert np.array_equal(y8 * 16, slow8)
     assert np.abs(slow8).max() > 16, "a stream of zeros would prove nothing"
@@ -42,7 +50,10 @@ def test_fast_and_exact_sums_agree_on_hard_cases() -> None:
     for inputs, kernel in ((100, 3), (64, 1), (24, 3)):
         w = torch.randint(-127, 128, (64, inputs, kernel, kernel), generator=generator)
         x = torch.randint(-128, 128, (1, inputs, 33, 21), generator=generator)
-        fast, slow = (IntegerLayer.of(w, None, way).sums(int8.as_bytes(x)) for way in (True, False))
+        fast, slow = (
+            IntegerLayer.of(w, None, rounded=False, fast=way).sums(int8.as_bytes(x))
+            for way in (True, False)
+        )
         truth = torch.nn.functional.conv2d(x.double(), w.double(), padding=kernel // 2)
         assert torch.equal(slow.double(), truth)
         assert torch.equal(fast, slow)

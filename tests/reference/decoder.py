@@ -82,7 +82,7 @@ def to_bf16(x: np.ndarray) -> np.ndarray:
 
 
 def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(H, W, C) with (D, C, k, k), zeros outside, rounded: (H, W, D), int64."""
+    """(H, W, C) with (D, C, k, k), zeros outside: (H, W, D), int64."""
     reach = weight.shape[2] // 2
     padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
     out = np.zeros((*x.shape[:2], len(weight)), np.int64)
@@ -90,7 +90,7 @@ def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
         for dx in range(weight.shape[3]):
             window = padded[dy : dy + x.shape[0], dx : dx + x.shape[1]]
             out += np.einsum("hwc,dc->hwd", window, weight[:, :, dy, dx])
-    return to_bf16(out)
+    return out
 
 
 def activate(sums: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -123,8 +123,10 @@ class StreamDecoder:
     """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in sixteenths of a step."""
 
     def __init__(
-        self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int
-    ) -> None:
+        self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int,
+        rounded: bool = False,
+    ) -> None:  # fmt: skip
+        self.rounded = rounded
         self.t = {k: v.astype(np.int64) for k, v in tensors.items() if v.dtype.kind in "iu"}
         self.bits = BitDecoder(stream, self.t["table.start"])
         self.h, self.w, self.q = h, w, q
@@ -133,7 +135,8 @@ class StreamDecoder:
         self.s8, self.s16 = np.zeros_like(self.y8), np.zeros_like(self.y16)
 
     def sums(self, name: str, x: np.ndarray) -> np.ndarray:
-        return convolve(x, self.t[f"int.{name}.weight"])
+        sums = convolve(x, self.t[f"int.{name}.weight"])
+        return to_bf16(sums) if self.rounded else sums
 
     def layer(self, name: str, x: np.ndarray) -> np.ndarray:
         return activate(self.sums(name, x), self.t[f"int.{name}.bias"])
