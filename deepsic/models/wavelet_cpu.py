@@ -22,127 +22,172 @@ jit: Any = numba.njit(cache=True, nogil=True, fastmath=True)
 
 
 @jit
-def _split_rows(x: Any, low: Any, high: Any) -> None:
-    """Lift along rows: x (h, w) to low and high (h, w / 2)."""
-    h, n = low.shape
-    for y in range(h):
-        row, a, b = x[y], low[y], high[y]
-        for i in range(n):
-            a[i] = row[2 * i]
-            b[i] = row[2 * i + 1]
-        for i in range(n - 1):
-            b[i] += _A * (a[i] + a[i + 1])
-        b[n - 1] += _A * (a[n - 1] + a[n - 1])
-        a[0] += _B * (b[0] + b[0])
-        for i in range(1, n):
-            a[i] += _B * (b[i] + b[i - 1])
-        for i in range(n - 1):
-            b[i] += _C * (a[i] + a[i + 1])
-        b[n - 1] += _C * (a[n - 1] + a[n - 1])
-        a[0] += _D * (b[0] + b[0])
-        for i in range(1, n):
-            a[i] += _D * (b[i] + b[i - 1])
-        for i in range(n):
-            a[i] *= _S
-            b[i] *= _I
+def _split_row(row: Any, out: Any) -> None:
+    """Lift along a row: row (2 n,) to out (2 n,), n low and n high coefficients."""
+    n = row.size // 2
+    a, b = out[:n], out[n:]
+    for i in range(n):
+        a[i] = row[2 * i]
+        b[i] = row[2 * i + 1]
+    for i in range(n - 1):
+        b[i] += _A * (a[i] + a[i + 1])
+    b[n - 1] += _A * (a[n - 1] + a[n - 1])
+    a[0] += _B * (b[0] + b[0])
+    for i in range(1, n):
+        a[i] += _B * (b[i] + b[i - 1])
+    for i in range(n - 1):
+        b[i] += _C * (a[i] + a[i + 1])
+    b[n - 1] += _C * (a[n - 1] + a[n - 1])
+    a[0] += _D * (b[0] + b[0])
+    for i in range(1, n):
+        a[i] += _D * (b[i] + b[i - 1])
+    for i in range(n):
+        a[i] *= _S
+        b[i] *= _I
 
 
 @jit
-def _merge_rows(low: Any, high: Any, x: Any) -> None:
-    """Inverse of `_split_rows`; low and high are overwritten."""
-    h, n = low.shape
-    for y in range(h):
-        row, a, b = x[y], low[y], high[y]
-        for i in range(n):
-            a[i] *= _I
-            b[i] *= _S
-        a[0] -= _D * (b[0] + b[0])
-        for i in range(1, n):
-            a[i] -= _D * (b[i] + b[i - 1])
-        for i in range(n - 1):
-            b[i] -= _C * (a[i] + a[i + 1])
-        b[n - 1] -= _C * (a[n - 1] + a[n - 1])
-        a[0] -= _B * (b[0] + b[0])
-        for i in range(1, n):
-            a[i] -= _B * (b[i] + b[i - 1])
-        for i in range(n - 1):
-            b[i] -= _A * (a[i] + a[i + 1])
-        b[n - 1] -= _A * (a[n - 1] + a[n - 1])
-        for i in range(n):
-            row[2 * i] = a[i]
-            row[2 * i + 1] = b[i]
+def _merge_row(coefficients: Any, row: Any) -> None:
+    """Inverse of `_split_row`; the coefficients are overwritten."""
+    n = row.size // 2
+    a, b = coefficients[:n], coefficients[n:]
+    for i in range(n):
+        a[i] *= _I
+        b[i] *= _S
+    a[0] -= _D * (b[0] + b[0])
+    for i in range(1, n):
+        a[i] -= _D * (b[i] + b[i - 1])
+    for i in range(n - 1):
+        b[i] -= _C * (a[i] + a[i + 1])
+    b[n - 1] -= _C * (a[n - 1] + a[n - 1])
+    a[0] -= _B * (b[0] + b[0])
+    for i in range(1, n):
+        a[i] -= _B * (b[i] + b[i - 1])
+    for i in range(n - 1):
+        b[i] -= _A * (a[i] + a[i + 1])
+    b[n - 1] -= _A * (a[n - 1] + a[n - 1])
+    for i in range(n):
+        row[2 * i] = a[i]
+        row[2 * i + 1] = b[i]
 
 
 @jit
-def _lift_up(target: Any, source: Any, weight: Any) -> None:
-    """target[i] += weight (source[i] + source[i + 1]), row by row, the last row repeated."""
-    n, w = target.shape
-    for y in range(n):
-        t, s, u = target[y], source[y], source[min(y + 1, n - 1)]
-        for x in range(w):
-            t[x] += weight * (s[x] + u[x])
+def _lift(target: Any, first: Any, second: Any, weight: Any) -> None:
+    """target += weight (first + second), all (W,)."""
+    for x in range(target.size):
+        target[x] += weight * (first[x] + second[x])
 
 
 @jit
-def _lift_down(target: Any, source: Any, weight: Any) -> None:
-    """target[i] += weight (source[i] + source[i - 1]), row by row, the first row repeated."""
-    n, w = target.shape
-    for y in range(n):
-        t, s, u = target[y], source[y], source[max(y - 1, 0)]
-        for x in range(w):
-            t[x] += weight * (s[x] + u[x])
+def _pack_row(band: Any, scale: Any, out: Any, start: int, factor: int) -> None:
+    """A row of a band (W,), scaled, to channels `start` .. of out (W / factor, C)."""
+    if factor == 4:
+        for x in range(out.shape[0]):
+            out[x, start] = scale * band[4 * x]
+            out[x, start + 1] = scale * band[4 * x + 1]
+            out[x, start + 2] = scale * band[4 * x + 2]
+            out[x, start + 3] = scale * band[4 * x + 3]
+    elif factor == 2:
+        for x in range(out.shape[0]):
+            out[x, start] = scale * band[2 * x]
+            out[x, start + 1] = scale * band[2 * x + 1]
+    else:
+        for x in range(out.shape[0]):
+            out[x, start] = scale * band[x]
 
 
 @jit
-def _split_columns(low: Any, high: Any) -> None:
-    """Lift along columns, in place on the even rows `low` and odd rows `high`."""
-    _lift_up(high, low, _A)
-    _lift_down(low, high, _B)
-    _lift_up(high, low, _C)
-    _lift_down(low, high, _D)
-    n, w = low.shape
-    for y in range(n):
-        for x in range(w):
-            low[y, x] *= _S
-            high[y, x] *= _I
+def _unpack_row(packed: Any, start: int, factor: int, scale: Any, band: Any) -> None:
+    """Inverse of `_pack_row`."""
+    if factor == 4:
+        for x in range(packed.shape[0]):
+            band[4 * x] = scale * packed[x, start]
+            band[4 * x + 1] = scale * packed[x, start + 1]
+            band[4 * x + 2] = scale * packed[x, start + 2]
+            band[4 * x + 3] = scale * packed[x, start + 3]
+    elif factor == 2:
+        for x in range(packed.shape[0]):
+            band[2 * x] = scale * packed[x, start]
+            band[2 * x + 1] = scale * packed[x, start + 1]
+    else:
+        for x in range(packed.shape[0]):
+            band[x] = scale * packed[x, start]
 
 
 @jit
-def _merge_columns(low: Any, high: Any) -> None:
-    """Inverse of `_split_columns`."""
-    n, w = low.shape
-    for y in range(n):
-        for x in range(w):
-            low[y, x] *= _I
-            high[y, x] *= _S
-    _lift_down(low, high, -_D)
-    _lift_up(high, low, -_C)
-    _lift_down(low, high, -_B)
-    _lift_up(high, low, -_A)
+def _store_rows(
+    even: Any, odd: Any, y: int, factor: int, start: int, out: Any, lowest: Any
+) -> None:
+    """Row y of the four bands to the packed channels of three, and to `lowest`."""
+    w, size = lowest.shape[1], factor * factor
+    line, at = out[y // factor], start + (y % factor) * factor
+    _pack_row(odd[:w], _I, line, at, factor)
+    _pack_row(even[w:], _S, line, at + size, factor)
+    _pack_row(odd[w:], _I, line, at + 2 * size, factor)
+    for x in range(w):
+        lowest[y, x] = _S * even[x]
 
 
 @jit
-def _pack(band: Any, out: Any, start: int, factor: int) -> None:
-    """Pixel-unshuffle one band (h, w) into channels `start` .. of out (h / f, w / f, C)."""
-    h, w = out.shape[0], out.shape[1]
-    for y in range(h):
-        for dy in range(factor):
-            row = band[y * factor + dy]
-            for x in range(w):
-                for dx in range(factor):
-                    out[y, x, start + dy * factor + dx] = row[x * factor + dx]
+def _forward_level(x: Any, factor: int, start: int, out: Any, lowest: Any) -> None:
+    """One level of x (2 n, 2 w): three bands into `out`, the fourth (n, w) to `lowest`.
+
+    Rows are lifted as they come and only the last four pairs are kept, so that all of it happens in
+    the first cache.
+    """
+    n, width = lowest.shape[0], x.shape[1]
+    even, odd = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
+    _split_row(x[0], even[0])
+    for k in range(n):
+        _split_row(x[2 * k + 1], odd[k & 3])
+        after = min(k + 1, n - 1)
+        if after > k:
+            _split_row(x[2 * after], even[after & 3])
+        before = max(k - 1, 0)
+        _lift(odd[k & 3], even[k & 3], even[after & 3], _A)
+        _lift(even[k & 3], odd[k & 3], odd[before & 3], _B)
+        if k > 0:
+            _lift(odd[before & 3], even[before & 3], even[k & 3], _C)
+            _lift(even[before & 3], odd[before & 3], odd[max(k - 2, 0) & 3], _D)
+            _store_rows(even[before & 3], odd[before & 3], before, factor, start, out, lowest)
+    last, before = n - 1, max(n - 2, 0)
+    _lift(odd[last & 3], even[last & 3], even[last & 3], _C)
+    _lift(even[last & 3], odd[last & 3], odd[before & 3], _D)
+    _store_rows(even[last & 3], odd[last & 3], last, factor, start, out, lowest)
 
 
 @jit
-def _unpack(packed: Any, start: int, factor: int, band: Any) -> None:
-    """Inverse of `_pack`."""
-    h, w = packed.shape[0], packed.shape[1]
-    for y in range(h):
-        for dy in range(factor):
-            row = band[y * factor + dy]
-            for x in range(w):
-                for dx in range(factor):
-                    row[x * factor + dx] = packed[y, x, start + dy * factor + dx]
+def _load_rows(
+    packed: Any, lowest: Any, y: int, factor: int, start: int, even: Any, odd: Any
+) -> None:
+    """Inverse of `_store_rows`."""
+    w, size = lowest.shape[1], factor * factor
+    line, at = packed[y // factor], start + (y % factor) * factor
+    _unpack_row(line, at, factor, _S, odd[:w])
+    _unpack_row(line, at + size, factor, _I, even[w:])
+    _unpack_row(line, at + 2 * size, factor, _S, odd[w:])
+    for x in range(w):
+        even[x] = _I * lowest[y, x]
+
+
+@jit
+def _inverse_level(packed: Any, lowest: Any, factor: int, start: int, x: Any) -> None:
+    """Inverse of `_forward_level`."""
+    n, width = lowest.shape[0], x.shape[1]
+    even, odd = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
+    for k in range(n + 2):
+        if k < n:
+            _load_rows(packed, lowest, k, factor, start, even[k & 3], odd[k & 3])
+            _lift(even[k & 3], odd[k & 3], odd[max(k - 1, 0) & 3], -_D)
+        if 1 <= k <= n:
+            one = k - 1
+            _lift(odd[one & 3], even[one & 3], even[min(k, n - 1) & 3], -_C)
+            _lift(even[one & 3], odd[one & 3], odd[max(k - 2, 0) & 3], -_B)
+        if k >= 2:
+            two = k - 2
+            _lift(odd[two & 3], even[two & 3], even[min(k - 1, n - 1) & 3], -_A)
+            _merge_row(even[two & 3], x[2 * two])
+            _merge_row(odd[two & 3], x[2 * two + 1])
 
 
 @jit
@@ -161,43 +206,21 @@ _STARTS = ((48, 96, 144), (12, 24, 36), (3, 6, 9))
 def _forward_plane(plane: Any, colour: int, starts: Any, out: Any) -> None:
     x = plane
     for level in range(3):
-        h, w = x.shape[0] // 2, x.shape[1] // 2
-        low = np.empty((2 * h, w), np.float32)
-        high = np.empty((2 * h, w), np.float32)
-        _split_rows(x, low, high)
-        _split_columns(low[0::2], low[1::2])
-        _split_columns(high[0::2], high[1::2])
-        factor = 4 >> level
-        size = factor * factor
-        start = starts[level, colour]
-        _pack(low[1::2], out, start, factor)
-        _pack(high[0::2], out, start + size, factor)
-        _pack(high[1::2], out, start + 2 * size, factor)
-        x = np.empty((h, w), np.float32)
-        _copy(low[0::2], x)
+        lowest = np.empty((x.shape[0] // 2, x.shape[1] // 2), np.float32)
+        _forward_level(x, 4 >> level, starts[level, colour], out, lowest)
+        x = lowest
     _copy(x, out[:, :, colour])
 
 
 @jit
 def _inverse_plane(packed: Any, colour: int, starts: Any, height: int, width: int) -> Any:
-    x = np.empty((height // 8, width // 8), np.float32)
-    _copy(packed[:, :, colour], x)
+    lowest = np.empty((height // 8, width // 8), np.float32)
+    _copy(packed[:, :, colour], lowest)
     for level in range(2, -1, -1):
-        h, w = height >> (level + 1), width >> (level + 1)
-        low = np.empty((2 * h, w), np.float32)
-        high = np.empty((2 * h, w), np.float32)
-        factor = 4 >> level
-        size = factor * factor
-        start = starts[level, colour]
-        _copy(x, low[0::2])
-        _unpack(packed, start, factor, low[1::2])
-        _unpack(packed, start + size, factor, high[0::2])
-        _unpack(packed, start + 2 * size, factor, high[1::2])
-        _merge_columns(low[0::2], low[1::2])
-        _merge_columns(high[0::2], high[1::2])
-        x = np.empty((2 * h, 2 * w), np.float32)
-        _merge_rows(low, high, x)
-    return x
+        x = np.empty((height >> level, width >> level), np.float32)
+        _inverse_level(packed, lowest, 4 >> level, starts[level, colour], x)
+        lowest = x
+    return lowest
 
 
 @jit
