@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def exit_codes(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command: `DeepsicError` ends it with its exit code, Ctrl-C with 130."""
+    """Wrap a command: `DeepsicError` ends it with its exit code, Ctrl-C with 130, Ray's with 1."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -32,6 +32,16 @@ def exit_codes(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             console.error("interrupted; run the same command again to go on")
             raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "ray":
+                raise
+            # Processes or nodes were lost more often than a stage survives, or memory ran out.
+            said = next((line for line in str(error).splitlines() if line.strip()), "")
+            console.error(
+                f"Ray gave up ({type(error).__name__}): {said.strip()[:300]}; "
+                "run the same command again to go on"
+            )
+            raise typer.Exit(DeepsicError.exit_code) from None
 
     return run
 

@@ -81,7 +81,9 @@ class _ByteTrunk:
         self.in8 = _Entrance(trunk.in8, trunk.modulate8)
         self.down, self.in16 = _half(trunk.down), _half(trunk.in16)
         self.modulate16 = trunk.modulate16
-        self.up, self.up_bias = ByteConv.rounded(trunk.up.weight, offset=0), trunk.up.bias
+        self.up = ByteConv.rounded(layout.phases_first(trunk.up.weight), offset=0)
+        bias = trunk.up.bias
+        self.up_bias = None if bias is None else layout.phases_first(bias).contiguous()
 
     def features16(self, x8: Tensor, v16: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         """As `Trunk.features16`."""
@@ -98,7 +100,7 @@ class _ByteTrunk:
         f8, f16 = self.features16(x8, v16, at)
         seen = layout.rectify(f16, self.up_unit)
         fine = self.up(seen, self.up_bias, unit=self.up_unit, dtype=_BF16)
-        f8 = f8.add_(functional.pixel_shuffle(fine, 2))
+        f8 = f8.add_(layout.spread(fine))
         for block in self.blocks8b:
             f8 = block(f8)
         return f8, f16

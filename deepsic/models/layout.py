@@ -184,6 +184,19 @@ def decide(sums: Tensor, bias: Tensor, *, rounded: bool) -> tuple[I16, NDArray[n
     return means, classes
 
 
+def phases_first(rows: Tensor) -> Tensor:
+    """Rows (4 C, ..) of a layer before a pixel shuffle, phase by phase as `spread` wants them."""
+    return rows.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+
+
+def spread(x: Tensor) -> Tensor:
+    """Pixel shuffle of (1, 4 C, H, W), phases first, to (1, C, 2 H, 2 W); both channels last."""
+    _, channels, height, width = x.shape
+    grid = x.permute(0, 2, 3, 1).view(height, width, 2, 2, channels // 4)
+    flat = grid.transpose(1, 2).reshape(1, 2 * height, 2 * width, channels // 4)
+    return flat.permute(0, 3, 1, 2)
+
+
 def _plain(x: Tensor) -> Any:
     """(1, C, H, W), channels last, to a view (H * W, C)."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy()

@@ -22,7 +22,8 @@ from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.file import unpack_four_stage
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
 from deepsic.models.integer_net import IntegerLayer
-from deepsic.models.probability import STATES, EntropyTables, ProbabilityModel
+from deepsic.models.layout import phases_first
+from deepsic.models.probability import SHUFFLED, STATES, EntropyTables, ProbabilityModel
 from deepsic.models.sic import SicConfig, SicNet
 from deepsic.models.transform_runner import TransformRunner
 from deepsic.weights import ModelFile
@@ -112,13 +113,12 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
     if lost or unexpected:
         raise KeyError(f"{lost or unexpected}")
     fast = int8.available()
-    layers = {
-        name[4:-7]: IntegerLayer.of(
-            t[name], t.get(name[:-7] + ".bias"), rounded=net.config.rounded_sums, fast=fast
-        )
-        for name in t
-        if name.startswith("int.") and name.endswith(".weight")
-    }
+    layers = {}
+    for name in [n[4:-7] for n in t if n.startswith("int.") and n.endswith(".weight")]:
+        weight, bias = t[f"int.{name}.weight"], t.get(f"int.{name}.bias")
+        if name in SHUFFLED:
+            weight, bias = phases_first(weight), None if bias is None else phases_first(bias)
+        layers[name] = IntegerLayer.of(weight, bias, rounded=net.config.rounded_sums, fast=fast)
     tables = EntropyTables(
         start=t["table.start"].numpy().astype(np.uint16),
         z_classes=t["table.z_classes"].numpy(),

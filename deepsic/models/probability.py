@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from deepsic.entropy import coder, contexts, passes
 from deepsic.errors import CorruptFileError
@@ -17,7 +16,7 @@ from deepsic.models import bands
 from deepsic.models.context import HYPER
 from deepsic.models.int8 import OFFSET
 from deepsic.models.integer_net import IntegerLayer
-from deepsic.models.layout import F32, I16
+from deepsic.models.layout import F32, I16, spread
 
 U8 = NDArray[np.uint8]
 STATES = ("state4", "state_up", "state2", "state1")
@@ -218,6 +217,10 @@ class Decoder(_Base):
             )
 
 
+SHUFFLED = ("hyper2", "up")
+"""Layers before a pixel shuffle: their rows come phase by phase, see `layout.phases_first`."""
+
+
 class ProbabilityModel:
     """The integer nets with their tables; drives a `Coder` through all passes."""
 
@@ -229,11 +232,11 @@ class ProbabilityModel:
         """Code everything of one tile at quality 1 .. 100."""
         z = np.clip(code.hyper() * 16, -127, 127) + OFFSET
         x = self._layer("hyper1", _planes(z.astype(np.uint8)))
-        h16 = functional.pixel_shuffle(self._layer("hyper2", x), 2)
+        h16 = spread(self._layer("hyper2", x))
         slopes = _planes(_slopes(code.lowest()))
         state = self._state("state4", torch.cat((h16, slopes), 1), quality)
         state = self._state("state_up", self._level("4", state, code), quality)
-        state = functional.pixel_shuffle(self._layer("up", state), 2)
+        state = spread(self._layer("up", state))
         state = self._state("state2", self._level("3", state, code), quality)
         state = self._state("state1", self._level("2", state, code), quality)
         state = _dense(state)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 
 from deepsic.errors import StorageError, UsageError
 from pipelines import console, tracking
@@ -107,3 +108,23 @@ def test_environment_options_are_checked(monkeypatch: pytest.MonkeyPatch) -> Non
     assert _local_arguments(RuntimeOptions(object_store_mb=150)) == {
         "num_cpus": 2, "object_store_memory": 150_000_000, "address": "local",
     }  # fmt: skip
+
+
+def test_what_ray_gives_up_on_is_one_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from ray.exceptions import WorkerCrashedError
+
+    from pipelines.exits import exit_codes
+
+    @exit_codes
+    def command() -> None:
+        raise WorkerCrashedError
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert "WorkerCrashedError" in said
+    assert "same command again" in said
+    assert "Traceback" not in said
