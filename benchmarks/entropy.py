@@ -4,7 +4,8 @@
 
 Prints, for a few qualities: binary decisions a second each way (one thread, networks left out),
 the streams' length and the whole files' (containers included) against the ideal code length of the
-coder's own initial probabilities, which is the model's estimate of the rate, and `constriction`'s range coder on the wavelet's symbols in the same run, with 64 static tables fitted
+coder's own initial probabilities, which is the model's estimate of the rate, and
+`constriction`'s range coder on the wavelet's symbols in the same run, with 64 static tables fitted
 to each picture (the tables themselves not counted in its bytes).
 """
 
