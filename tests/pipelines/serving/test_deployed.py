@@ -108,6 +108,13 @@ def test_readiness_and_models(url: str) -> None:
     assert [model["name"] for model in told["models"]] == ["sic", "other"]
 
 
+def test_a_request_has_one_identity(url: str) -> None:
+    for headers in ({}, {"X-Request-Id": "build-1234.a"}):
+        answer = httpx.get(f"{url}/nothing", headers=headers, timeout=30)
+        (identity,) = answer.headers.get_list("x-request-id")
+        assert answer.json()["instance"].endswith(identity)
+
+
 def test_models_are_multiplexed(url: str) -> None:
     with httpx.Client(base_url=url, timeout=30) as http:
         blobs = [
