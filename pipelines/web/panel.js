@@ -85,8 +85,11 @@ export function showRivals(rows, truth) {
 
 function sees(label, truth) {
   if (!label) return element("td", "faint", "");
-  const cell = element("td", truth && label.wnid !== truth.wnid ? "wrong" : "", label.name);
-  cell.append(element("span", "", ` ${Math.round(100 * label.probability)} %`));
+  const cell = element("td", truth && label.wnid !== truth.wnid ? "wrong" : "");
+  const seen = element("div", "seen");
+  // A long name is cut short, its probability never.
+  seen.append(element("span", "", label.name), element("span", "", `${Math.round(100 * label.probability)} %`));
+  cell.append(seen);
   cell.title = label.name;
   return cell;
 }
@@ -102,7 +105,7 @@ export function showRace(sizes, now = Infinity) {
     const bar = element("i");
     // Before a replay: how long each takes. In one: how much of each has arrived.
     const share = now === Infinity ? seconds / scale : now / seconds;
-    bar.style.setProperty("--share", Math.min(1, share));
+    bar.style.setProperty("--share", Math.min(1, Math.max(0.02, share)));
     track.append(bar);
     const text = seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
     line.append(element("span", "", item.name), track, element("span", "", now < seconds ? "…" : text));
