@@ -180,10 +180,14 @@ async def chaos(service: Service, truth: Truth, seconds: float, every: float) ->
                 await raw(kind, ENCODE, truth.data[:3000])
             elif kind == "oversized":
                 await raw(kind, ENCODE, bytes(20_000_001))
-            elif kind == "loris":
-                seen[await asyncio.to_thread(slow_loris, service)] += 1
             else:
-                seen[await asyncio.to_thread(aborted, service, truth.data)] += 1
+                hostile = (
+                    (slow_loris, service) if kind == "loris" else (aborted, service, truth.data)
+                )
+                try:
+                    seen[await asyncio.to_thread(*hostile)] += 1
+                except OSError as error:  # no connection while the proxy is dead
+                    seen[f"{kind} {type(error).__name__}"] += 1
 
         async def kill() -> None:
             for name in itertools.cycle(VICTIMS):

@@ -59,7 +59,7 @@ class Metrics:
         )
         self.batch = Histogram(
             "deepsic_batch_pictures",
-            "Pictures that went through the net together",
+            "Pictures that a codec replica took together",
             buckets=BATCH,
             registry=self.registry,
         )

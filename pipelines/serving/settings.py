@@ -57,7 +57,7 @@ class ServeSettings:
     gpus_per_replica: float = 0.0
     """GPUs of a codec replica; may be a fraction."""
     max_batch: int = 4
-    """Most pictures that go through the net together."""
+    """Most pictures that a replica takes together."""
     batch_wait_s: float = 0.0
     """How long a picture waits for company, seconds; those that come while others are in work go
     together in any case."""

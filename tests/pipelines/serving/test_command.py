@@ -71,21 +71,23 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["DEEPSIC_HAPROXY"] == "/bin/haproxy"
 
 
-def test_haproxys_own_pages_stay_on_this_machine(tmp_path: Path) -> None:
+def test_haproxy_keeps_its_pages_local_and_waits_for_no_header_for_ever(tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     config.write_text(
-        "frontend prometheus\n    bind :9101\n    mode http\n"
+        "defaults\n    timeout client 3600s\nfrontend prometheus\n    bind :9101\n    mode http\n"
         "frontend http_frontend\n    bind *:8000\n"
         "listen stats\n  bind *:8404\n  stats enable\n"
     )
     words = ["-db", "-f", str(config), "-x", "a socket"]
-    told = subprocess.run(
-        [serve.HAPROXY, *words],
-        env={**os.environ, "DEEPSIC_HAPROXY": shutil.which("echo") or ""},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    for _ in range(2):  # Ray starts it again at each reload, on the same file or a new one
+        told = subprocess.run(
+            [serve.HAPROXY, *words],
+            env={**os.environ, "DEEPSIC_HAPROXY": shutil.which("echo") or ""},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     assert told.stdout.strip() == " ".join(words), "HAProxy gets what Ray said"
     bound = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
     assert bound == ["bind 127.0.0.1:9101", "bind *:8000", "bind 127.0.0.1:8404"]
+    assert config.read_text().count("timeout http-request 10s\n") == 1
