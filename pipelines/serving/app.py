@@ -33,9 +33,7 @@ def create_api(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
     return app
 
 
-def create_app(
-    settings: ServeSettings, backend: Backend, *, behind_serve: bool = False
-) -> ASGIApp:
+def create_app(settings: ServeSettings, backend: Backend, *, behind_serve: bool = False) -> ASGIApp:
     """The whole service over `backend`. Raises `UsageError` for a token that can't be used."""
     metrics = Metrics()
     app: ASGIApp = create_api(settings, backend, metrics)
