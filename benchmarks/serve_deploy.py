@@ -33,7 +33,7 @@ from benchmarks.serve_truth import Truth
 
 CONFIG = ROOT / "pipelines" / "serve.yaml"
 RAY, SERVE = (str(Path(sys.executable).with_name(name)) for name in ("ray", "serve"))
-START_S = 120
+START_S = 300
 
 
 class Cluster:

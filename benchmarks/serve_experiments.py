@@ -10,7 +10,7 @@ import socket
 import statistics
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,8 +22,6 @@ from benchmarks.serve_truth import Truth
 
 REDEPLOY_S = 600  # at most, on a busy machine
 RECOVERY_S = 60
-#: Whom the chaos kills, in this order.
-VICTIMS = ("codec", "codec", "ingress", "codec", "codec", "proxy", "codec")
 
 
 async def send(client: httpx.AsyncClient, truth: Truth, verb: str = "encode") -> tuple[str, float]:
@@ -151,8 +149,13 @@ def aborted(service: Service, data: bytes) -> str:
     return "aborted"
 
 
-async def chaos(service: Service, truth: Truth, seconds: float, every: float) -> dict[str, Any]:
-    """Mixed good and bad load, and a process killed with SIGKILL every `every` seconds."""
+async def chaos(
+    service: Service, truth: Truth, seconds: float, every: float, victims: Sequence[str]
+) -> dict[str, Any]:
+    """Mixed good and bad load, and a process killed with SIGKILL every `every` seconds.
+
+    victims: roles (see `serve_kit.ROLES`) that die in turn.
+    """
     rng = random.Random(1)
     damaged = bytearray(truth.blob)
     damaged[len(damaged) // 2] ^= 0x55
@@ -190,9 +193,9 @@ async def chaos(service: Service, truth: Truth, seconds: float, every: float) ->
                     seen[f"{kind} {type(error).__name__}"] += 1
 
         async def kill() -> None:
-            for name in itertools.cycle(VICTIMS):
+            for name in itertools.cycle(victims):
                 await asyncio.sleep(every)
-                there = service.of_role(name)
+                there = await asyncio.to_thread(service.of_role, name)
                 if there:
                     rng.choice(there).kill()
                 killed[name if there else f"no {name} to kill"] += 1

@@ -34,7 +34,10 @@ def main(
     only: Annotated[str, typer.Option(help="Which experiments, in this order")] = EVERYTHING,
     seconds: Annotated[float, typer.Option(help="Length of each load")] = 20,
     chaos_seconds: Annotated[float, typer.Option(help="Length of the chaos")] = 600,
-    every: Annotated[float, typer.Option(help="Seconds between killed replicas")] = 60,
+    every: Annotated[float, typer.Option(help="Seconds between killed processes")] = 60,
+    victims: Annotated[
+        str, typer.Option(help="Who is killed in turn; 'proxy' is the only one of its kind")
+    ] = "codec codec ingress",
     options: Annotated[str, typer.Option(help="More options for serve.py, in one string")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")] = None,
 ) -> None:
@@ -49,7 +52,7 @@ def main(
                 report(results, out)
                 continue
             if name == "chaos":
-                run = experiments.chaos(service, truth, chaos_seconds, every)
+                run = experiments.chaos(service, truth, chaos_seconds, every, victims.split())
             elif name == "drain":
                 run = experiments.drain(service, truth)
             else:

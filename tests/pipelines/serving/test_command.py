@@ -90,4 +90,4 @@ def test_haproxy_keeps_its_pages_local_and_waits_for_no_header_for_ever(tmp_path
     assert told.stdout.strip() == " ".join(words), "HAProxy gets what Ray said"
     bound = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
     assert bound == ["bind 127.0.0.1:9101", "bind *:8000", "bind 127.0.0.1:8404"]
-    assert config.read_text().count("timeout http-request 10s\n") == 1
+    assert config.read_text().count("timeout http-request 20s\n") == 1
