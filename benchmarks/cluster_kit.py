@@ -34,7 +34,7 @@ __all__ = ["BUCKET", "Done", "Job", "LocalCluster", "end_on_sigterm", "s3_server
 BUCKET = "data"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
         "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
-UP_SECONDS = 300.0
+UP_SECONDS = 500.0
 
 
 @dataclass(frozen=True, kw_only=True)

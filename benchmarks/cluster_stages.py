@@ -32,7 +32,7 @@ from pipelines import console
 __all__ = ["Notes", "run_all"]
 
 ORDER = ("preprocess", "archive", "train", "evaluate", "tune", "serve")
-STAGE_SECONDS = 200.0
+STAGE_SECONDS = 500.0
 
 
 class Notes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +17,14 @@ from PIL import Image
 from benchmarks.cluster_kit import BUCKET, LocalCluster, wait_until
 from benchmarks.hosts import HOSTS
 
-__all__ = ["PHOTOS", "TINY", "Stage", "kept", "listing", "serve_file", "stages", "upload"]
+__all__ = ["PHOTOS", "TINY", "Stage", "kept", "listing", "serve_file", "stages", "upload",
+           "written"]  # fmt: skip
 
 PHOTOS, TINY = f"s3://{BUCKET}/photos", f"s3://{BUCKET}/tiny"
 PORT = 8000
+TRIALS = 2
+CHECKPOINT_SECONDS = 10
+"""Between two checkpoints of a training."""
 
 
 def photograph(number: int) -> bytes:
@@ -65,22 +68,23 @@ def upload(prefix: str, count: int, make: Callable[[int], bytes], *, damaged: in
 
 def listing(prefix: str) -> dict[str, str]:
     """Key -> ETag of all objects below a prefix."""
+    return {key: entry["ETag"] for key, entry in _entries(prefix).items()}
+
+
+def written(prefix: str) -> dict[str, float]:
+    """Key -> when it was written, seconds since 1970, of all objects below a prefix."""
+    return {key: entry["LastModified"].timestamp() for key, entry in _entries(prefix).items()}
+
+
+def _entries(prefix: str) -> dict[str, Any]:
     import boto3
 
     pages = boto3.client("s3").get_paginator("list_objects_v2")
     return {
-        entry["Key"].removeprefix(f"{prefix}/"): entry["ETag"]
+        entry["Key"].removeprefix(f"{prefix}/"): entry
         for page in pages.paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
         for entry in page.get("Contents", ())
     }
-
-
-def read(key: str) -> bytes:
-    """An object's bytes."""
-    import boto3
-
-    data: bytes = boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
-    return data
 
 
 def kept(prefix: str) -> str:
@@ -106,7 +110,7 @@ class Stage:
     """Takes the cluster and the log; says what came of it in a line; raises when it is wrong."""
 
 
-def stages(run: str = "a") -> list[Stage]:
+def stages(run: str = "a", *, steps: int = 30, epoch: int = 15) -> list[Stage]:
     """All stages but serving; `run` keeps their outputs apart."""
     return [
         Stage(
@@ -117,15 +121,16 @@ def stages(run: str = "a") -> list[Stage]:
         ),
         Stage(
             name="train",
-            command=f"python pipelines/train.py --data s3://{BUCKET}/prepared-{run} --steps 30 "
-            f"--batch 2 --epoch-steps 15 --checkpoint-seconds 10 --workers 2 "
+            command=f"python pipelines/train.py --data s3://{BUCKET}/prepared-{run} --batch 2 "
+            f"--steps {steps} --epoch-steps {epoch} --checkpoint-seconds {CHECKPOINT_SECONDS} "
+            f"--workers 2 "
             f"--storage s3://{BUCKET}/train-{run} --export runs/{run}.safetensors",
             outcome=lambda cluster, log: _trained(cluster, run),
         ),
         Stage(
             name="tune",
-            command="python pipelines/tune_saic.py --trials 2 --steps 1 --rungs 1 --batch 1 "
-            f"--workers 0 --concurrent 2 --storage s3://{BUCKET}/tune-{run}",
+            command=f"python pipelines/tune_saic.py --trials {TRIALS} --steps 1 --rungs 1 "
+            f"--batch 1 --workers 0 --concurrent 2 --storage s3://{BUCKET}/tune-{run}",
             outcome=lambda cluster, log: _tuned(cluster),
         ),
         Stage(
@@ -151,6 +156,8 @@ def _trained(cluster: LocalCluster, run: str) -> str:
 def _tuned(cluster: LocalCluster) -> str:
     told = cluster.on_head("cat runs/tune/*/trials.json").check().log
     trials: list[Any] = json.loads(told)
+    if len(trials) != TRIALS:
+        raise RuntimeError(f"{len(trials)} of {TRIALS} trials: {told}")
     made = cluster.on_head("ls runs/tune/*/best.safetensors").check()
     return f"{len(trials)} trials, {made.log.strip()}"
 
@@ -181,9 +188,3 @@ def serve_file(cluster: LocalCluster, *, replicas: int = 2) -> float:
 
     wait_until("the service", 240, ready)
     return time.monotonic() - began
-
-
-def last_step(log: str) -> int:
-    """The last step that a training's log names."""
-    found = re.findall(r'"stage": "train", "done": (\d+)', log)
-    return int(found[-1]) if found else 0

@@ -12,7 +12,8 @@ while [ "${1#--}" != "$1" ]; do
     if [ "$1" = -- ]; then shift; break; fi
     options+=("$1"); shift
 done
-# The job's shell starts in a folder of Ray's, and PATH must lead to our Python there.
+# The job's shell starts in a folder of Ray's. It inherits what says that ssh began it all, so bash
+# reads ~/.bashrc, which may put another Python first: the environment comes after that.
 command=$(printf '%q ' "$@")
 exec ray job submit --address http://127.0.0.1:8265 ${options[@]+"${options[@]}"} \
-    -- bash -c "cd $(printf '%q' "$home") && exec $command"
+    -- bash -c "cd $(printf '%q' "$home") && . cluster/environment.sh head && exec $command"

@@ -9,14 +9,24 @@ role=$1
 
 # Every picture in work has open files and sockets.
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-ray stop >/dev/null
 options=(--node-ip-address="$own_ip" --object-manager-port=8076)
 [ -z "${DEEPSIC_NODE_CPUS:-}" ] || options+=(--num-cpus="$DEEPSIC_NODE_CPUS")
 [ -z "${DEEPSIC_NODE_OBJECT_STORE_MB:-}" ] ||
     options+=(--object-store-memory="${DEEPSIC_NODE_OBJECT_STORE_MB}000000")
 
+# Ray ends a start after 30 s, which no setting changes; a machine that is busy has another try.
+start_ray() {
+    for try in 1 2 3; do
+        ray stop >/dev/null
+        ray start "$@" "${options[@]}" && return
+        echo "start.sh: Ray didn't start, try $try" >&2
+    done
+    return 1
+}
+
 if [ "$role" = worker ]; then
-    exec ray start --address="$head_ip:6379" "${options[@]}"
+    start_ray --address="$head_ip:6379"
+    exit
 fi
 
 if ! curl -fsS -o /dev/null "$MLFLOW_TRACKING_URI/health" 2>/dev/null; then
@@ -28,5 +38,5 @@ if ! curl -fsS -o /dev/null "$MLFLOW_TRACKING_URI/health" 2>/dev/null; then
         --host 0.0.0.0 --port 5000 --backend-store-uri "sqlite:///$HOME/mlflow/mlflow.db" \
         --artifacts-destination "$artifacts" > ~/mlflow/server.log 2>&1 < /dev/null &
 fi
-exec ray start --head --port=6379 --dashboard-host=127.0.0.1 "${options[@]}" \
+start_ray --head --port=6379 --dashboard-host=127.0.0.1 \
     --autoscaling-config="$HOME/ray_bootstrap_config.yaml"

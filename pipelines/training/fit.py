@@ -36,10 +36,8 @@ def fit(job: TrainJob, *, runtime: RuntimeOptions) -> Fitted:
     """
     tracking.check_store(job.tracking_uri)
     with ray_runtime(runtime) as where:
-        import ray
-
         console.say(f"{job.name}: {job.config.steps} steps, {job.workers} workers, {where}")
-        board = ray.remote(num_cpus=0)(Board).remote()
+        board = _board()
         with console.progress("train", job.config.steps) as progress:
             done = threading.Event()
             watch = threading.Thread(target=_watch, args=(board, progress, done), daemon=True)
@@ -52,6 +50,15 @@ def fit(job: TrainJob, *, runtime: RuntimeOptions) -> Fitted:
                 done.set()
                 watch.join()
         return Fitted(checkpoint=result.checkpoint, metrics=dict(result.metrics or {}))
+
+
+def _board() -> Any:
+    """On the driver's own node, so that it doesn't die with another."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
 
 
 def _trainer(job: TrainJob, board: Any) -> Any:

@@ -72,6 +72,16 @@ def test_a_worker_joins_the_head(node: Node) -> None:
     assert "mlflow" not in calls
 
 
+def test_a_start_that_fails_is_tried_again(node: Node) -> None:
+    """A busy machine takes longer than Ray waits."""
+    failing = f'echo "ray $*" >> {node.calls}; [ "$1" = stop ] || [ -f ~/second ]'
+    node._command(
+        node.checkout / ".venv" / "bin" / "ray", f"{failing} || {{ touch ~/second; false; }}"
+    )
+    calls = node.run("start.sh", "worker", "10.0.0.1").splitlines()
+    assert [call.split()[1] for call in calls] == ["stop", "start", "stop", "start"]
+
+
 @pytest.mark.parametrize(
     ("role", "uri"), [("head", "http://10.0.0.7:5000"), ("10.0.0.1", "http://10.0.0.1:5000")]
 )
@@ -97,6 +107,19 @@ def test_a_stage_is_submitted_with_its_arguments_whole(node: Node) -> None:
     node.run("run.sh", "python3", "-c", printer, "a b", "it's", "$HOME", "*")
     expected = (["a b", "it's", "$HOME", "*"], str(node.checkout))
     assert seen.read_text("utf-8") == repr(expected)
+
+
+def test_a_job_runs_our_python_whatever_bashrc_says(node: Node) -> None:
+    """Bash reads ~/.bashrc where ssh began it all, and Ray's jobs inherit that."""
+    binaries, seen = node.checkout / ".venv" / "bin", node.home / "seen"
+    node._command(binaries / "ray", 'shift 4; shift; SHLVL=0 SSH_CLIENT="192.0.2.7 1 22" "$@"')
+    node._command(binaries / "python", f"echo ours > {seen}")
+    other = node.home / "pyenv"
+    other.mkdir()
+    node._command(other / "python", f"echo theirs > {seen}")
+    (node.home / ".bashrc").write_text(f"PATH={other}:$PATH\n", "ascii")
+    node.run("run.sh", "python", "a.py")
+    assert seen.read_text("ascii") == "ours\n"
 
 
 def test_options_of_ray_come_first(node: Node) -> None:
