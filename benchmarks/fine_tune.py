@@ -1,11 +1,13 @@
 """Fine-tune a model with any mix of distortions: the SAIC arms, and `sic-machine`.
 
     python benchmarks/fine_tune.py imagenette/train out/machine.safetensors \
-        --start sic --mix machine --steps 2000 --exclude 'ILSVRC2012_val_*'
+        --start sic --mix machine --classifier efficientnet-lite0 --classifier efficientnet-lite1 \
+        --augment --steps 2000 --exclude 'ILSVRC2012_val_*'
     python benchmarks/fine_tune.py imagenette/train out/saic-0.safetensors --mix saic --seed 0
 
 One process; stops and goes on with the same command. Writes the model file, a checkpoint and a log
-(JSON lines) beside it. The search over mixes is `pipelines/tune_saic.py`.
+(JSON lines) beside it. Several classifiers take turns, a step each: what they agree on is what
+networks that training never saw need as well. The search over mixes is `pipelines/tune_saic.py`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
+from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,6 +36,9 @@ from pipelines import console
 from pipelines.tuning.pictures import read_folder
 
 SAVE_SECONDS = 120.0
+DEFAULT_CLASSIFIERS = ("efficientnet-lite0",)
+#: Sides that augmented pictures have, all pictures of a step alike; multiples of 32.
+SIDES = (160, 192, 224)
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -41,7 +48,9 @@ def main(
     out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors)")],
     start: Annotated[str, typer.Option(help="Model name, model file or checkpoint")] = "sic",
     mix: Annotated[str, typer.Option(help="tdic, apic, saic, machine, or pixel=1,…")] = "saic",
-    classifier: Annotated[str, typer.Option(help="Downstream network")] = "efficientnet-lite0",
+    classifier: Annotated[
+        list[str] | None, typer.Option(help="Downstream networks; repeat: one a step in turn")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1)] = 2000,
     batch: Annotated[int, typer.Option(min=1)] = 4,
     lr: Annotated[float, typer.Option(help="Peak learning rate, cosine decay")] = 2e-4,
@@ -49,6 +58,8 @@ def main(
     low: Annotated[float, typer.Option(help="Lowest quality trained, 0-1")] = 0.0,
     high: Annotated[float, typer.Option(help="Highest quality trained, 0-1")] = 0.5,
     exclude: Annotated[list[str] | None, typer.Option(help="File names to leave out")] = None,
+    augment: Annotated[bool, typer.Option(help="Flips, and crops at scales down to 5/7")] = False,
+    ema: Annotated[float, typer.Option(help="Decay of the running average of weights")] = 0.99,
     limit: Annotated[int, typer.Option(help="Most pictures to load")] = 4000,
     seed: Annotated[int, typer.Option(help="Of the order and the qualities")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads")] = 1,
@@ -65,13 +76,16 @@ def main(
             decay=True,
             low=low,
             high=high,
+            ema=ema,
             seed=seed,
         )
+        names = tuple(classifier or DEFAULT_CLASSIFIERS) if config.mix.needs_network else ()
         data = torch.from_numpy(read_folder(pictures, limit=limit, exclude=exclude or ()))
-        network = load_classifier(classifier) if config.mix.needs_network else None
-        run = FineTune(load_start(start), Distortion(config.mix, network), config)
-        _train(run, data, out)
-        _export(run, data, out, start)
+        networks = [load_classifier(name) for name in names] or [None]
+        judges = [Distortion(config.mix, network) for network in networks]
+        run = FineTune(load_start(start), judges[0], config)
+        _train(run, judges, data, out, augment=augment)
+        _export(run, data, out, {"start": start, "classifiers": names, "augment": augment})
     except DeepsicError as error:
         console.error(str(error))
         raise typer.Exit(error.exit_code) from None
@@ -85,7 +99,31 @@ def _batch(data: torch.Tensor, config: FineTuneConfig, step: int) -> torch.Tenso
     return data[order[at * config.batch : (at + 1) * config.batch]]
 
 
-def _train(run: FineTune, data: torch.Tensor, out: Path) -> None:
+def _augmented(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Random squares of Bx3xHxW, flipped or not, made smaller to one of `SIDES` but never larger.
+
+    Enlarging would show the net pictures smoother than any that it meets.
+    """
+    side, whole = int(rng.choice(SIDES)), pictures.shape[-1]
+    made = []
+    for picture in pictures:
+        window = int(rng.integers(side, whole + 1))
+        top, left = rng.integers(0, whole - window + 1, 2)
+        view = picture[None, :, top : top + window, left : left + window]
+        if rng.random() < 0.5:
+            view = view.flip(3)
+        if window != side:
+            view = functional.interpolate(
+                view.float(), (side, side), mode="bilinear", antialias=True, align_corners=False
+            )
+            view = view.round().clamp(0, 255).to(torch.uint8)
+        made.append(view)
+    return torch.cat(made)
+
+
+def _train(
+    run: FineTune, judges: Sequence[Distortion], data: torch.Tensor, out: Path, *, augment: bool
+) -> None:
     checkpoint, log = out.with_suffix(".pt"), out.with_suffix(".jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
     if checkpoint.is_file():
@@ -96,7 +134,12 @@ def _train(run: FineTune, data: torch.Tensor, out: Path) -> None:
     with console.progress("fine-tune", run.config.steps) as counter:
         counter.advance(run.step_number)
         while run.step_number < run.config.steps:
-            for name, value in run.step(_batch(data, run.config, run.step_number)).items():
+            step = run.step_number
+            pictures = _batch(data, run.config, step)
+            if augment:
+                pictures = _augmented(pictures, np.random.default_rng([run.config.seed, step]))
+            run.distortion = judges[step % len(judges)]
+            for name, value in run.step(pictures).items():
                 sums[name] = sums.get(name, 0.0) + value / 50
             counter.advance()
             if run.step_number % 50 == 0:
@@ -112,12 +155,12 @@ def _train(run: FineTune, data: torch.Tensor, out: Path) -> None:
                 saved = time.monotonic()
 
 
-def _export(run: FineTune, data: torch.Tensor, out: Path, start: str) -> None:
+def _export(run: FineTune, data: torch.Tensor, out: Path, about: dict[str, object]) -> None:
     from deepsic.models.packing import pack
 
     measured = [picture.permute(1, 2, 0).numpy().copy() for picture in data[:: len(data) // 16]]
     run.average.context.set_quantised(True)
-    provenance = {"recipe": "fine_tune", "start": start, **json.loads(run.config.to_json())}
+    provenance = {"recipe": "fine_tune", **about, **json.loads(run.config.to_json())}
     identity = weights.write(out, pack(run.average, measured, provenance=provenance))
     console.say(f"model {identity.hex()}")
     print(out)

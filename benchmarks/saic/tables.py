@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.saic.numbers import Measured, load, mean_interval
+from benchmarks.saic.numbers import Interval, Measured, load, mean_interval
 from benchmarks.saic.paper import TABLES
+from deepsic.metrics.semantic_information import SemanticInformation
 from pipelines import console
 
 __all__ = ["show"]
@@ -37,12 +38,18 @@ def _at(runs: list[Measured], rate: float) -> list[Measured]:
     return [run for run in runs if run.rate in (None, rate)]
 
 
+def _bounds(si: SemanticInformation) -> tuple[float, float, float]:
+    return si.value, si.low, si.high
+
+
 def _classification(runs: list[Measured], rate: float, classifier: str) -> None:
     """The form of Tables 2 to 4: one rate, one network."""
     rows = []
     arms = _arms(_at(runs, rate))
     for arm, group in arms.items():
-        values: list[object] = [arm, float(np.mean([run.si(classifier).value for run in group]))]
+        found = [run.si(classifier) for run in group]
+        si = Interval(*(float(np.mean(part)) for part in zip(*map(_bounds, found), strict=True)))
+        values: list[object] = [arm, str(si)]
         values += [mean_interval(group, lambda run: run.hits(classifier))]
         values += [mean_interval(group, lambda run: run.agrees(classifier))]
         values += [float(np.mean([run.f1(classifier) for run in group]))]

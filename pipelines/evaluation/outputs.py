@@ -62,12 +62,14 @@ def _add_walls(
 ) -> None:
     target = sorted(settings.plan.bpp)[len(settings.plan.bpp) // 2]
     readable = sorted({row.picture for row in rows if row.kind == "original"})
-    count = min(settings.crops, len(readable))
-    chosen = {readable[i * len(readable) // count]: "" for i in range(count)}
-    report.crops = _walls(chosen, pictures, rows, coders, target)
-    if ours:
-        worst = dict(worst_pictures(rows, ours[0], target, settings.crops))
+    worst = dict(worst_pictures(rows, ours, target, settings.crops)) if ours else {}
+    if len(readable) <= settings.crops:  # all are shown, the worst first: once is enough
+        chosen = {key: worst.get(key, "") for key in (*worst, *readable)}
+    else:
+        count = settings.crops
+        chosen = {readable[i * len(readable) // count]: "" for i in range(count)}
         report.worst = _walls(worst, pictures, rows, coders, target)
+    report.crops = _walls(chosen, pictures, rows, coders, target)
 
 
 def _walls(

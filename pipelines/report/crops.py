@@ -46,11 +46,12 @@ class Wall:
 
 
 def worst_pictures(
-    rows: Sequence[Row], ours: str, target: float, count: int
+    rows: Sequence[Row], ours: Sequence[str], target: float, count: int
 ) -> list[tuple[str, str]]:
-    """Pictures on which `ours` is furthest behind the best rival at `target` bpp, and by how much.
+    """Pictures on which `ours[0]` is furthest behind the best rival at `target` bpp, how much.
 
-    Files that missed the target don't count. Without rivals: lowest PSNR first.
+    Files that missed the target don't count, nor do the others of `ours`. Without rivals: lowest
+    PSNR first.
     """
     scores: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -59,9 +60,10 @@ def worst_pictures(
             scores.setdefault(row.picture, {})[row.codec] = row.psnr_rgb or 0.0
     found = []
     for picture, by_codec in scores.items():
-        mine = by_codec.pop(ours, None)
+        mine = by_codec.get(ours[0])
         if mine is None:
             continue
+        by_codec = {codec: value for codec, value in by_codec.items() if codec not in ours}
         if not by_codec:
             found.append((mine, picture, f"{mine:.2f} dB"))
             continue

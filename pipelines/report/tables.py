@@ -23,6 +23,19 @@ class Table:
     rows: list[list[str]] = field(default_factory=list)
     note: str = ""
 
+    def filled(self) -> Table:
+        """The same without the columns that hold nothing, such as accuracy without labels."""
+        empty = [
+            all(row[column] == NONE for row in self.rows) if self.rows else False
+            for column in range(len(self.head))
+        ]
+
+        def kept(cells: list[str]) -> list[str]:
+            return [cell for cell, none in zip(cells, empty, strict=True) if not none]
+
+        rows = [kept(row) for row in self.rows]
+        return Table(caption=self.caption, head=kept(self.head), rows=rows, note=self.note)
+
 
 def rate_distortion_table(summary: Summary, anchor: str, titles: dict[str, str]) -> Table | None:
     """BD-rates against `anchor` and dB at three rates, from the fixed settings; None without."""
@@ -122,7 +135,7 @@ def _classifier_table(name: str, points: Sequence[Point], titles: dict[str, str]
                 _form(point.information.get(name), ".2f"),
             ]
         )
-    return made
+    return made.filled()
 
 
 def _detector_table(name: str, points: Sequence[Point], titles: dict[str, str]) -> Table:

@@ -16,6 +16,7 @@ from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
 from pipelines.report.figures import Series, _apart, curves_svg
 from pipelines.report.page import Report, render
 from pipelines.report.published import QUALITIES, Published
+from pipelines.report.tables import Table
 
 
 def picture(seed: int) -> np.ndarray:
@@ -75,7 +76,7 @@ def test_text_is_escaped_and_problems_are_told(report: Report) -> None:
 def test_our_codec_and_its_rivals_are_compared(report: Report) -> None:
     page = render(report)
     assert re.search(r"WebP needs \d+\.\d % (fewer|more) bytes than JPEG", page)
-    assert 'class="ours"' in page
+    assert 'class="ours' in page
 
 
 def test_published_curves_are_marked() -> None:
@@ -120,7 +121,16 @@ def test_worst_pictures_are_those_furthest_behind(coders: list[Coder]) -> None:
             Subject(name=f"p{seed}", rgb=picture(seed)), coders, Plan(bpp=(1.0,), ladder=False)
         )
     ]
-    found = worst_pictures(rows, "jpeg", 1.0, 3)
+    found = worst_pictures(rows, ["jpeg"], 1.0, 3)
     gaps = [float(note.split()[0]) for _, note in found]
     assert gaps == sorted(gaps)
     assert "webp, the best rival" in found[0][1]
+    alone = worst_pictures(rows, ["jpeg", "webp"], 1.0, 3)  # no rival left: plain dB
+    assert all(note.endswith(" dB") for _, note in alone)
+
+
+def test_columns_that_hold_nothing_are_left_out() -> None:
+    table = Table(caption="c", head=["codec", "top-1 %", "agreement %"], rows=[["a", "-", "9.0"]])
+    assert table.filled().head == ["codec", "agreement %"]
+    assert table.filled().rows == [["a", "9.0"]]
+    assert Table(caption="c", head=["codec"]).filled().head == ["codec"]
