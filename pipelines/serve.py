@@ -169,6 +169,8 @@ def set_environment(haproxy: bool) -> None:
         # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        # A proxy that is dead is started again after three failed checks: 6 s, not 30.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # Ray starts its workers at niceness 15; here somebody waits for them.
         "RAY_worker_niceness": "0",
     }

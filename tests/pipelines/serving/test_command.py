@@ -56,7 +56,8 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     # Registered with monkeypatch first, so that all of it is undone.
     for name in ("ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED",
                  "HAPROXY_STATS_PORT", "HAPROXY_METRICS_PORT", "PROXY_READY_CHECK_TIMEOUT_S",
-                 "PROXY_HEALTH_CHECK_TIMEOUT_S", "HAPROXY_BINARY_PATH",
+                 "PROXY_HEALTH_CHECK_TIMEOUT_S", "PROXY_HEALTH_CHECK_PERIOD_S",
+                 "HAPROXY_BINARY_PATH",
                  "DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"):  # fmt: skip
         monkeypatch.setenv(f"RAY_SERVE_{name}", "")
         monkeypatch.delenv(f"RAY_SERVE_{name}")
