@@ -56,6 +56,8 @@ def train(
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     warmup: Annotated[int, typer.Option(help="Steps.")] = 20,
     ema: Annotated[float, typer.Option(help="Decay of the running average.")] = 0.99,
+    quantise_at: Annotated[float, typer.Option(help="Share of steps before the grid.")] = 0.85,
+    freeze_at: Annotated[float, typer.Option(help="Share before the encoder stays.")] = 0.85,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
     bf16: Annotated[bool, typer.Option(help="Autocast to bfloat16.")] = True,
     semantic: Annotated[float | None, typer.Option(help="Weight of L_sem; 0: no head.")] = None,
@@ -84,7 +86,8 @@ def train(
         config = TrainConfig(
             model=SIZES[size] if init is None else _sizes_of(init), steps=steps, batch=batch,
             crop=crop, learning_rate=lr, warmup=warmup, ema=ema, seed=seed, bf16=bf16,
-            semantic=semantic or 0.0, head=HEADS[size], labels=labels, teacher=teacher,
+            quantise_at=quantise_at, freeze_at=freeze_at, semantic=semantic or 0.0,
+            head=HEADS[size], labels=labels, teacher=teacher,
         )  # fmt: skip
     else:
         # A recipe has its own batch, rate and averages: only what a run must choose is changed.

@@ -163,7 +163,7 @@ def measure_units(
     try:
         with torch.inference_mode():
             for picture in pictures:
-                x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+                x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
                 for quality in qualities:
                     net(x, torch.tensor([position(float(quality))]))
     finally:

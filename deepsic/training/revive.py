@@ -56,7 +56,7 @@ def dead_inputs(net: SicNet, pictures: Sequence[NDArray[np.uint8]]) -> dict[str,
     try:
         with torch.no_grad():
             for picture in pictures:
-                x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+                x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
                 for quality in _QUALITIES:
                     net(x, torch.tensor([position(float(quality))]))
     finally:

@@ -46,6 +46,13 @@ class TrainState:
         """Share of the schedule that is done, 0 .. 1."""
         return self.step / self.config.steps
 
+    @property
+    def age(self) -> int:
+        """Steps that the running average looks back on: it begins anew on the integer grid, where
+        weights move fast at first."""
+        start = math.ceil(self.config.quantise_at * self.config.steps)
+        return self.step - start if self.step >= start else self.step
+
     def learning_rate(self) -> float:
         """Warm-up, then cosine to a hundredth."""
         c = self.config
@@ -97,7 +104,7 @@ class TrainState:
                 group["lr"] = self.learning_rate()
             self.optimiser.step()
         self.step += 1
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.ema, (1 + self.age) / (10 + self.age))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.net.parameters()), 1 - decay

@@ -92,3 +92,21 @@ def test_crops_come_with_the_class_of_their_picture() -> None:
     assert CropSampler(pictures, [1] * 4, 64, 0).draw(3)[1].tolist() == [-1] * 3
     with pytest.raises(InputError, match="none of 4"):
         CropSampler(pictures, [1] * 4, 256, 0)
+
+
+def test_the_running_average_begins_anew_on_the_integer_grid() -> None:
+    """What moved fast when rounding began must not lag behind in what is exported."""
+    crops, labels = two_classes()
+    state = TrainState(config(ema=0.999, quantise_at=0.5, freeze_at=0.5))
+    for _ in range(15):
+        state.backward(crops, labels)
+        state.apply()
+    with torch.no_grad():
+        for value in state.net.parameters():
+            value.add_(1.0)
+    state.backward(crops, labels)
+    assert state.net.context.quantised
+    state.apply()
+    name = "context.state1.conv.weight"
+    lag = (state.average.state_dict()[name] - state.net.state_dict()[name]).abs().max()
+    assert float(lag) < 0.5
