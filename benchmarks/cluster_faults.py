@@ -243,8 +243,8 @@ def main() -> int:
     end_on_sigterm()
     results: dict[str, Any] = {}
     with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
-        upload("photos", 48, photograph, damaged=1)
-        upload("tiny", 1536, tiny)
+        upload("photos", 240, photograph, damaged=1)
+        upload("tiny", 768, tiny)
         logs = options.folder / "logs"
         with LocalCluster(hosts, endpoint, logs, checkout=options.checkout) as cluster:
             faults = Faults(hosts, cluster)

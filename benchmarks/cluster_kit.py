@@ -270,6 +270,8 @@ class LocalCluster:
             "RAY_enable_autoscaler_v2": "0",
             "DEEPSIC_NODE_OBJECT_STORE_MB": "100",
             "OMP_NUM_THREADS": "1",
+            # The hosts' memory is the machine's, which others fill: Ray would kill for it.
+            "RAY_memory_monitor_refresh_ms": "0",
         }
         lines = " ".join(shlex.quote(f"{key}={value}") for key, value in settings.items())
         # Each host has CPUs of its own number: it is told by its own name.

@@ -17,6 +17,7 @@ import json
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) ->
         (stage.name, functools.partial(run, stage))
         for stage in sorted(stages(), key=lambda stage: ORDER.index(stage.name))
     ]
+    work.append(("mlflow", _tracked))
     work.append(("serve", lambda: f"ready after {serve_file(cluster):.0f} s; {_served()}"))
     for name, do in work:
         if only and name not in only:
@@ -85,6 +87,19 @@ def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) ->
             notes.add(name, 0, "no time was left for it")
             continue
         notes.attempt(name, do)
+
+
+def _tracked() -> str:
+    """Runs by experiment and status, as MLflow on the head tells another machine."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"http://{HOSTS['head']}:5000")
+    names = {e.experiment_id: e.name for e in client.search_experiments()}
+    runs = client.search_runs(list(names))
+    told = Counter(f"{names[r.info.experiment_id]} {r.info.status.lower()}" for r in runs)
+    if missing := {f"{name} finished" for name in ("train", "evaluate")} - set(told):
+        raise RuntimeError(f"not there: {', '.join(missing)}; {dict(told)}")
+    return ", ".join(f"{count} {what}" for what, count in sorted(told.items()))
 
 
 def _served() -> str:

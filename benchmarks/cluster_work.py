@@ -110,8 +110,15 @@ class Stage:
     """Takes the cluster and the log; says what came of it in a line; raises when it is wrong."""
 
 
-def stages(run: str = "a", *, steps: int = 30, epoch: int = 15) -> list[Stage]:
-    """All stages but serving; `run` keeps their outputs apart."""
+def stages(
+    run: str = "a", *, steps: int = 30, epoch: int = 15, workers: int = 2, limit: int = 3
+) -> list[Stage]:
+    """All stages but serving; `run` keeps their outputs apart.
+
+    Args:
+        steps, epoch, workers: of the training.
+        limit: pictures to evaluate.
+    """
     return [
         Stage(
             name="preprocess",
@@ -123,7 +130,7 @@ def stages(run: str = "a", *, steps: int = 30, epoch: int = 15) -> list[Stage]:
             name="train",
             command=f"python pipelines/train.py --data s3://{BUCKET}/prepared-{run} --batch 2 "
             f"--steps {steps} --epoch-steps {epoch} --checkpoint-seconds {CHECKPOINT_SECONDS} "
-            f"--workers 2 "
+            f"--workers {workers} "
             f"--storage s3://{BUCKET}/train-{run} --export runs/{run}.safetensors",
             outcome=lambda cluster, log: _trained(cluster, run),
         ),
@@ -136,7 +143,7 @@ def stages(run: str = "a", *, steps: int = 30, epoch: int = 15) -> list[Stage]:
         Stage(
             name="evaluate",
             command=f"python pipelines/evaluate.py {PHOTOS} runs/evaluate-{run} --codec sic "
-            "--codec jpeg --no-ladder --bpp 0.5 --limit 3 --crops 0",
+            f"--codec jpeg --no-ladder --bpp 0.5 --limit {limit} --crops 0",
             outcome=lambda cluster, log: _evaluated(cluster, run),
         ),
         Stage(

@@ -13,20 +13,34 @@ same. Processor time says it best on a machine that others use as well.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server
-from benchmarks.cluster_work import photograph, stages, tiny, upload
-from benchmarks.hosts import ROOT, Hosts, missing
+from benchmarks.cluster_work import (
+    PORT,
+    Stage,
+    photograph,
+    serve_file,
+    stages,
+    tiny,
+    upload,
+)
+from benchmarks.hosts import HOSTS, ROOT, Hosts, missing
 from benchmarks.machine import describe_run
 from pipelines import console
 
 __all__ = ["overheads"]
 
+STAGES = ("preprocess", "archive", "train", "evaluate", "tune", "serve")
+CPUS = 3
 LAYOUTS: dict[int, tuple[int, ...]] = {1: (3,), 2: (2, 1), 3: (1, 1, 1)}
 """CPUs of each host, by the number of nodes."""
 
@@ -56,17 +70,56 @@ def measure(nodes: int, options: argparse.Namespace, hosts: Hosts, endpoint: str
         cpus=LAYOUTS[nodes],
         checkout=options.checkout,
     ) as cluster:
-        chosen = [stage for stage in stages(f"n{nodes}") if stage.name in options.only]
-        for stage in chosen:
-            before = hosts.cpu_seconds()
-            done = cluster.job(stage.command)
-            used = hosts.cpu_seconds() - before
-            row = {"stage": stage.name, "nodes": nodes, "seconds": round(done.seconds, 1),
-                   "cpu_seconds": round(used, 1), "load": round(os.getloadavg()[0], 1),
-                   "outcome": stage.outcome(cluster, done.log)}  # fmt: skip
+        for name, work in works(cluster, nodes, options):
+            before, began = hosts.cpu_seconds(), time.monotonic()
+            outcome = work()
+            row = {"stage": name, "nodes": nodes, "seconds": round(time.monotonic() - began, 1),
+                   "cpu_seconds": round(hosts.cpu_seconds() - before, 1),
+                   "load": round(os.getloadavg()[0], 1), "outcome": outcome}  # fmt: skip
             console.say(str(row))
             rows.append(row)
     return rows
+
+
+def works(
+    cluster: LocalCluster, nodes: int, options: argparse.Namespace
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Name and work of each chosen stage; what must be there before is made on the way."""
+
+    def job(stage: Stage) -> str:
+        return stage.outcome(cluster, cluster.job(stage.command).log)
+
+    work = stages(f"n{nodes}", steps=options.steps, epoch=options.steps, workers=CPUS,
+                  limit=options.evaluated)  # fmt: skip
+    for stage in work:
+        if stage.name in options.only:
+            yield stage.name, functools.partial(job, stage)
+    if "serve" in options.only:
+        serve_file(cluster, replicas=CPUS)
+        yield "serve", lambda: requests(options.requests)
+
+
+def requests(count: int) -> str:
+    """Encode so many pictures over the head's proxy, as many at a time as there are CPUs."""
+    import deepsic
+
+    with deepsic.Client(f"http://{HOSTS['head']}:{PORT}") as client:
+
+        def encode(number: int) -> int:
+            return len(client.encode(photograph(number), quality=50))
+
+        with ThreadPoolExecutor(CPUS) as pool:
+            total = sum(pool.map(encode, range(count)))
+    return f"{count} requests, {total} bytes"
+
+
+def kept_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of an earlier run that this one doesn't measure again."""
+    if not options.json or not options.json.exists():
+        return []
+    rows: list[dict[str, Any]] = json.loads(options.json.read_text("utf-8"))["results"]
+    again = {(stage, nodes) for stage in options.only for nodes in options.nodes}
+    return [row for row in rows if (row["stage"], row["nodes"]) not in again]
 
 
 def main() -> int:
@@ -80,14 +133,17 @@ def main() -> int:
     parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
     parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
-    parser.add_argument("--only", nargs="*", default=["preprocess", "archive"], help="stages")
+    parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--nodes", nargs="*", type=int, default=[1, 3, 2], choices=list(LAYOUTS))
     parser.add_argument("--photos", type=int, default=480)
     parser.add_argument("--tiny", type=int, default=1536)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--steps", type=int, default=150, help="of the training")
+    parser.add_argument("--evaluated", type=int, default=12, help="pictures")
+    parser.add_argument("--requests", type=int, default=240)
+    parser.add_argument("--json", type=Path, help="rows of other layouts in it stay")
     options = parser.parse_args()
     end_on_sigterm()
-    rows: list[dict[str, Any]] = []
+    rows = kept_rows(options)
     for nodes in options.nodes:
         # Hosts and S3 anew: nothing is warm for the second layout that wasn't for the first.
         with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
@@ -95,6 +151,7 @@ def main() -> int:
             upload("tiny", options.tiny, tiny)
             rows += measure(nodes, options, hosts, endpoint)
         if options.json:
+            rows.sort(key=lambda row: (row["stage"], row["nodes"]))
             text = json.dumps(describe_run() | {"results": overheads(rows)}, indent=2)
             options.json.write_text(text + "\n", "utf-8")
     rows = overheads(rows)
