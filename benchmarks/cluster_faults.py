@@ -17,6 +17,7 @@ processes ended). The host comes back afterwards, and Ray's autoscaler starts it
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_kit import Job, LocalCluster, end_on_sigterm, s3_server, wait_until
+from benchmarks.cluster_kit import BUCKET, Job, LocalCluster, end_on_sigterm, s3_server, wait_until
 from benchmarks.cluster_work import (
     CHECKPOINT_SECONDS,
     PORT,
@@ -78,15 +79,16 @@ class Faults:
         victim = self._busy("RayTrainWorker", job)
         self.hosts.kill(victim)
         killed = time.time()
-        last = max(t for t in checkpoints("train-x").values() if t <= killed)
+        last, key = max((t, k) for k, t in checkpoints("train-x").items() if t <= killed)
+        step = step_of(f"train-x/{key}")
         done = job.wait().check()
         steps = [int(n) for n in re.findall(r"going on from step (\d+)", done.log)]
         reached = re.findall(r'"stage": "train", "done": (\d+), .*"finished": true', done.log)
         self._bring_back(victim)
         return {"killed": victim, "seconds": done.seconds,
                 "seconds since the last checkpoint": round(killed - last, 1),
-                "went on from steps": steps, "reached": reached,
-                "same": bool(steps) and reached == [str(TRAIN_STEPS)]
+                "its step": step, "went on from steps": steps, "reached": reached,
+                "same": steps == [step] and reached == [str(TRAIN_STEPS)]
                 and killed - last <= CHECKPOINT_SECONDS + SAVING_SECONDS,
                 "outcome": stage.outcome(self.cluster, done.log)}  # fmt: skip
 
@@ -173,6 +175,15 @@ def stage_of(name: str, run: str, **work: int) -> Stage:
 def checkpoints(prefix: str) -> dict[str, float]:
     """Those that a training keeps, and when they were written, seconds since 1970."""
     return {key: t for key, t in written(prefix).items() if key.endswith("state.pt")}
+
+
+def step_of(key: str) -> int:
+    """The step of a training's checkpoint."""
+    import boto3
+    import torch
+
+    data = boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    return int(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["step"])
 
 
 @dataclass(frozen=True)
