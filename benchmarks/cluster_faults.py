@@ -210,7 +210,7 @@ def told_of(calls: list[Call], killed: float) -> dict[str, Any]:
         "failed once, sent afterwards": len(failed) - len(at_the_kill),
         "failed for good": len(lost),
         "longest request, s": round(max(gaps), 1),
-        "same": not lost and len(failed) == len(at_the_kill),
+        "same": bool(gaps) and not lost and len(failed) == len(at_the_kill),
     }
 
 

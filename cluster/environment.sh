@@ -13,6 +13,9 @@ RAY_USAGE_STATS_ENABLED=0
 RAY_worker_niceness=0
 RAY_raylet_start_wait_time_s=180
 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+# A host that is gone is known as such after 40 s, by default 65: requests that it had in work are
+# then done elsewhere within the minute that they have.
+RAY_health_check_timeout_ms=5000
 # Ray Serve's proxy has 5 s to start by default, and 10 s to answer.
 RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60
 RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=30
