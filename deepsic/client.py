@@ -188,14 +188,17 @@ class Client:
             else:
                 if answer.is_success:
                     return answer
-                if last or not _passing(answer):
+                if last or not _passing(answer, attempt):
                     raise error_of(answer)
                 pause = max(pause, _retry_after(answer))
             time.sleep(min(pause, LONGEST_PAUSE_S))
 
 
-def _passing(answer: httpx.Response) -> bool:
+def _passing(answer: httpx.Response, attempt: int) -> bool:
     """Whether the same request may succeed later: the service is busy, or a part of it died."""
+    # A picture that takes too long, or a machine that was lost with it: the second time shows.
+    if answer.status_code == 504 and attempt == 1:
+        return True
     # What isn't a problem document was said by something in front of the service.
     ours = answer.headers.get("content-type", "").startswith(PROBLEM)
     return answer.status_code == 503 or (answer.status_code >= 500 and not ours)
