@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-import torch
 from torch import Tensor
 
 from deepsic.errors import UnknownModelError
 from deepsic.labels import label_set
 from deepsic.models.head import HeadConfig, SemanticHead
+from deepsic.models.int8_weights import from_int8, to_int8
 from deepsic.weights import ModelFile
 
 __all__ = ["unpack_head", "with_head", "without_head"]
 
 _PREFIX = "head."
-_SCALE = ".scale"
-_TOP = 127
 
 
 def without_head(model: ModelFile) -> ModelFile:
@@ -45,12 +43,10 @@ def with_head(
         raise UnknownModelError(f"the head has {head.config.classes} classes, {labels} has not")
     tensors: dict[str, Tensor] = {}
     for name, value in head.state_dict().items():
-        value = value.detach().float()
         if name.endswith("weight") and value.ndim > 1:
-            scale = value.abs().flatten(1).amax(1).clamp(min=1e-12) / _TOP
-            tensors[_PREFIX + name + _SCALE] = scale
-            value = (value / _rows(scale, value)).round().to(torch.int8)
-        tensors[_PREFIX + name] = value
+            tensors |= to_int8(_PREFIX + name, value)
+        else:
+            tensors[_PREFIX + name] = value.detach().float()
     plain = without_head(model)
     provenance = plain.provenance | {"head": asdict(head.config), "head_training": about or {}}
     return replace(plain, tensors=plain.tensors | tensors, label_set=labels, provenance=provenance)
@@ -65,20 +61,10 @@ def unpack_head(model: ModelFile) -> SemanticHead | None:
     stored = {k[len(_PREFIX) :]: v for k, v in model.tensors.items() if k.startswith(_PREFIX)}
     if not stored:
         return None
-    values = {}
     try:
-        for name, value in stored.items():
-            if not name.endswith(_SCALE):
-                scale = stored.get(name + _SCALE)
-                value = value.float()
-                values[name] = value if scale is None else value * _rows(scale, value)
+        values = from_int8(stored)
         head = SemanticHead(HeadConfig(**model.provenance["head"]))
         head.load_state_dict(values)
     except (KeyError, RuntimeError, TypeError) as error:
         raise UnknownModelError(f"model file's head is incomplete: {error}") from None
     return head.eval().requires_grad_(False)
-
-
-def _rows(scale: Tensor, like: Tensor) -> Tensor:
-    """(N,) to (N, 1, ..)."""
-    return scale.view(-1, *[1] * (like.ndim - 1))

@@ -21,12 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
+from deepsic.models.fourstage.semantic import SemanticModule
 from deepsic.models.head import HeadConfig, SemanticHead
 from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.lessons import Lessons
 from deepsic.training.objective import semantic
 
-__all__ = ["HeadTraining", "HeadTrainingConfig", "top1"]
+__all__ = ["HeadTraining", "HeadTrainingConfig", "Taught", "top1"]
+
+Taught = SemanticHead | SemanticModule
+"""What learns: the head of `sic`, or the semantic module of the first paper's presets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,7 @@ class HeadTraining:
     """
 
     def __init__(
-        self, config: HeadTrainingConfig, head: SemanticHead, data: Lessons, *, taught: bool
+        self, config: HeadTrainingConfig, head: Taught, data: Lessons, *, taught: bool
     ) -> None:
         self.config, self.data = config, data
         self.head = head.to(memory_format=torch.channels_last).train()
@@ -209,13 +213,14 @@ class HeadTraining:
 
 
 @torch.inference_mode()
-def top1(head: SemanticHead, data: Lessons, *, post: bool) -> float:
+def top1(head: Taught, data: Lessons, *, post: bool) -> float:
     """Share of lessons whose label the head names first, 0 .. 1."""
     right = 0
     for start in range(0, len(data.label), 32):
         rows = np.arange(start, min(start + 32, len(data.label)))
         position = torch.from_numpy(data.position[rows]) if post else torch.ones(len(rows))
         with torch.autocast("cpu", torch.bfloat16):
-            logits = head(data.bands(rows, post=post), position)
+            features = head.stem_features(data.bands(rows, post=post), position)
+            logits = head.classify(features)
         right += int((logits.argmax(1).numpy() == data.label[rows]).sum())
     return right / len(data.label)

@@ -1,8 +1,8 @@
 """What a head learns from, computed once: the codec and the teacher are frozen.
 
 A lesson holds what the head reads of a picture before rounding and decoded, in 8 bits, at a
-quality drawn for it, with the teacher's answer. Decoded latents are those of the codec's own
-streams, not an imitation.
+quality drawn for it, with the teacher's answer. Decoded latents of `sic` are those of its own
+streams, not an imitation; features of the first paper's presets are decoded as they were rounded.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from deepsic.models.engine import SicEngine
+from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.head_input import SIDE, head_input
 from deepsic.models.quality import position
 from deepsic.training.teacher import Teacher
@@ -73,7 +74,7 @@ class Lessons:
 
 @torch.inference_mode()
 def lessons(
-    engine: SicEngine,
+    engine: SicEngine | FourStageEngine,
     teacher: Teacher | None,
     pictures: Iterable[tuple[Pixels, int]],
     *,
@@ -116,20 +117,27 @@ def lessons(
 
 
 def _coded(
-    engine: SicEngine, rgb: Pixels, quality: int
+    engine: SicEngine | FourStageEngine, rgb: Pixels, quality: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Input of a head before rounding and decoded, (1, HEAD_INPUT, ..)."""
+    """What a head sees before rounding and decoded, (1, channels, ..)."""
+    if isinstance(engine, FourStageEngine):
+        v8, _, _ = engine.analyse(rgb, quality)
+        before, after = (engine.seen(v8, quality, rounded) for rounded in (False, True))
+        return _on_grid(before), _on_grid(after)
     _, step8, step16 = engine.transforms.steps(quality)
 
     def grid(v8: NDArray[np.float32], v16: NDArray[np.float32]) -> NDArray[np.int8]:
         y8 = torch.from_numpy(v8 * step8).permute(2, 0, 1)[None]
-        bands = head_input(y8, torch.from_numpy(v16 * step16).permute(2, 0, 1)[None])
-        return np.asarray((bands * _GRID).round().to(torch.int8).numpy())
+        return _on_grid(head_input(y8, torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]))
 
     v8, v16, _ = engine.analyse(rgb, quality)
     stream = engine.encode(v8, v16, quality)
     height, width = rgb.shape[:2]
     return grid(v8, v16), grid(*engine.decode(stream, height, width, quality))
+
+
+def _on_grid(seen: Tensor) -> NDArray[np.int8]:
+    return np.asarray((seen * _GRID).round().to(torch.int8).numpy())
 
 
 def view_of(rgb: Pixels, rng: np.random.Generator | None) -> Pixels:

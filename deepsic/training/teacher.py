@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.labels import label_set
+from deepsic.models.fourstage.semantic import SemanticModule
 from deepsic.models.head import SemanticHead
 from deepsic.tasks import load_classifier
 
@@ -45,7 +46,7 @@ class Teacher:
         logits, (hint,) = self.net.observe(x01, (f"_blocks.{_FIRST - 1}",))
         return logits[:, self.columns], hint
 
-    def give_weights(self, head: SemanticHead) -> int:
+    def give_weights(self, head: SemanticHead | SemanticModule) -> int:
         """Start the head's inverted residuals at the teacher's blocks, while sizes are equal.
 
         Returns: how many blocks were taken.

@@ -16,11 +16,16 @@ from deepsic.errors import InputError, UsageError
 from deepsic.labels import label_set
 from deepsic.metrics.provenance import provenance
 from deepsic.models.engine import SicEngine
+from deepsic.models.fourstage.config import PRESETS
+from deepsic.models.fourstage.engine import FourStageEngine
+from deepsic.models.fourstage.file import unpack_four_stage, with_semantics
+from deepsic.models.fourstage.semantic import SemanticModule
 from deepsic.models.head import HeadConfig, SemanticHead
 from deepsic.models.head_file import unpack_head, with_head
 from deepsic.training.head import HeadTraining, HeadTrainingConfig, top1
 from deepsic.training.lessons import Lessons, lessons
 from deepsic.training.teacher import Teacher
+from deepsic.weights import ModelFile
 from pipelines import console, tracking
 from pipelines.manifest import Manifest
 from pipelines.training.pictures import class_numbers, is_held_out, read_shard
@@ -111,7 +116,12 @@ def train_head(job: HeadJob) -> dict[str, float] | None:
         "teacher": job.teacher, "blocks_from_teacher": taught, "config": asdict(job.config),
         "data": Manifest.read(job.data).about(),
     }  # fmt: skip
-    model = with_head(weights.read(job.model), training.average, job.labels, about)
+    average = training.average
+    model = weights.read(job.model)
+    if isinstance(average, SemanticModule):
+        model = with_semantics(model, average, job.labels, about)
+    else:
+        model = with_head(model, average, job.labels, about)
     job.out.parent.mkdir(parents=True, exist_ok=True)
     weights.write(job.out, model)
     return found
@@ -122,6 +132,9 @@ def _training(job: HeadJob, data: Lessons, name: str) -> tuple[HeadTraining, int
     classes = len(label_set(job.labels).classes())
     config = replace(config, head=HeadConfig(**asdict(config.head) | {"classes": classes}))
     torch.manual_seed(config.seed)
+    model = weights.read(job.model)
+    if model.preset in PRESETS:
+        return _module_training(job, model, data, config)
     head, taught = SemanticHead(config.head), 0
     if job.start is not None:
         started = unpack_head(weights.read(job.start))
@@ -134,6 +147,30 @@ def _training(job: HeadJob, data: Lessons, name: str) -> tuple[HeadTraining, int
     if job.teacher is None:
         config = replace(config, hint_steps=0)
     return HeadTraining(config, head, data, taught=taught > 0), taught
+
+
+def _module_training(
+    job: HeadJob, model: ModelFile, data: Lessons, config: HeadTrainingConfig
+) -> tuple[HeadTraining, int]:
+    """The same for the semantic module of the first paper's presets, which sees one kind."""
+    config = replace(config, post=1.0 if PRESETS[model.preset] == "post" else 0.0)
+    codec = unpack_four_stage(model, torch.device("cpu")).net
+    sizes = codec.config
+    if sizes.classes != config.head.classes:
+        raise UsageError(f"{job.model} has {sizes.classes} classes, {job.labels} has not")
+    module, taught = SemanticModule(sizes.filters, sizes.width, sizes.classes), 0
+    if job.start is not None:
+        started = unpack_four_stage(weights.read(job.start), torch.device("cpu")).net
+        if (started.config.filters, started.config.width) != (sizes.filters, sizes.width):
+            raise UsageError(f"{job.start} is of other sizes than {job.model}")
+        module.load_state_dict(started.semantic.state_dict())
+        taught = len(module.blocks)
+    elif job.teacher is not None:
+        taught = Teacher(job.labels, job.teacher).give_weights(module)
+    module.level.load_state_dict(codec.semantic.level.state_dict())
+    if job.teacher is None:
+        config = replace(config, hint_steps=0)
+    return HeadTraining(config, module, data, taught=taught > 0), taught
 
 
 def _train(
@@ -167,8 +204,8 @@ def _lessons(job: HeadJob, folder: Path, end: float) -> tuple[Lessons, Lessons] 
     """Lessons to learn from and those held out, made where they are missing."""
     folder.mkdir(parents=True, exist_ok=True)
     codec = Codec.load(job.model, device="cpu")
-    if not isinstance(codec.engine, SicEngine):
-        raise UsageError(f"{job.model}: only preset sic takes a head")
+    if not isinstance(codec.engine, SicEngine | FourStageEngine):
+        raise UsageError(f"{job.model}: only sic and deepsic-* take a head")
     manifest = Manifest.read(job.data)
     numbers = class_numbers(manifest, job.labels)
     teacher: Teacher | None = None

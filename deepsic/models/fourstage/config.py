@@ -32,8 +32,8 @@ class FourStageConfig:
     """B of Eq. 1; the files' classifier knows six planes."""
     classes: int = 10
     """Of the softmax layer."""
-    width: int = 128
-    """Channels of the semantic module's convolutions, and of its first connected layer."""
+    width: int = 112
+    """Channels of the semantic module's first convolutions."""
     many_rates: bool = True
     """One net for quality 1 to 100 by a gain before Eq. 1 (ours); else one rate (the paper)."""
     batch_statistics: bool = False

@@ -104,14 +104,22 @@ class FourStageEngine:
     @torch.inference_mode()
     def chances(self, v8: F32, v16: F32, quality: int) -> F32:
         """Softmax of Fig. 4, (classes,): of `analyse`'s levels (pre) or of `decode`'s (post)."""
-        at = self._position(quality)
-        levels = self._planes(v8)
-        if self.look == "pre":
-            f = (levels + self.net.enter[None, :, None, None]) * self.net.steps(at)[1]
-        else:
-            f = self.net.dequantise(levels, at)
-        chances: F32 = self.net.semantic(f).softmax(1)[0].cpu().numpy()
+        semantic = self.net.semantic
+        logits = semantic.classify(semantic.stem_features(self.seen(v8, quality)))
+        chances: F32 = logits.softmax(1)[0].cpu().numpy()
         return chances
+
+    @torch.inference_mode()
+    def seen(self, v8: F32, quality: int, rounded: bool | None = None) -> Tensor:
+        """What the semantic module's convolutions see, (1, C, H/s, W/s), within `BOUND`.
+
+        Args:
+            v8: from `analyse`, or from `decode`.
+            rounded: whether as the decoder has it; None: as the preset says.
+        """
+        after = self.look == "post" if rounded is None else rounded
+        f = self.net.shared(self._planes(v8), self._position(quality), after)
+        return self.net.semantic.seen(f)
 
     def _planes(self, v8: F32) -> Tensor:
         return torch.from_numpy(v8).to(self.device).permute(2, 0, 1)[None]

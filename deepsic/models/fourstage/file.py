@@ -1,18 +1,21 @@
 """Model files of the first paper's presets.
 
-net.*   float weights of the stages, the density, the semantic module
+net.*   weights of the stages, the density, the semantic module: float16 in stages that sub-sample,
+        whose rounding pixels would show; int8 with a scale for each row (`NAME.scale`) in other
+        convolutions and layers; float32 in the rest
 bit.*   the bit classifier in whole numbers, parents, groups, first probabilities
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deepsic.entropy import planes
 from deepsic.errors import UnknownModelError, UsageError
@@ -20,11 +23,15 @@ from deepsic.models.fourstage.bits import BitTables, train_tables
 from deepsic.models.fourstage.config import PRESETS, FourStageConfig
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.net import FourStageNet
+from deepsic.models.fourstage.semantic import SemanticModule
+from deepsic.models.int8_weights import from_int8, to_int8
+from deepsic.models.quality import position
 from deepsic.weights import ModelFile
 
-__all__ = ["empty_tables", "pack_four_stage", "unpack_four_stage"]
+__all__ = ["empty_tables", "pack_four_stage", "unpack_four_stage", "with_semantics"]
 
-_BITS = "bit."
+_NET, _BITS = "net.", "bit."
+_SEMANTIC = "net.semantic."
 _MOST_FILTERS = 256
 
 
@@ -66,11 +73,17 @@ def pack_four_stage(
     c = net.config
     if c.bits != planes.PLANES or c.filters > _MOST_FILTERS:
         raise UsageError(f"files hold six bits and at most {_MOST_FILTERS} filters, not {c}")
-    engine = FourStageEngine(net, empty_tables(net), torch.device("cpu"))
     chosen = qualities if c.many_rates else qualities[:1]
+    tensors = _stored(net)
+    # What a file holds is rounded: its classifier has to see that net's features.
+    held = FourStageNet(c)
+    held.load_state_dict(_floats(tensors))
+    if not int(held.semantic.level.num_batches_tracked or 0):
+        _measure_level(held, pictures, chosen)
+        tensors |= _stored(held)
+    engine = FourStageEngine(held, empty_tables(held), torch.device("cpu"))
     sights = [engine.sight(picture, quality) for picture in pictures for quality in chosen]
     tables = train_tables(sights, engine.tables.rest, steps=steps)
-    tensors = {f"net.{name}": value.detach() for name, value in net.state_dict().items()}
     for field in fields(tables):
         tensors[_BITS + field.name] = torch.from_numpy(getattr(tables, field.name))
     return ModelFile(preset=c.preset, config=asdict(c), tensors=tensors, **fields_of_file)
@@ -84,8 +97,7 @@ def unpack_four_stage(model: ModelFile, device: torch.device) -> FourStageEngine
     """
     try:
         net = FourStageNet(FourStageConfig(**model.config))
-        floats = {k[4:]: v for k, v in model.tensors.items() if k.startswith("net.")}
-        net.load_state_dict(floats)
+        net.load_state_dict(_floats(model.tensors))
         expected = empty_tables(net)
         found = {f.name: model.tensors[_BITS + f.name].numpy() for f in fields(BitTables)}
         for name, value in found.items():
@@ -101,3 +113,57 @@ def unpack_four_stage(model: ModelFile, device: torch.device) -> FourStageEngine
     except (KeyError, RuntimeError, TypeError, UsageError) as error:
         raise UnknownModelError(f"model file is incomplete: {error}") from None
     return FourStageEngine(net, tables, device)
+
+
+def with_semantics(
+    model: ModelFile, module: SemanticModule, labels: str, about: dict[str, object] | None = None
+) -> ModelFile:
+    """The model file with another semantic module; the codec in it stays the same.
+
+    Args:
+        about: what is to be known of the module's training.
+    """
+    tensors = {k: v for k, v in model.tensors.items() if not k.startswith(_SEMANTIC)}
+    for name, value in module.state_dict().items():
+        tensors |= _packed(_SEMANTIC + name, value)
+    provenance = model.provenance | {"head_training": about or {}}
+    return replace(model, tensors=tensors, label_set=labels, provenance=provenance)
+
+
+def _stored(net: FourStageNet) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, value in net.state_dict().items():
+        tensors |= _packed(_NET + name, value)
+    return tensors
+
+
+def _packed(name: str, value: Tensor) -> dict[str, Tensor]:
+    """A tensor as a file holds it; of the stages, 1 and 2 are those that may sub-sample most."""
+    value = value.detach().contiguous()
+    if not name.endswith("weight") or value.ndim < 2:
+        return {name: value}
+    if name.startswith((_NET + "extraction.stages.0.", _NET + "extraction.stages.1.",
+                        _NET + "reconstruction.stages.0.", _NET + "reconstruction.stages.1.")):
+        return {name: value.half()}
+    return to_int8(name, value)
+
+
+def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    stored = {k[len(_NET) :]: v for k, v in tensors.items() if k.startswith(_NET)}
+    return from_int8(stored)
+
+
+@torch.no_grad()
+def _measure_level(
+    net: FourStageNet, pictures: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
+) -> None:
+    """Scale of what an untrained semantic module sees, as pictures have it."""
+    level = net.eval().semantic.level
+    level.momentum = None  # the mean over all that is seen
+    level.train()
+    for picture in pictures:
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+        for quality in qualities:
+            at = torch.tensor([position(float(quality))])
+            level(net.shared(net.analyse(x, at)[1], at))
+    level.eval()

@@ -103,6 +103,24 @@ class FourStageNet(nn.Module):
         """Q^-1: levels (B, C, h, w) to features."""
         return (n + _channels(self.leave)) * self.steps(position)[1]
 
+    def shared(self, w: Tensor, position: Tensor, rounded: bool = False) -> Tensor:
+        """What the semantic module shares with the code, of features in levels (B, C, h, w).
+
+        Pre-semantic it is f(x), in float precision; post-semantic (`rounded`) it is Q^-1(Q(f(x))).
+        In the paper each rate has features of its own, fewer at low rates. Where one net serves all
+        rates, f(x) would be the same at every rate: there the module sees those features that the
+        rate lets through, which are those that Q doesn't bring to rest.
+        """
+        c = self.config
+        n = round_levels(w, c.bits, c.dead_zone).detach()
+        if rounded:
+            return self.dequantise(n, position)
+        if not c.many_rates:
+            return (w + _channels(self.enter)) * self.steps(position)[1]
+        kept = w.clamp(*levels(c.bits)) + _channels(self.leave)
+        passes = n + _channels(self.leave) != 0
+        return torch.where(passes, kept, torch.zeros_like(kept)) * self.steps(position)[1]
+
     def synthesise(self, v: Tensor, position: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 255], not clamped, of dequantised features."""
         step, _ = self.steps(position)
@@ -132,7 +150,7 @@ class FourStageNet(nn.Module):
         v = self.dequantise(n, position)
         logits = x.new_zeros(len(x), 0)
         if look:
-            logits = self.semantic(f if c.semantics == "pre" else v)
+            logits = self.semantic(v if c.semantics == "post" else self.shared(w, position))
         x_hat = self.synthesise(v, position)
         return FourStageOutput(x_hat=x_hat, bits=bits, features=f, logits=logits)
 

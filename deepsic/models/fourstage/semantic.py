@@ -4,6 +4,10 @@
 
 The same module looks at the float features in the encoder (pre-semantic) or at the dequantised
 ones in the decoder (post-semantic): section III-D, "slightly different" inputs.
+
+The paper doesn't say how many convolutions. Ours are two of 3x3 that bring features to what
+EfficientNet-Lite0 has at its stride of 8, and seven inverted residuals in the sizes of that
+network's next ones, which may give them their first weights: labelled pictures are few.
 """
 
 from __future__ import annotations
@@ -12,10 +16,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["UNLABELLED", "SemanticModule", "semantic_loss"]
+from deepsic.models.blocks import compand
+from deepsic.models.head import InvertedResidual
+
+__all__ = ["BOUND", "UNLABELLED", "SemanticModule", "semantic_loss"]
 
 UNLABELLED = -1
 """Class number of a picture that has no label."""
+BOUND = 8.0
+"""What the convolutions see lies within this."""
+_STEM, _EXPAND, _HIDDEN = 40, 6, 256
+_LEAST = 4
+_BLOCKS = (
+    (3, 2, 80), (3, 1, 80), (3, 1, 80), (5, 1, 112), (5, 1, 112), (5, 1, 112), (5, 2, 192),
+)  # fmt: skip
+"""Kernel, stride and channels: EfficientNet-Lite0's blocks 5 to 11."""
 
 
 def semantic_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -39,22 +54,39 @@ class SemanticModule(nn.Module):
         super().__init__()
         # Features differ in size a hundredfold; what convolutions see should not.
         self.level = nn.BatchNorm2d(filters, affine=False)
-        steps = ((filters, width, 2), (width, width, 1), (width, width, 2), (width, width, 1))
-        layers: list[nn.Module] = []
-        for inputs, outputs, stride in steps:
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(inplace=True),
-            ]
-        self.convolutions = nn.Sequential(*layers)
-        self.full1 = nn.Linear(2 * width, width)
-        self.full2 = nn.Linear(width, classes)
+        self.first = nn.Conv2d(filters, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.stem = nn.Conv2d(width, _STEM, 1)
+        blocks, channels = [], _STEM
+        for kernel, stride, outputs in _BLOCKS:
+            blocks.append(InvertedResidual(channels, outputs, kernel, stride, _EXPAND))
+            channels = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.full1 = nn.Linear(channels, _HIDDEN)
+        self.full2 = nn.Linear(_HIDDEN, classes)
+
+    def seen(self, f: Tensor) -> Tensor:
+        """Features (B, filters, H, W) on one scale, bounded by `BOUND`: most lie within 1."""
+        return compand(self.level(f.float()))
+
+    def stem_features(self, seen: Tensor, position: Tensor | None = None) -> Tensor:
+        """`seen` to (B, 40, H, W), which stands for a layer of EfficientNet-Lite0.
+
+        `position` is what `SemanticHead` takes; this module doesn't ask for the quality.
+        """
+        # The blocks sub-sample twice and need something to look at.
+        down, right = (max(0, _LEAST - side) for side in seen.shape[2:])
+        if down or right:
+            seen = functional.pad(seen, (0, right, 0, down), mode="replicate")
+        x = functional.relu(self.second(functional.relu(self.first(seen))))
+        return torch.as_tensor(self.stem(x))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """`stem_features` to logits (B, classes)."""
+        # Pictures have many sizes, connected layers have one: the first looks at every place.
+        places = self.blocks(features).permute(0, 2, 3, 1)
+        hidden = functional.relu6(self.full1(places)).float().mean((1, 2))
+        return torch.as_tensor(self.full2(hidden)).float()
 
     def forward(self, f: Tensor) -> Tensor:
-        seen = self.level(f.float()).clamp(-6, 6)
-        maps = self.convolutions(seen)
-        # Pictures have many sizes, connected layers have one: mean and largest value of each map.
-        pooled = torch.cat((maps.mean((2, 3)), maps.amax((2, 3))), 1)
-        hidden = functional.relu(self.full1(functional.dropout(pooled, 0.3, self.training)))
-        return torch.as_tensor(self.full2(hidden)).float()
+        return self.classify(self.stem_features(self.seen(f)))

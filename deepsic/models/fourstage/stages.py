@@ -109,9 +109,7 @@ class Extraction(nn.Module):
         """`step` (B, 1, 1, 1): width of a level, in the features' unit; None: one rate."""
         u = x
         for stage, in_steps in zip(self.parts(), self.in_steps, strict=True):
-            # What subsamples is the linear path: bfloat16 would lose it a level at high rates.
-            with torch.autocast(x.device.type, enabled=in_steps and _autocast(x)):
-                u = stage(u, step if in_steps else None)
+            u = stage(u, step if in_steps else None)
         return u
 
 
@@ -135,13 +133,8 @@ class Reconstruction(nn.Module):
     def forward(self, v: Tensor, step: Tensor | None = None) -> Tensor:
         """`step` as in `Extraction`."""
         for stage, in_steps in zip(self.parts()[::-1], self.in_steps[::-1], strict=True):
-            with torch.autocast(v.device.type, enabled=in_steps and _autocast(v)):
-                v = stage(v, step if in_steps else None)
+            v = stage(v, step if in_steps else None)
         return v
-
-
-def _autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
 
 
 def _in_steps(config: FourStageConfig) -> tuple[bool, ...]:
