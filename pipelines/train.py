@@ -93,7 +93,8 @@ def train(
         # A recipe has its own batch, rate and averages: only what a run must choose is changed.
         config = four_stage_config(
             preset, recipe, steps=steps, batch=batch if recipe == "ours" else None, crop=crop,
-            seed=seed, lambda2=semantic, labels=labels,
+            learning_rate=lr if recipe == "ours" else None, seed=seed, lambda2=semantic,
+            labels=labels,
         )  # fmt: skip
     version = find_version(data)
     job = TrainJob(

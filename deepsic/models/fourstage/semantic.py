@@ -57,6 +57,9 @@ class SemanticModule(nn.Module):
         self.first = nn.Conv2d(filters, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.stem = nn.Conv2d(width, _STEM, 1)
+        # The default lets the signal die out, and with it what the first steps can learn.
+        for conv in (self.first, self.second):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
         blocks, channels = [], _STEM
         for kernel, stride, outputs in _BLOCKS:
             blocks.append(InvertedResidual(channels, outputs, kernel, stride, _EXPAND))
