@@ -142,8 +142,14 @@ def _packed(name: str, value: Tensor) -> dict[str, Tensor]:
     value = value.detach().contiguous()
     if not name.endswith("weight") or value.ndim < 2:
         return {name: value}
-    if name.startswith((_NET + "extraction.stages.0.", _NET + "extraction.stages.1.",
-                        _NET + "reconstruction.stages.0.", _NET + "reconstruction.stages.1.")):
+    if name.startswith(
+        (
+            _NET + "extraction.stages.0.",
+            _NET + "extraction.stages.1.",
+            _NET + "reconstruction.stages.0.",
+            _NET + "reconstruction.stages.1.",
+        )
+    ):
         return {name: value.half()}
     return to_int8(name, value)
 
