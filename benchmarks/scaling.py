@@ -39,8 +39,9 @@ from pipelines import console
 
 __all__ = ["overheads"]
 
-STAGES = ("preprocess", "archive", "train", "evaluate", "tune", "serve")
+STAGES = ("idle", "preprocess", "archive", "train", "evaluate", "tune", "serve")
 CPUS = 3
+IDLE_SECONDS = 20.0
 LAYOUTS: dict[int, tuple[int, ...]] = {1: (3,), 2: (2, 1), 3: (1, 1, 1)}
 """CPUs of each host, by the number of nodes."""
 
@@ -89,6 +90,9 @@ def works(
     def job(stage: Stage) -> str:
         return stage.outcome(cluster, cluster.job(stage.command).log)
 
+    if "idle" in options.only:
+        time.sleep(IDLE_SECONDS)  # what the start has left to do
+        yield "idle", idle
     work = stages(f"n{nodes}", steps=options.steps, epoch=options.steps, workers=CPUS,
                   limit=options.evaluated)  # fmt: skip
     for stage in work:
@@ -97,6 +101,12 @@ def works(
     if "serve" in options.only:
         serve_file(cluster, replicas=CPUS)
         yield "serve", lambda: requests(options.requests)
+
+
+def idle() -> str:
+    """Nothing: what the daemons take for themselves."""
+    time.sleep(IDLE_SECONDS)
+    return f"{IDLE_SECONDS:.0f} s"
 
 
 def requests(count: int) -> str:
