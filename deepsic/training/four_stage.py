@@ -124,7 +124,8 @@ class FourStageTrainConfig:
 
 PAPER_RECIPE = FourStageTrainConfig(
     model=PAPER, steps=8_000_000, batch=32, crop=128, learning_rate=0.003, schedule="steps",
-    warmup=1, linear_share=1.0, linear_start=False, luma=0.0, structure=0.0, clip=math.inf, ema=0.0, bf16=False,
+    warmup=1, linear_share=1.0, linear_start=False, luma=0.0, structure=0.0,
+    clip=math.inf, ema=0.0, bf16=False,
 )  # fmt: skip
 OUR_RECIPE = FourStageTrainConfig()
 
