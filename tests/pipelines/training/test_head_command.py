@@ -6,21 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from deepsic import weights
 from deepsic.bitstream import read_semantics
 from deepsic.codec import Codec
 from deepsic.errors import InputError, UnknownModelError, UsageError
-from deepsic.models.fourstage.config import FourStageConfig
-from deepsic.models.fourstage.file import pack_four_stage
-from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.head import HeadConfig
 from deepsic.training.head import HeadTrainingConfig
 from pipelines.training.head import HeadJob, train_head
 from tests.codec.conftest import model_path as model_path
-from tests.models.test_fourstage_start import pictures
 from tests.pipelines.training.made import CLASSES, class_folders, prepared
 
 HEAD = HeadConfig(width=8, stem=8, blocks=((3, 2, 8),), expand=2, hidden=16)
@@ -74,26 +68,3 @@ def test_what_makes_no_sense_is_named(model_path: Path, tmp_path: Path) -> None:
                        tmp_path, start=model_path))  # fmt: skip
     with pytest.raises(UsageError, match="qualities"):
         job(model_path, data, tmp_path, qualities=(9, 3))
-
-
-@pytest.mark.parametrize("look", ["pre", "post"])
-def test_the_semantic_module_of_the_first_paper(look: str, tmp_path: Path) -> None:
-    data = prepared(class_folders(tmp_path / "photos"), tmp_path / "prepared")
-    model = tmp_path / "codec.safetensors"
-    torch.manual_seed(0)
-    net = FourStageNet(FourStageConfig(semantics=look, filters=12, width=8, classes=10)).eval()
-    weights.write(model, pack_four_stage(net, pictures(2), (50,), steps=20))
-    config = HeadTrainingConfig(hint_steps=0, steps=30, batch=8, warmup=2, learning_rate=5e-3,
-                                ema=0.8)  # fmt: skip
-    found = train_head(job(model, data, tmp_path, config=config))
-    assert found is not None
-    assert found[f"val/top1_{look}"] == 1.0
-    codec = Codec.load(tmp_path / "out.safetensors", device="cpu")
-    for wnid, light in zip(CLASSES, (60, 190), strict=True):
-        noise = np.random.default_rng(1).normal(light, 15, (224, 224, 3))
-        image = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
-        blob = codec.encode(image, quality=50)
-        assert (read_semantics(blob) is None) == (look == "post")
-        assert codec.labels(blob, top=1)[0].wnid == wnid
-    with pytest.raises(UsageError, match="classes"):
-        train_head(job(model, data, tmp_path, labels="imagenet1k"))
