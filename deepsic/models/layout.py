@@ -186,7 +186,7 @@ def decide(sums: Tensor, bias: Tensor, *, rounded: bool) -> tuple[I16, NDArray[n
 
 def phases_first(rows: Tensor) -> Tensor:
     """Rows (4 C, ..) of a layer before a pixel shuffle, phase by phase as `spread` wants them."""
-    return rows.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+    return rows.reshape(-1, 4, *rows.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
 def spread(x: Tensor) -> Tensor:
