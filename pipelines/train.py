@@ -153,7 +153,7 @@ def head_command(
     out: Annotated[Path, typer.Option(help="Model file.")] = Path("runs/head.safetensors"),
     labels: Annotated[str, typer.Option(help="Label set.")] = "imagenette",
     teacher: Annotated[str, typer.Option(help="Classifier, or none.")] = "efficientnet-lite0",
-    start: Annotated[Path | None, typer.Option(help="Model file whose head is the start.")] = None,
+    start: Annotated[str | None, typer.Option(help="Model whose head is the start.")] = None,
     hint_steps: Annotated[int, typer.Option(help="On the teacher's layers.")] = 600,
     steps: Annotated[int, typer.Option(help="On the classes.")] = 900,
     batch: Annotated[int, typer.Option(help="Lessons a step.")] = 16,
@@ -175,7 +175,8 @@ def head_command(
 
     job = HeadJob(
         model=_path_of(model), data=find_version(data), out=out, labels=labels,
-        teacher=None if teacher == "none" else teacher, start=start, views=views,
+        teacher=None if teacher == "none" else teacher,
+        start=None if start is None else _path_of(start), views=views,
         qualities=(low, high), folder=folder, seconds=seconds,
         tracking_uri=tracking_uri or tracking.default_uri(),
         config=HeadTrainingConfig(
