@@ -6,7 +6,7 @@
           --classifier efficientnet-lite0 --classifier squeezenet
     python benchmarks/deepsic_tables.py looks imagenette/val runs/deepsic deepsic-pre deepsic-post
     python benchmarks/deepsic_tables.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
-    python benchmarks/deepsic_tables.py show runs/deepsic --reference ../shared/reference
+    python benchmarks/deepsic_tables.py show runs/deepsic --reference REFERENCE
 
 Models are files or shipped names. `rd` and `table1` keep what they measured and go on where they
 stopped; `show` prints all that the measurements allow, with the paper's numbers and other authors'
