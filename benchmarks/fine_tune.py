@@ -38,7 +38,7 @@ from pipelines.tuning.pictures import read_folder
 SAVE_SECONDS = 120.0
 DEFAULT_CLASSIFIERS = ("efficientnet-lite0",)
 #: Sides that augmented pictures have, all pictures of a step alike; multiples of 32.
-SIDES = (160, 192, 224)
+SIDES = (192, 224, 224)
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 

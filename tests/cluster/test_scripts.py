@@ -25,7 +25,7 @@ class Node:
         self.calls = folder / "calls"
         binaries = self.checkout / ".venv" / "bin"
         binaries.mkdir(parents=True)
-        for name in ("ray", "mlflow", "uv"):
+        for name in ("ray", "mlflow", "uv", "python"):
             self._command(binaries / name, f'echo "{name} $*" >> {self.calls}')
         self._command(binaries / "ip", f"echo '{ROUTE}'")
         self._command(binaries / "curl", "exit 7")  # MLflow doesn't answer yet
@@ -143,13 +143,14 @@ def test_a_login_shell_finds_ray(node: Node) -> None:
     assert told.stdout.strip() == f"{node.checkout}/.venv/bin/ray"
 
 
-def test_setup_does_nothing_for_a_lock_file_that_is_installed(node: Node) -> None:
+def test_setup_installs_nothing_for_a_lock_file_that_is_installed(node: Node) -> None:
     lock = (node.checkout / "cluster" / "requirements.lock").read_bytes()
     stamp = node.checkout / ".venv" / "locked"
     stamp.write_text(hashlib.sha256(lock).hexdigest() + "\n", "ascii")
-    assert node.run("setup.sh") == ""
+    assert node.run("setup.sh") == "python -m deepsic.warm\n"
     stamp.write_text("of another lock file\n", "ascii")
     calls = node.run("setup.sh")
     assert "uv venv" in calls
     assert "--require-hashes" in calls
+    assert calls.endswith("python -m deepsic.warm\n")
     assert stamp.read_text("ascii").strip() == hashlib.sha256(lock).hexdigest()
