@@ -71,7 +71,7 @@ class FourStageTrainConfig:
     """Of Eq. 4; 0 leaves the semantic module untrained."""
     luma: float = 0.5
     """Share of luma's squared error in D (ours: the paper's figures are luma's); Eq. 7 has 0."""
-    structure: float = 0.3
+    structure: float = 0.1
     """Share of 1 - MS-SSIM of luma in D (ours, for Figure 7's left half); Eq. 7 has 0."""
     low: float = 0.06
     """Lowest place on the quality scale that is trained, 0 .. 1."""
