@@ -24,9 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepsic.errors import UsageError
+from deepsic import weights
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.losses.structure import structure_errors
 from deepsic.models.fourstage.config import OURS, PAPER, FourStageConfig
+from deepsic.models.fourstage.file import unpack_four_stage
 from deepsic.models.fourstage.net import FourStageNet, FourStageOutput
 from deepsic.models.fourstage.semantic import UNLABELLED, semantic_loss
 from deepsic.models.fourstage.start import start_linear
@@ -195,6 +197,22 @@ class FourStageState:
             start_linear(self.net, pictures)
             self.average.load_state_dict(self.net.state_dict())
             self.net.train()
+
+    def begin_from(self, path: Path) -> None:
+        """Set the weights that training starts from to those of a checkpoint or a model file.
+
+        Raises:
+            UnknownModelError: no model file of the first paper's presets, or of another net.
+        """
+        if path.suffix == ".pt":
+            self.load(path, same_run=False)
+            return
+        trained = unpack_four_stage(weights.read(path), self.device).net
+        try:
+            self.net.load_state_dict(trained.state_dict())
+        except RuntimeError as error:
+            raise UnknownModelError(f"{path} holds another net: {error}") from None
+        self.average.load_state_dict(self.net.state_dict())
 
     def _groups(self) -> list[dict[str, Any]]:
         """Parameters with their share of the learning rate: the linear path, and the rest."""

@@ -67,7 +67,7 @@ def _start(state: AnyState, job: TrainJob, pictures: Prepared) -> None:
             state.load(Path(folder) / CHECKPOINT)
     elif isinstance(state, FourStageState):
         if job.init:
-            state.load(Path(job.init), same_run=False)
+            state.begin_from(Path(job.init))
         else:
             state.begin(pictures.validation(_STARTERS))
     elif job.init:

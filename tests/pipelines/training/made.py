@@ -45,7 +45,11 @@ def prepared(source: Path, out: Path, *, a_shard: int = 5) -> str:
         source_hash=listed.hash,
         settings={"policy": asdict(policy), "sources": [asdict(s) for s in sources]},
         classes=listed.classes,
-        counts={"files": len(files), "pictures": sum(r["pictures"] for r in reports)},
+        counts={
+            "files": len(files),
+            "pictures": sum(r["pictures"] for r in reports),
+            "quarantined": sum(len(r["quarantine"]) for r in reports),
+        },
         class_counts=dict(labels),
         shards=[Shard(key=shard_key(n), pictures=r["pictures"], sha256=r["sha256"])
                 for n, r in enumerate(reports)],

@@ -42,3 +42,13 @@ def test_a_preset_trains_and_codes(tmp_path: Path, preset: str) -> None:
     assert len(row["labels"]) == 5
     run("decode", "a.sic", "-o", "b.png", "--model", str(model))
     assert (tmp_path / "b.png").is_file()
+
+    # A model file is a start as well: of the other preset, whose net is the same.
+    other = {"deepsic-pre": "deepsic-post", "deepsic-post": "deepsic-pre"}[preset]
+    finished(
+        "train", "--data", data, "--preset", other, "--steps", "2", "--epoch-steps", "2",
+        "--batch", "4", "--crop", "64", "--semantic", "0.3", "--init", str(model),
+        "--export", "again.safetensors",
+        cwd=tmp_path, log=tmp_path / "again.log",
+    )  # fmt: skip
+    assert f"preset `{other}`" in (tmp_path / "again.md").read_text()
