@@ -32,8 +32,9 @@ def describe_run() -> dict[str, Any]:
         cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
     ).stdout.strip()  # fmt: skip
     return {
+        # Where things lie on this machine says nothing elsewhere, what they are called does.
         "command": shlex.join(
-            ["python", *(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv))]
+            ["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv)]
         ),
         "commit": commit or "unknown",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -17,7 +17,7 @@ from pipelines.archive.timing import time_limit
 __all__ = ["Encoded", "Encoder"]
 
 BATCH_PICTURES = 8
-#: A batch that goes through the net together, pixels: beyond this, batching gains nothing.
+#: Pixels of a batch that is handed to the codec together.
 BATCH_PIXELS = 2_000_000
 #: Decoded pictures that wait for company, pixels (3 bytes each).
 WAITING_PIXELS = 16_000_000
