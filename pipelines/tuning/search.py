@@ -9,6 +9,7 @@ from typing import Any
 
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
@@ -35,6 +36,13 @@ class _Display(tune.Callback):
     """
 
     counter: Counter | None = None
+    counted = True
+    """Whether the trials that an interrupted search had finished are in the counter."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        if _Display.counter is not None and not _Display.counted:
+            _Display.counter.advance(sum(trial.status == Trial.TERMINATED for trial in trials))
+        _Display.counted = True
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
@@ -105,7 +113,7 @@ def run_search(
         bundle: reference to the `Bundle` that all trials share.
         folder: path that all nodes can write to, on `filesystem` (pyarrow's; None: a local path).
     """
-    _Display.counter = counter
+    _Display.counter, _Display.counted = counter, False
     path = f"{folder}/{job.name}"
     trainable = tune.with_resources(
         tune.with_parameters(trial, bundle=[bundle]), {"CPU": _DRIVER_CPU if job.workers else 1}

@@ -63,6 +63,8 @@ def test_killed_half_way_it_goes_on(tmp_path: Path) -> None:
     )
     assert "going on with" in again.stderr
     assert "left open" in again.stderr
+    told = [json.loads(line) for line in again.stderr.splitlines() if line.startswith("{")]
+    assert told[-1]["done"] == told[-1]["total"] == 2, "trials that were kept count as done"
     (out,) = (path for path in (tmp_path / "runs" / "tune").iterdir() if path.is_dir())
     trials = json.loads((out / "trials.json").read_text())
     assert len(trials) == 2
