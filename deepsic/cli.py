@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepsic import __version__, files
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
-from deepsic.errors import UnknownModelError, UsageError
+from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
 from deepsic.labels import label_set
 from deepsic.report import Report, run_verb
 
@@ -170,7 +170,10 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    sys.stdout.write(f"{module.run(paths, model=model, output=output, tell=tell)}\n")
+    measured = module.run(paths, model=model, output=output, tell=tell)
+    sys.stdout.write(f"{measured}\n")
+    if measured.skipped:
+        raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} pictures were skipped")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,8 @@
 Every file is made whole and decoded again. OUT gets results.jsonl (a line a file, after one on the
 run) and report.html; the same goes to MLflow. The same command goes on where it was stopped, and
 a new --codec is added to what is there. Unreadable pictures, codecs that refuse one or are
-missing here are named, counted and left out for all codecs alike, never averaged over.
+missing here are named, counted and left out for all codecs alike, never averaged over;
+where pictures can't be read, the exit code is 1 in the end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pipelines.evaluation.outputs import build_report, numbers, show_tables, wri
 from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pictures
 from pipelines.evaluation.record import Record
 from pipelines.evaluation.settings import Settings, default_codecs, make_judges
-from pipelines.exits import exit_codes
+from pipelines.exits import exit_codes, fail_if
 from pipelines.runtime import RuntimeOptions, cluster_cpus, ray_runtime
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def evaluate(
     run(settings, tracking_uri=tracking_uri, run_name=run_name)
 
 
-def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> Path:
-    """Do it; return the path of the report."""
+def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
+    """Do it; raises `PartialFailureError` at the end when pictures couldn't be read."""
     tracking.check_store(tracking_uri)
     pictures = find_pictures(settings.source, include=settings.include, limit=settings.limit)
     coders, problems = find_coders(settings.codecs)
@@ -132,7 +133,7 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> Path:
     if problems:
         console.say(f"{len(problems)} problems, all named in the report")
     console.say(f"report: {page}")
-    return page
+    fail_if(len(unreadable), f"of {len(pictures)} pictures can't be read; the rest is measured")
 
 
 def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge], dict[str, str]]:

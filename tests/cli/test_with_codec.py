@@ -72,3 +72,15 @@ def test_streams_that_are_noise_end_in_named_errors_or_pictures(picture: Path) -
         blob = pack(Container(header=header, tiles=(dice.bytes(length),)))
         with contextlib.suppress(CorruptFileError):
             assert codec.decode(blob).size == (70, 50)
+
+
+@pytest.mark.slow
+def test_bench_ends_with_1_where_a_picture_was_skipped(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = picture.parent / "broken.png"
+    broken.write_bytes(b"nothing")
+    assert run("bench", picture, broken) == 1
+    told = capsys.readouterr()
+    assert "skipped" in told.out
+    assert "1 of 2 pictures were skipped" in told.err

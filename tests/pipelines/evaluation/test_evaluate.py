@@ -59,7 +59,8 @@ def test_in_this_process(folder: Path, tmp_path: Path) -> None:
         str(folder), str(out), *SMALL, "--workers", "0", "--codec", "sic:/none.safetensors",
         "--classifier", f"squeezenet={tmp_path}/none.pth",
     )  # fmt: skip
-    assert code == 0, text
+    assert code == 1, text
+    assert "1 of 3 pictures can't be read" in text
     check(out)
     page = (out / "report.html").read_text("utf-8")
     assert "no model file at /none.safetensors" in page
@@ -74,7 +75,8 @@ def test_on_ray(folder: Path, tmp_path: Path) -> None:
         str(folder), str(out), *SMALL, "--no-ladder", "--workers", "1",
         "--classifier", f"squeezenet={tmp_path}/none.pth",
     )  # fmt: skip
-    assert code == 0, text
+    assert code == 1, text
+    assert "1 of 3 pictures can't be read" in text
     check(out)
 
 
