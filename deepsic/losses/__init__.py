@@ -6,7 +6,6 @@
 | APIC | `feature.py` | SAIC section 4.3 and 4.6 |
 | SAIC | `semantic.py`, `semantic_weights.py` | SAIC Eq. 1-4 and 10 |
 | agreement | `agreement.py` | soft labels of a teacher, DeepSIC Eq. 4 |
-| MS-SSIM | `structure.py` | Wang et al. 2003 |
 | mixes | `mix.py` | all of them together |
 """
 
@@ -18,7 +17,6 @@ from deepsic.losses.mix import APIC, MACHINE, MIXES, SAIC, TDIC, Distortion, Dis
 from deepsic.losses.pixel import pixel_errors, pixel_loss
 from deepsic.losses.semantic import semantic_errors, semantic_loss
 from deepsic.losses.semantic_weights import Sharpness, dataset_weights, picture_weights, sharpen
-from deepsic.losses.structure import structure_errors
 
 __all__ = [
     "APIC",
@@ -41,5 +39,4 @@ __all__ = [
     "semantic_errors",
     "semantic_loss",
     "sharpen",
-    "structure_errors",
 ]

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from deepsic import weights
 from deepsic.errors import UnknownModelError, UsageError
-from deepsic.losses.structure import structure_errors
 from deepsic.models.fourstage.config import OURS, PAPER, FourStageConfig
 from deepsic.models.fourstage.file import unpack_four_stage
 from deepsic.models.fourstage.net import FourStageNet, FourStageOutput
@@ -39,11 +38,6 @@ from deepsic.training.objective import Terms, draw_positions
 __all__ = [
     "OUR_RECIPE", "PAPER_RECIPE", "FourStageState", "FourStageTrainConfig", "joint_loss",
 ]  # fmt: skip
-
-
-_LUMA = (0.299, 0.587, 0.114)
-_STRUCTURE = 1500.0
-"""Squared error that 1 - MS-SSIM of 1 weighs as much as: about their ratio from 0.25 to 1 bpp."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +65,6 @@ class FourStageTrainConfig:
     """Of Eq. 4, D in squares of 0-255, for a net of one rate; many rates have a lambda each."""
     lambda2: float = 0.05
     """Of Eq. 4; 0 leaves the semantic module untrained."""
-    luma: float = 0.5
-    """Share of luma's squared error in D (ours: the paper's figures are luma's); Eq. 7 has 0."""
-    structure: float = 0.1
-    """Share of 1 - MS-SSIM of luma in D (ours, for Figure 7's left half); Eq. 7 has 0."""
     low: float = 0.06
     """Lowest place on the quality scale that is trained, 0 .. 1."""
     high: float = 0.85
@@ -98,8 +88,6 @@ class FourStageTrainConfig:
             raise UsageError(f"schedule={self.schedule!r} is neither cosine nor steps")
         if not 0 <= self.low <= self.high <= 1:
             raise UsageError(f"low={self.low}, high={self.high}: give 0 <= low <= high <= 1")
-        if not (0 <= self.luma <= 1 and 0 <= self.structure <= 1):
-            raise UsageError(f"luma={self.luma}, structure={self.structure}: shares are 0 .. 1")
         if min(self.lambda1, self.lambda2) < 0:
             raise UsageError("lambda1 and lambda2 are weights: give 0 or more")
 
@@ -126,7 +114,7 @@ class FourStageTrainConfig:
 
 PAPER_RECIPE = FourStageTrainConfig(
     model=PAPER, steps=8_000_000, batch=32, crop=128, learning_rate=0.003, schedule="steps",
-    warmup=1, linear_share=1.0, linear_start=False, luma=0.0, structure=0.0,
+    warmup=1, linear_share=1.0, linear_start=False,
     clip=math.inf, ema=0.0, bf16=False,
 )  # fmt: skip
 OUR_RECIPE = FourStageTrainConfig()
@@ -141,7 +129,6 @@ def joint_loss(
 ) -> Terms:
     """Eq. 4, with D the mean squared error of Eq. 7 over a pixel and R in bits a pixel.
 
-    Ours adds luma's squared error and 1 - MS-SSIM to D, by the shares that the config gives them.
     With many rates each picture has a lambda_1 of its own, and the weight that
     `rate_distortion` gives it.
 
@@ -151,19 +138,13 @@ def joint_loss(
         position: place on the quality scale (B,).
     """
     bpp = output.bits / (x.shape[2] * x.shape[3])
-    error = output.x_hat - x
-    mse = error.square().mean((1, 2, 3))
-    luma = torch.einsum("c,bchw->bhw", x.new_tensor(_LUMA), error).square().mean((1, 2))
-    distortion = (1 - config.luma) * mse + config.luma * luma
-    if config.structure:
-        alike = _STRUCTURE * structure_errors(output.x_hat, x)
-        distortion = (1 - config.structure) * distortion + config.structure * alike
+    mse = (output.x_hat - x).square().mean((1, 2, 3))
     if config.model.many_rates:
         lmbda = lagrangian(position)
         weight = ((LAMBDA_MIN * LAMBDA_MAX) ** 0.5 / lmbda).sqrt()
-        loss = (weight * (bpp + lmbda * distortion)).mean()
+        loss = (weight * (bpp + lmbda * mse)).mean()
     else:
-        loss = (bpp + config.lambda1 * distortion).mean()
+        loss = (bpp + config.lambda1 * mse).mean()
     semantic = None
     if config.lambda2:
         l_sem = semantic_loss(output.logits, labels)

@@ -93,7 +93,7 @@ def test_equations_4_and_7() -> None:
     torch.manual_seed(0)
     config = FourStageTrainConfig(
         model=FourStageConfig(many_rates=False, dead_zone=0.0, mirror=False, **TINY),
-        lambda1=0.03, lambda2=0.7, luma=0.0, structure=0.0, linear_start=False,
+        lambda1=0.03, lambda2=0.7, linear_start=False,
     )  # fmt: skip
     net = FourStageNet(config.model).eval()
     x = torch.rand(2, 3, 32, 32) * 255
