@@ -22,11 +22,11 @@ Curve = dict[str, list[float]]
 """bpp, psnr_y, ms_ssim_y, psnr_rgb: means over pictures, by rising rate."""
 MEASURES = ("bpp", "psnr_y", "ms_ssim_y", "psnr_rgb")
 PUBLISHED = {
-    "JPEG 4:2:0 (published)": "jpeg420",
-    "JPEG 2000, Kakadu (published)": "j2k-kdu5",
-    "Ballé 2017 (published)": "balle-2017-iclr-opt-mse",
-    "Toderici 2017 (published)": "toderici-2017-cvpr",
-    "Rippel 2017 (published)": "rippel2017",
+    "JPEG 4:2:0": "jpeg420",
+    "JPEG 2000, Kakadu": "j2k-kdu5",
+    "Ballé 2017": "balle-2017-iclr-opt-mse",
+    "Toderici 2017": "toderici-2017-cvpr",
+    "Rippel 2017": "rippel2017",
 }
 _LADDER = (6.0, 13.0, 22.0, 33.0, 45.0, 58.0, 72.0)
 """Qualities of the first paper's presets: about 0.15 to 1.6 bpp on Kodak."""
@@ -109,7 +109,7 @@ def published(reference: Path) -> dict[str, dict[str, list[tuple[float, float]]]
             path = root / folder / f"{stem}.txt"
             if path.is_file():
                 points = [
-                    tuple(float(value) for value in line.split()[:2])
+                    tuple(float(value) for value in line.replace(",", " ").split()[:2])
                     for line in path.read_text("utf-8").splitlines()
                     if line.strip() and not line.startswith("#")
                 ]

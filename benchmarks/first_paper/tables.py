@@ -9,7 +9,9 @@ from pathlib import Path
 from benchmarks.first_paper.contexts import SETS
 from benchmarks.first_paper.rd import Curve, at_rates, curves, published
 from benchmarks.first_paper.table1 import RATES
+from deepsic import zoo
 from pipelines import console
+from pipelines.report.figures import STYLE, Series, draw_curves
 
 __all__ = ["PAPER", "show", "show_contexts"]
 
@@ -55,27 +57,30 @@ def _rates(made: dict[str, Curve], count: int) -> None:
 
 
 def _figure(made: dict[str, Curve], count: int, reference: Path | None, out: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     others = published(reference) if reference is not None else {}
     panels = (("ms_ssim_y", "MS-SSIM (luma)"), ("psnr_y", "PSNR (luma), dB"))
-    for axes, (measure, title) in zip(figure.subplots(1, 2), panels, strict=True):
-        for name, lines in others.items():
-            points = lines.get(measure) or (lines.get("rgb") if measure == "ms_ssim_y" else None)
-            note = "" if measure in lines else ", RGB"
-            if points:
-                axes.plot(*zip(*points, strict=True), "--", lw=1, label=name + note)
-        for coder, curve in made.items():
-            axes.plot(curve["bpp"], curve[measure], "o-", ms=3, label=coder)
-        axes.set(xlabel="bpp", title=title, xlim=(0, 1.6))
-        axes.set_ylim((0.86, 1.0) if measure == "ms_ssim_y" else (24, 42))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-    figure.suptitle(f"Kodak; solid: measured here on {count} pictures, whole files", fontsize=9)
-    figure.savefig(out / "figure6_7.png", dpi=110)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12, 4.6), layout="constrained")
+        for axes, (measure, title) in zip(figure.subplots(1, 2), panels, strict=True):
+            lines = [
+                Series(title=coder, x=curve["bpp"], y=curve[measure], ours=coder in zoo.names())
+                for coder, curve in made.items()
+            ]
+            for name, curves_of in others.items():
+                points = curves_of.get(measure)
+                if points is None and measure == "ms_ssim_y":
+                    points, name = curves_of.get("rgb"), f"{name}, RGB"
+                if points:
+                    x, y = zip(*points, strict=True)
+                    lines.append(Series(title=name, x=x, y=y, published=True))
+            axes.set(xlabel="bpp", title=title)
+            axes.set_ylim((0.86, 1.0) if measure == "ms_ssim_y" else (24, 42))
+            draw_curves(axes, lines, x_range=(0, 1.6))
+        figure.suptitle(f"Kodak; coloured: measured on {count} pictures, whole files", fontsize=9)
+        figure.savefig(out / "figure6_7.png", dpi=110)
     console.say(str(out / "figure6_7.png"))
 
 

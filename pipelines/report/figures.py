@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Series", "curves_svg"]
+__all__ = ["STYLE", "Series", "curves_svg", "draw_curves"]
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9, "svg.hashsalt": "deepsic", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.titlelocation": "left",
+}  # fmt: skip
+"""Matplotlib settings of all charts, for `rc_context`."""
 
 #: Okabe and Ito's palette without its yellow, which is lost on white paper.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#7A5195")
@@ -49,27 +55,37 @@ def curves_svg(
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style: dict[Any, Any] = {
-        "font.size": 9, "svg.hashsalt": "deepsic", "axes.spines.top": False,
-        "axes.spines.right": False, "axes.titlelocation": "left",
-    }  # fmt: skip
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        ends = _draw(axes, [_clip(line, x_range) for line in series])
-        if x_range is not None:
-            axes.set_xlim(*x_range)
-        if level is not None:
-            axes.axhline(level[1], color="#444444", linewidth=1, linestyle=(0, (1, 2)))
-            ends.append((axes.get_xlim()[1], level[1], level[0], "#444444"))
-        _label(axes, ends)
+        draw_curves(axes, series, x_range=x_range, level=level)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def draw_curves(
+    axes: Any,
+    series: Sequence[Series],
+    *,
+    x_range: tuple[float, float] | None = None,
+    level: tuple[str, float] | None = None,
+) -> None:
+    """Draw a line for each of `series` into Matplotlib axes, its name at its right end.
+
+    Measured lines take colours and markers in their order, published ones are gray.
+    """
+    axes.grid(alpha=0.25, linewidth=0.6)
+    ends = _draw(axes, [_clip(line, x_range) for line in series])
+    if x_range is not None:
+        axes.set_xlim(*x_range)
+    if level is not None:
+        axes.axhline(level[1], color="#444444", linewidth=1, linestyle=(0, (1, 2)))
+        ends.append((axes.get_xlim()[1], level[1], level[0], "#444444"))
+    _label(axes, ends)
 
 
 def _clip(line: Series, x_range: tuple[float, float] | None) -> Series:
