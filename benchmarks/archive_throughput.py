@@ -98,6 +98,7 @@ def in_memory(model: str, paths: list[Path]) -> float:
     from pipelines.archive.encoder import Encoder
     from pipelines.archive.pictures import Facts, Picture, open_picture
     from pipelines.archive.settings import JobSettings
+    from pipelines.archive.timing import TimeLimit
     from pipelines.storage import ObjectInfo
 
     torch.set_num_threads(1)
@@ -105,7 +106,7 @@ def in_memory(model: str, paths: list[Path]) -> float:
     settings = JobSettings(
         model=model, model_id=coder.identity.hex(), format_version=1, quality=QUALITY
     )
-    encoder = Encoder(coder, settings, 0, Check())
+    encoder = Encoder(coder, settings, TimeLimit(0), Check())
     sources = [path.read_bytes() for path in paths]
 
     def pictures(blobs: list[bytes]) -> Iterator[Picture]:

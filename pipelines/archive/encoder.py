@@ -12,7 +12,7 @@ from pipelines.archive.check import Check
 from pipelines.archive.coder import Coder
 from pipelines.archive.pictures import Facts, Picture
 from pipelines.archive.settings import JobSettings
-from pipelines.archive.timing import time_limit
+from pipelines.archive.timing import TimeLimit
 
 __all__ = ["Encoded", "Encoder"]
 
@@ -42,8 +42,7 @@ class Encoder:
 
     coder: Coder
     settings: JobSettings
-    seconds_per_picture: float
-    """Time limit; 0 for none."""
+    limit: TimeLimit
     check: Check
 
     def encode(self, pictures: Iterable[Picture]) -> Iterator[Encoded]:
@@ -74,7 +73,7 @@ class Encoder:
             return
         began = time.perf_counter()
         try:
-            with time_limit(self.seconds_per_picture * len(batch)):
+            with self.limit.block(len(batch)):
                 images = [picture.image for picture in batch]
                 blobs = self.coder.encode_batch(images, **self.settings.target)
                 made = [self._finish(*pair) for pair in zip(batch, blobs, strict=True)]
@@ -88,7 +87,7 @@ class Encoder:
     def _single(self, picture: Picture) -> Encoded:
         began = time.perf_counter()
         try:
-            with time_limit(self.seconds_per_picture):
+            with self.limit.block():
                 blob = self.coder.encode(picture.image, **self.settings.target)
                 made = self._finish(picture, blob)
         except Exception as error:  # one picture's trouble, whatever it is, is a row of its own

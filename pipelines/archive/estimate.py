@@ -13,6 +13,7 @@ from pipelines.archive.cluster import Resources, spread
 from pipelines.archive.coder import checked_coder, warm_up
 from pipelines.archive.encoder import Encoder
 from pipelines.archive.pictures import Facts, Picture, open_picture, refuse_unread
+from pipelines.archive.timing import time_limits
 from pipelines.archive.worker import Job
 from pipelines.storage import ObjectInfo
 
@@ -81,7 +82,6 @@ def estimate_job(job: Job, resources: Resources, count: int = SAMPLE) -> Estimat
 def _try(job: Job, info: ObjectInfo) -> _Trial:
     coder = checked_coder(job.coder, job.settings.model_id)
     warm_up(coder, decodes=False)
-    encoder = Encoder(coder, job.settings, job.seconds_per_picture, Check(verify=Verify.NONE))
     began = time.perf_counter()
     try:
         refuse_unread(Item(info), job.limits)
@@ -90,6 +90,8 @@ def _try(job: Job, info: ObjectInfo) -> _Trial:
     except Exception:  # counted as not ok; the job itself will say why
         return _Trial(False, info.size, 0, time.perf_counter() - began)
     facts = Facts(Item(info), info.etag, len(data), "", *image.size)
-    (made,) = encoder.encode([Picture(facts, image)])
+    with time_limits(job.seconds_per_picture) as limit:
+        encoder = Encoder(coder, job.settings, limit, Check(verify=Verify.NONE))
+        (made,) = encoder.encode([Picture(facts, image)])
     seconds = time.perf_counter() - began
     return _Trial(made.error is None, info.size, len(made.blob), seconds)

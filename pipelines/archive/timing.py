@@ -1,4 +1,4 @@
-"""A time limit for one picture, held against Python and native code alike."""
+"""Time limits for pictures, one after another, held against Python and native code alike."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import faulthandler
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["TimeLimitError", "time_limit"]
+__all__ = ["TimeLimit", "TimeLimitError", "time_limits"]
 
-#: Native code that ignores the alarm gets this many times the limit, then the process ends: the
-#: driver sees a worker die and narrows down which picture did it.
-HARD_FACTOR = 4
+#: Native code that ignores the alarm gets between once and twice this many times a picture's
+#: limit, then the process ends: the driver sees a worker die and narrows down which picture did
+#: it. More than the pictures of a batch.
+HARD_FACTOR = 10
 
 
 class TimeLimitError(Exception):
@@ -22,24 +24,56 @@ class TimeLimitError(Exception):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeLimitError` in the block after `seconds` (0: no limit).
+def time_limits(seconds: float) -> Iterator[TimeLimit]:
+    """Give the limit of `seconds` a picture (0: none); the process is watched until the end.
 
     Works in the main thread, where Ray runs tasks; elsewhere there is no limit.
     """
-    if not seconds or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeLimitError(f"took longer than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(seconds * HARD_FACTOR, exit=True, file=sys.__stderr__ or 2)
+    here = threading.current_thread() is threading.main_thread()
+    limit = TimeLimit(seconds if here else 0)
     try:
-        yield
+        yield limit
     finally:
-        faulthandler.cancel_dump_traceback_later()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        limit.close()
+
+
+class TimeLimit:
+    """Gives blocks of work their time; made by `time_limits`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._watched_until = 0.0
+
+    @contextlib.contextmanager
+    def block(self, pictures: int = 1) -> Iterator[None]:
+        """Raise `TimeLimitError` in the block after the time of so many pictures."""
+        if not self._seconds:
+            yield
+            return
+        seconds = pictures * self._seconds
+
+        def ring(number: int, frame: FrameType | None) -> None:
+            raise TimeLimitError(f"took longer than {seconds:g} s")
+
+        self._watch()
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _watch(self) -> None:
+        # The watchdog is a thread: to stop and start it for every picture costs a quarter of
+        # what encoding a small one does.
+        hard = HARD_FACTOR * self._seconds
+        now = time.monotonic()
+        if self._watched_until < now + hard:
+            self._watched_until = now + 2 * hard
+            faulthandler.dump_traceback_later(2 * hard, exit=True, file=sys.__stderr__ or 2)
+
+    def close(self) -> None:
+        """Stop watching: a worker that waits for work may live."""
+        if self._watched_until:
+            faulthandler.cancel_dump_traceback_later()

@@ -21,10 +21,9 @@ from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, Row
 from pipelines.archive.pictures import Facts, Picture, Refusal, kind_of, open_picture, refuse_unread
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.tally import Tally
-from pipelines.archive.timing import time_limit
+from pipelines.archive.timing import TimeLimit, time_limits
 from pipelines.storage import (
     AccessError,
-    Fetched,
     MissingBucketError,
     Storage,
     StorageFullError,
@@ -72,6 +71,15 @@ def compress_chunk(job: Job, chunk: Chunk) -> Tally:
     return Tally.of(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An object's bytes and what is known of them."""
+
+    data: bytes
+    etag: str
+    sha256: str
+
+
 class _Work:
     """The state of one `compress_chunk`."""
 
@@ -85,13 +93,14 @@ class _Work:
         job = self.job
         coder = checked_coder(job.coder, job.settings.model_id)
         warm_up(coder, decodes=job.check.verify is Verify.DECODE)
-        encoder = Encoder(coder, job.settings, job.seconds_per_picture, job.check)
         with (
+            time_limits(job.seconds_per_picture) as limit,
             ThreadPoolExecutor(THREADS, "read") as readers,
             ThreadPoolExecutor(THREADS, "write") as writers,
         ):
             try:
-                pictures = self._pictures(self._fetched(readers))
+                encoder = Encoder(coder, job.settings, limit, job.check)
+                pictures = self._pictures(self._fetched(readers), limit)
                 writes = [writers.submit(self._store, made) for made in encoder.encode(pictures)]
                 self.rows.extend(write.result() for write in writes)
             except BaseException:
@@ -100,9 +109,9 @@ class _Work:
                 raise
         return self.rows
 
-    def _fetched(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Item, Future[Fetched]]]:
+    def _fetched(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Item, Future[_Source]]]:
         """Read in order, a bounded number of objects and bytes ahead."""
-        ahead: deque[tuple[Item, Future[Fetched]]] = deque()
+        ahead: deque[tuple[Item, Future[_Source]]] = deque()
         size = 0
         for item in self.chunk.items:
             try:
@@ -113,19 +122,26 @@ class _Work:
             while ahead and (len(ahead) >= READ_AHEAD or size + item.info.size > READ_AHEAD_BYTES):
                 size -= ahead[0][0].info.size
                 yield ahead.popleft()
-            ahead.append((item, pool.submit(self.job.source.get, item.info.key)))
+            ahead.append((item, pool.submit(self._read, item.info.key)))
             size += item.info.size
         yield from ahead
 
-    def _pictures(self, fetched: Iterable[tuple[Item, Future[Fetched]]]) -> Iterator[Picture]:
-        limits, seconds = self.job.limits, self.job.seconds_per_picture
+    def _read(self, key: str) -> _Source:
+        """Runs in a thread: hashing beside the encoder doesn't keep it waiting."""
+        found = self.job.source.get(key)
+        return _Source(found.data, found.etag, sha256(found.data))
+
+    def _pictures(
+        self, fetched: Iterable[tuple[Item, Future[_Source]]], limit: TimeLimit
+    ) -> Iterator[Picture]:
+        limits = self.job.limits
         for item, future in fetched:
             began = time.perf_counter()
             digest = ""
             try:
                 found = self._result(future)
-                digest = sha256(found.data)
-                with time_limit(seconds):
+                digest = found.sha256
+                with limit.block():
                     image = open_picture(item.info.key, found.data, limits)
             except JOB_WIDE:
                 raise
@@ -135,7 +151,7 @@ class _Work:
             facts = Facts(item, found.etag, len(found.data), digest, *image.size)
             yield Picture(facts, image)
 
-    def _result(self, future: Future[Fetched]) -> Fetched:
+    def _result(self, future: Future[_Source]) -> _Source:
         try:
             return future.result()
         except StorageUnavailableError as error:
