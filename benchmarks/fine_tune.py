@@ -5,6 +5,13 @@
         --augment --steps 2000 --exclude 'ILSVRC2012_val_*'
     python benchmarks/fine_tune.py imagenette/train out/saic-0.safetensors --mix saic --seed 0
 
+SAIC's own fixed-rate preset in two stages, with the settings of its section 4.4:
+
+    python benchmarks/fine_tune.py imagenette/train out/pixels.safetensors --start saic:0.125 \
+        --mix tdic --steps 300000 --batch 32 --lr 1e-5 --no-decay
+    python benchmarks/fine_tune.py imagenette/train out/fixed.safetensors \
+        --start out/pixels.safetensors --mix saic --steps 20000 --batch 32 --lr 1e-5 --no-decay
+
 One process; stops and goes on with the same command. Writes the model file, a checkpoint and a log
 (JSON lines) beside it. Several classifiers take turns, a step each: what they agree on is what
 networks that training never saw need as well. The search over mixes is `pipelines/tune_saic.py`.
@@ -29,9 +36,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from deepsic import weights
 from deepsic.errors import DeepsicError
 from deepsic.losses import Distortion, DistortionMix
+from deepsic.models.binary import BinaryNet
+from deepsic.models.binary_engine import pack_binary
+from deepsic.models.sic import SicNet
 from deepsic.tasks import load_classifier
 from deepsic.training.fine_tune import FineTune, FineTuneConfig
-from deepsic.training.start import load_start
+from deepsic.training.start import load_fixed_rate, load_start
 from pipelines import console
 from pipelines.tuning.pictures import read_folder
 
@@ -46,14 +56,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     pictures: Annotated[Path, typer.Argument(help="Folder of training pictures")],
     out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors)")],
-    start: Annotated[str, typer.Option(help="Model name, model file or checkpoint")] = "sic",
+    start: Annotated[str, typer.Option(help="Model, file, checkpoint, or saic:BPP, new")] = "sic",
     mix: Annotated[str, typer.Option(help="tdic, apic, saic, machine, or pixel=1,…")] = "saic",
     classifier: Annotated[
         list[str] | None, typer.Option(help="Downstream networks; repeat: one a step in turn")
     ] = None,
     steps: Annotated[int, typer.Option(min=1)] = 2000,
     batch: Annotated[int, typer.Option(min=1)] = 4,
-    lr: Annotated[float, typer.Option(help="Peak learning rate, cosine decay")] = 2e-4,
+    lr: Annotated[float, typer.Option(help="Peak learning rate")] = 2e-4,
+    decay: Annotated[bool, typer.Option(help="Cosine decay to a twentieth")] = True,
     gain_rate: Annotated[float, typer.Option(help="Of the quantisation steps, times lr")] = 10.0,
     low: Annotated[float, typer.Option(help="Lowest quality trained, 0-1")] = 0.0,
     high: Annotated[float, typer.Option(help="Highest quality trained, 0-1")] = 0.5,
@@ -73,7 +84,7 @@ def main(
             batch=batch,
             learning_rate=lr,
             gain_rate=gain_rate,
-            decay=True,
+            decay=decay,
             low=low,
             high=high,
             ema=ema,
@@ -83,7 +94,7 @@ def main(
         data = torch.from_numpy(read_folder(pictures, limit=limit, exclude=exclude or ()))
         networks = [load_classifier(name) for name in names] or [None]
         judges = [Distortion(config.mix, network) for network in networks]
-        run = FineTune(load_start(start), judges[0], config)
+        run = FineTune(load_fixed_rate(start) or load_start(start), judges[0], config)
         _train(run, judges, data, out, augment=augment)
         _export(run, data, out, {"start": start, "classifiers": names, "augment": augment})
     except DeepsicError as error:
@@ -156,14 +167,21 @@ def _train(
 
 
 def _export(run: FineTune, data: torch.Tensor, out: Path, about: dict[str, object]) -> None:
+    provenance = {"recipe": "fine_tune", **about, **json.loads(run.config.to_json())}
+    if isinstance(run.average, BinaryNet):
+        model = pack_binary(run.average, provenance=provenance)
+    else:
+        model = _packed(run.average, data, provenance)
+    console.say(f"model {weights.write(out, model).hex()}")
+    print(out)
+
+
+def _packed(net: SicNet, data: torch.Tensor, provenance: dict[str, object]) -> weights.ModelFile:
     from deepsic.models.packing import pack
 
+    net.context.set_quantised(True)
     measured = [picture.permute(1, 2, 0).numpy().copy() for picture in data[:: len(data) // 16]]
-    run.average.context.set_quantised(True)
-    provenance = {"recipe": "fine_tune", **about, **json.loads(run.config.to_json())}
-    identity = weights.write(out, pack(run.average, measured, provenance=provenance))
-    console.say(f"model {identity.hex()}")
-    print(out)
+    return pack(net, measured, provenance=provenance)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,20 @@ import copy
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.losses.mix import SAIC, Distortion, DistortionMix
+from deepsic.models.binary import BinaryNet
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
 from deepsic.models.sic import SicNet
 
 __all__ = ["FineTune", "FineTuneConfig"]
+
+Net = TypeVar("Net", bound=SicNet | BinaryNet)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +72,11 @@ class FineTuneConfig:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-class FineTune:
+class FineTune(Generic[Net]):
     """State of one run: net, running average, optimiser, random generator.
 
     Args:
-        start: trained net; left as it is.
+        start: trained net, or a new one of preset `saic`; left as it is.
         distortion: of the mix in `config`, with its downstream network.
         config: settings.
         device: where to train.
@@ -80,7 +84,7 @@ class FineTune:
 
     def __init__(
         self,
-        start: SicNet,
+        start: Net,
         distortion: Distortion,
         config: FineTuneConfig,
         *,
@@ -88,10 +92,13 @@ class FineTune:
     ) -> None:
         self.config, self.distortion = config, distortion
         self.device = torch.device(device)
-        net = copy.deepcopy(start).to(self.device).requires_grad_(True).train()
-        self.net = net.to(memory_format=torch.channels_last)
-        self.net.context.set_quantised(config.integer)
-        self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
+        self.net: Net = copy.deepcopy(start)
+        self.net.to(self.device).to(memory_format=torch.channels_last)
+        self.net.requires_grad_(True).train()
+        if isinstance(self.net, SicNet):
+            self.net.context.set_quantised(config.integer)
+        self.average: Net = copy.deepcopy(self.net)
+        self.average.requires_grad_(False).eval()
         gains = [p for name, p in self.net.named_parameters() if name.startswith("gain")]
         others = [p for name, p in self.net.named_parameters() if not name.startswith("gain")]
         groups = [{"params": others, "share": 1.0}, {"params": gains, "share": config.gain_rate}]
@@ -110,7 +117,13 @@ class FineTune:
         return rate
 
     def _positions(self, count: int) -> Tensor:
-        """Places on the quality scale, one in each of `count` equal parts of the range trained."""
+        """Places on the quality scale, one in each of `count` equal parts of the range trained.
+
+        A net of one rate knows no scale: its pictures all stand in the middle.
+        """
+        if isinstance(self.net, BinaryNet):
+            middle = (self.config.low + self.config.high) / 2
+            return torch.full((count,), middle, device=self.device)
         jitter = torch.rand(count, generator=self.generator)
         order = torch.randperm(count, generator=self.generator)
         c = self.config

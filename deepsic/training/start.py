@@ -10,15 +10,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deepsic.errors import InputError, UnknownModelError
+from deepsic.errors import InputError, UnknownModelError, UsageError
 from deepsic.models import likelihood
+from deepsic.models.binary import BinaryConfig, BinaryNet
+from deepsic.models.binary_engine import unpack_binary
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS, WEIGHT_STEPS, IntegerConv
 from deepsic.models.sic import SicConfig, SicNet
 from deepsic.training.config import TrainConfig
 from deepsic.weights import ModelFile, read, resolve
 
-__all__ = ["from_checkpoint", "from_model_file", "load_start"]
+__all__ = ["from_checkpoint", "from_model_file", "load_fixed_rate", "load_start"]
+
+_NEW = "saic:"
 
 _SHIFT_STEPS = ACTIVATION_STEPS * WEIGHT_STEPS
 
@@ -33,6 +37,27 @@ def load_start(name: str | os.PathLike[str]) -> SicNet:
     if Path(name).suffix == ".pt":
         return from_checkpoint(Path(name))
     return from_model_file(read(resolve(name)))
+
+
+def load_fixed_rate(name: str) -> BinaryNet | None:
+    """A trainable net of preset `saic`, or None where `name` is something else.
+
+    Args:
+        name: a model file of the preset, or "saic:0.125" for a new net of that many bits a pixel.
+
+    Raises:
+        UsageError: a rate that the preset can't have.
+        UnknownModelError: no such model.
+    """
+    if name.startswith(_NEW):
+        try:
+            return BinaryNet(BinaryConfig.for_bpp(float(name.removeprefix(_NEW))))
+        except ValueError:
+            raise UsageError(f"{name}: give bits a pixel, such as saic:0.125") from None
+    if Path(name).suffix == ".pt":
+        return None
+    model = read(resolve(name))
+    return unpack_binary(model, torch.device("cpu")).net if model.preset == "saic" else None
 
 
 def from_checkpoint(path: Path) -> SicNet:

@@ -60,7 +60,7 @@ def _mix(job: TuneJob, config: dict[str, Any]) -> DistortionMix:
     )
 
 
-def _tune(job: TuneJob, config: dict[str, Any], start: SicNet, place: float) -> FineTune:
+def _tune(job: TuneJob, config: dict[str, Any], start: SicNet, place: float) -> FineTune[SicNet]:
     mix = _mix(job, config)
     settings = FineTuneConfig(
         mix=mix,
@@ -129,7 +129,7 @@ def _fit(loop: dict[str, Any], api: Any, rank: int = 0, world: int = 1) -> None:
             api.report(_metrics(judged, first, tune.step_number), checkpoint=checkpoint)
 
 
-def _resume(tune: FineTune, checkpoint: Any) -> None:
+def _resume(tune: FineTune[SicNet], checkpoint: Any) -> None:
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / MODEL_FILE, map_location="cpu", weights_only=True)
@@ -144,7 +144,7 @@ def _batch(train: Tensor, job: TuneJob, step: int, rank: int, world: int) -> Ten
     return train[[int(shuffled[(first + k) % len(train)]) for k in range(job.batch)]]
 
 
-def _average_gradients(tune: FineTune, world: int) -> None:
+def _average_gradients(tune: FineTune[SicNet], world: int) -> None:
     if world == 1:
         return
     gradients = [p.grad for p in tune.net.parameters() if p.grad is not None]

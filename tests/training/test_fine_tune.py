@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
-from deepsic.errors import UsageError
+from deepsic import weights
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.losses import SAIC, TDIC, Distortion, DistortionMix
+from deepsic.models.binary import BinaryConfig, BinaryNet
+from deepsic.models.binary_engine import pack_binary
 from deepsic.models.sic import SicConfig, SicNet
 from deepsic.tasks.classifier import Classifier, Preparation
 from deepsic.training.fine_tune import FineTune, FineTuneConfig
 from deepsic.training.judge import judge, position_for
+from deepsic.training.start import load_fixed_rate
 
 SMALL = SicConfig(width8=16, width16=16, depth=1)
 
@@ -45,7 +51,9 @@ def classifier() -> Classifier:
     return Classifier("tiny", network, preparation, default_layer="0")
 
 
-def run(start: SicNet, classifier: Classifier, mix: DistortionMix, **settings: object) -> FineTune:
+def run(
+    start: SicNet, classifier: Classifier, mix: DistortionMix, **settings: object
+) -> FineTune[SicNet]:
     config = FineTuneConfig(mix=mix, batch=4, learning_rate=1e-3, warmup=1, bf16=False, **settings)  # type: ignore[arg-type]
     return FineTune(start, Distortion(mix, classifier), config)
 
@@ -108,3 +116,32 @@ def test_judge_finds_the_rate_and_knows_perfection(
 def test_settings_that_make_no_sense(change: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         FineTuneConfig(**change)  # type: ignore[arg-type]
+
+
+def test_the_fixed_rate_preset_learns_pixels_then_what_a_network_sees(
+    classifier: Classifier, pictures: Tensor, tmp_path: Path
+) -> None:
+    net = load_fixed_rate("saic:0.125")
+    assert net is not None
+    assert net.config.bpp == 0.125
+    small = BinaryNet(BinaryConfig(bits=net.config.bits, width=16, depth=1))
+    for mix in (TDIC, SAIC):
+        config = FineTuneConfig(mix=mix, batch=4, learning_rate=3e-3, steps=30, bf16=False)
+        tuning = FineTune(small, Distortion(mix, classifier), config)
+        losses = [tuning.step(pictures) for _ in range(30)]
+        assert losses[0]["bpp"] == losses[-1]["bpp"] == 0.125
+        assert losses[-1]["loss"] < losses[0]["loss"]
+        path = tmp_path / "saic.safetensors"
+        weights.write(path, pack_binary(tuning.average))
+        again = load_fixed_rate(str(path))
+        assert again is not None
+        small = again
+
+
+def test_names_that_are_no_fixed_rate_model() -> None:
+    assert load_fixed_rate("sic") is None
+    assert load_fixed_rate("last.pt") is None
+    with pytest.raises(UsageError, match="bits a pixel"):
+        load_fixed_rate("saic:low")
+    with pytest.raises(UnknownModelError):
+        load_fixed_rate("no-such-model")
