@@ -4,7 +4,7 @@
     python benchmarks/archive_faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
 
 For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder to another, or to
-S3 (moto_server behind a proxy that misbehaves), on a Ray cluster of a head and two worker nodes on
+S3 (moto or Ceph behind a proxy that misbehaves), on a Ray cluster of a head and two worker nodes on
 this machine, with the command that users run, until it ends with exit code 0. Where a run ends
 before enough faults were injected, another begins in a new destination. With `--work FOLDER`,
 pictures, the undisturbed run and runs that were killed are kept, and the next call goes on with
@@ -24,14 +24,12 @@ import os
 import random
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +39,7 @@ import psutil
 
 from benchmarks.fault_proxy import FAULTS, FaultProxy
 from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks.s3_servers import CREDENTIALS, ceph_gateway, moto_server
 from benchmarks.small_photos import make_pictures
 from pipelines import console
 
@@ -75,26 +74,6 @@ class Outcome:
     duplicated: int = 0
     corrupt: int = 0
     seconds: float = 0.0
-
-
-@contextlib.contextmanager
-def moto_server() -> Iterator[str]:
-    """An S3 server; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, **quiet)
-    try:
-        for _ in range(300):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
 class Nodes:
@@ -316,7 +295,8 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     command = shlex.split(options.command)
     calm = str(folder / "undisturbed")
     found = []
-    with moto_server() as endpoint, FaultProxy(endpoint, {}) as proxy:
+    server = ceph_gateway if options.server == "ceph" else moto_server
+    with server() as endpoint, FaultProxy(endpoint, {}) as proxy:
         os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, to judge by
         boto3.client("s3").create_bucket(Bucket="faults")
         os.environ["AWS_ENDPOINT_URL"] = proxy.url  # of the nodes, and of all that they start
@@ -350,6 +330,7 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
     parser.add_argument("--kinds", nargs="+", choices=(*KILLS, *TO_S3, *MIXED), default=list(MIXED))
+    parser.add_argument("--server", choices=("moto", "ceph"), default="moto", help="behind S3")
     parser.add_argument("--pace", type=float, default=1.0, help="pauses times this")
     parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
     parser.add_argument("--work", type=Path, help="keep pictures and the undisturbed run there")
@@ -362,12 +343,11 @@ def main() -> int:
     options = parser.parse_args()
     clean_up_when_terminated()
     defaults = {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
-        "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_MODE": "disabled",
+        "RAY_AUTH_MODE": "disabled",
         "DEEPSIC_NUM_CPUS": "2", "DEEPSIC_OBJECT_STORE_MB": "200", "PYTHONPATH": str(ROOT),
         "RAY_raylet_start_wait_time_s": "120", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     }  # fmt: skip
-    os.environ.update(defaults)
+    os.environ.update(CREDENTIALS | defaults)
     with tempfile.TemporaryDirectory() as folder:
         found = benchmark(options, options.work or Path(folder))
     columns = ["kind", "faults", "runs", "restarts", "lost", "duplicated", "corrupt", "seconds"]

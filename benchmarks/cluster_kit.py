@@ -14,9 +14,7 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,13 +25,12 @@ from typing import Any
 import yaml
 
 from benchmarks.hosts import GATEWAY, HOSTS, ROOT, Hosts
+from benchmarks.s3_servers import CREDENTIALS, moto_server
 from pipelines import console
 
 __all__ = ["BUCKET", "Done", "Job", "LocalCluster", "end_on_sigterm", "s3_server", "wait_until"]
 
 BUCKET = "data"
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest",
-        "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
 UP_SECONDS = 500.0
 
 
@@ -73,28 +70,12 @@ def wait_until(what: str, seconds: float, question: Any) -> None:
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """A moto server that this machine and the hosts reach; boto3 here is set to use it."""
-    with socket.socket() as probe:
-        probe.bind((GATEWAY, 0))
-        port = probe.getsockname()[1]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    command = [sys.executable, "-m", "moto.server", "-H", GATEWAY, "-p", str(port)]
-    server = subprocess.Popen(command, **quiet)
-    try:
-
-        def answers() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection((GATEWAY, port), 1):
-                return True
-            return False
-
-        wait_until("the S3 server", 60, answers)
-        os.environ.update(KEYS | {"AWS_ENDPOINT_URL": f"http://{GATEWAY}:{port}"})
+    with moto_server(GATEWAY) as endpoint:
+        os.environ.update(CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint})
         import boto3
 
         boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield os.environ["AWS_ENDPOINT_URL"]
-    finally:
-        server.terminate()
-        server.wait(20)
+        yield endpoint
 
 
 class Job:
@@ -264,7 +245,7 @@ class LocalCluster:
         config["provider"] |= {"head_ip": HOSTS["head"], "worker_ips": [HOSTS[n] for n in names]}
         config["auth"] = {"ssh_user": "root", "ssh_private_key": str(self.hosts.key)}
         config["min_workers"] = config["max_workers"] = self.workers
-        settings = KEYS | {
+        settings = CREDENTIALS | {
             "DEEPSIC_BUCKET": BUCKET,
             "AWS_ENDPOINT_URL": self.endpoint,
             "RAY_enable_autoscaler_v2": "0",

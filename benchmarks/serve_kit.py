@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from benchmarks.s3_servers import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 600
@@ -86,13 +87,6 @@ def role(command: str) -> str:
         if words in command:
             return name
     return "rest of Ray"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -1,52 +1,28 @@
-"""An S3 server for the tests of storage and of what stands on it."""
+"""S3 servers for the tests of storage and of what stands on it."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.s3_servers import CREDENTIALS, ceph_gateway, missing_ceph, moto_server
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """A moto server on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(endpoint, timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
+
+@pytest.fixture(scope="session", params=["moto", pytest.param("ceph", marks=pytest.mark.slow)])
+def s3_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server on loopback: moto's, and in the slow tests Ceph's gateway as well."""
+    if request.param == "ceph" and (missing := missing_ceph()):
+        pytest.skip(f"no {', '.join(missing)}: install ceph-mon, ceph-osd and radosgw")
+    with moto_server() if request.param == "moto" else ceph_gateway() as endpoint:
         yield endpoint
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture(scope="session")
 def s3_environment(s3_endpoint: str) -> Iterator[dict[str, str]]:
     """The usual variables of boto3 for that server."""
-    values = {
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "testtest",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    values = CREDENTIALS | {"AWS_ENDPOINT_URL": s3_endpoint}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from benchmarks.s3_servers import free_port
 from deepsic.bitstream.container import unpack
 from pipelines.runtime import RuntimeOptions, start_ray, stop_ray
 from pipelines.serving.settings import ServeSettings
@@ -51,12 +51,6 @@ def deploy(settings: ServeSettings = SETTINGS) -> None:
     from pipelines.serving.deploy import build_application
 
     serve.run(build_application(settings, load_slow), name="deepsic")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
