@@ -36,7 +36,7 @@ class BinaryEngine:
     @torch.inference_mode()
     def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
         """q (H/8, W/8, bits) of a window, nothing at 1/16, and e as features."""
-        x = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
+        x = torch.tensor(rgb, device=self.device)  # a copy: `rgb` may be read-only
         e = self.net.encode(x.permute(2, 0, 1)[None].float())
         q = binarise(e)[0].permute(1, 2, 0).cpu().numpy()
         return np.ascontiguousarray(q), _nothing(*rgb.shape[:2]), e
