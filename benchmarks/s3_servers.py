@@ -54,7 +54,7 @@ log file = {folder}/$name.log
 public network = 127.0.0.0/8
 ms bind msgr2 = false
 [client.rgw]
-rgw frontends = beast endpoint={host}:{gateway}
+rgw frontends = beast endpoint={host}:{gateway} tcp_nodelay=1
 """
 
 
