@@ -1,15 +1,20 @@
 # make demo: compress real photographs and look at them.   make test: lint, types, tests.
+# make test-slow SLOW="tests/codec tests/pipelines/storage": tests that take minutes, all or some.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SLOW ?= tests
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-slow check format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python pipelines/compress_archive.py
 
 test: $(VENV)/installed check
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow $(SLOW)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
