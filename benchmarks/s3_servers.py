@@ -93,31 +93,33 @@ def ceph_gateway() -> Iterator[str]:
                 bytes=STORE_BYTES,
             )
         )  # fmt: skip
-        log = stack.enter_context((folder / "commands.log").open("wb"))
-
-        def run(*command: str) -> None:
-            # A command that hangs waits for a monitor that isn't there.
-            subprocess.run(
-                command, check=True, timeout=START_SECONDS, stdout=log, stderr=subprocess.STDOUT
-            )
-
         conf, osd = ("-c", str(settings)), str(uuid.uuid4())
         known, address = str(folder / "monmap"), f"[v1:{LOOPBACK}:{monitor}]"
-        run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, known)
-        run("ceph-mon", *conf, "--mkfs", "-i", "a", "--monmap", known)
+        _run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, known)
+        _run("ceph-mon", *conf, "--mkfs", "-i", "a", "--monmap", known)
         mon = stack.enter_context(_running(["ceph-mon", *conf, "-f", "-i", "a"]))
         _wait(mon, LOOPBACK, monitor)
-        run("ceph", *conf, "osd", "new", osd)
+        _run("ceph", *conf, "osd", "crush", "rule", "ls")  # answers once there are maps
+        _run("ceph", *conf, "osd", "new", osd)
         (folder / "osd" / "fsid").write_text(osd + "\n")
-        run("ceph-osd", *conf, "-i", "0", "--mkfs", "--osd-uuid", osd)
+        _run("ceph-osd", *conf, "-i", "0", "--mkfs", "--osd-uuid", osd)
         stack.enter_context(_running(["ceph-osd", *conf, "-f", "-i", "0", "--no-mon-config"]))
         server = stack.enter_context(_running(["radosgw", *conf, "-f", "-n", "client.rgw"]))
         _wait(server, LOOPBACK, gateway)
         keys = CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
         user = ("--uid=test", "--display-name=test")
         access = (f"--access-key={keys[0]}", f"--secret-key={keys[1]}")
-        run("radosgw-admin", *conf, "user", "create", *user, *access)
+        _run("radosgw-admin", *conf, "user", "create", *user, *access)
         yield f"http://{LOOPBACK}:{gateway}"
+
+
+def _run(*command: str) -> None:
+    # One that hangs waits for a monitor that isn't there.
+    done = subprocess.run(
+        command, check=False, timeout=START_SECONDS, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
 
 
 @contextlib.contextmanager
