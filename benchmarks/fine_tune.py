@@ -96,7 +96,9 @@ def main(
         judges = [Distortion(config.mix, network) for network in networks]
         run = FineTune(load_fixed_rate(start) or load_start(start), judges[0], config)
         _train(run, judges, data, out, augment=augment)
-        _export(run, data, out, {"start": start, "classifiers": names, "augment": augment})
+        _export(
+            run, data, out, {"start": Path(start).name, "classifiers": names, "augment": augment}
+        )
     except DeepsicError as error:
         console.error(str(error))
         raise typer.Exit(error.exit_code) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from deepsic.metrics.provenance import command_line
 
 __all__ = ["clean_up_when_terminated", "describe_run"]
 
@@ -32,10 +33,7 @@ def describe_run() -> dict[str, Any]:
         cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
     ).stdout.strip()  # fmt: skip
     return {
-        # Where things lie on this machine says nothing elsewhere, what they are called does.
-        "command": shlex.join(
-            ["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv)]
-        ),
+        "command": f"python benchmarks/{command_line()}",
         "commit": commit or "unknown",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {

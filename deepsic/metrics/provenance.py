@@ -13,7 +13,7 @@ from pathlib import Path
 
 import deepsic
 
-__all__ = ["provenance"]
+__all__ = ["command_line", "provenance"]
 
 _LIBRARIES = ("torch", "numpy", "pillow", "pillow-jxl-plugin", "torchmetrics", "ray", "bjontegaard")
 
@@ -21,9 +21,8 @@ _LIBRARIES = ("torch", "numpy", "pillow", "pillow-jxl-plugin", "torchmetrics", "
 def provenance() -> dict[str, str]:
     """What a reader needs to repeat a run; as short strings, without paths of this machine."""
     now = datetime.datetime.now(datetime.UTC)
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
     return {
-        "command": shlex.join(words),
+        "command": command_line(),
         "version": deepsic.__version__,
         "commit": _commit(),
         "machine": f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()}",
@@ -31,6 +30,15 @@ def provenance() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {version}" for name, version in _versions()),
         "date": now.strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def command_line() -> str:
+    """This process's command, with the last part of absolute paths.
+
+    Where things lie on this machine says nothing elsewhere, what they are called does.
+    """
+    words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv]
+    return shlex.join([Path(words[0]).name, *words[1:]]) if words else ""
 
 
 def _versions() -> list[tuple[str, str]]:
