@@ -17,14 +17,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["CREDENTIALS", "ceph_gateway", "free_port", "missing_ceph", "moto_server"]
+from benchmarks.ports import LOOPBACK, free_port
+
+__all__ = ["CREDENTIALS", "ceph_gateway", "missing_ceph", "moto_server"]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "testtest",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
-LOOPBACK = "127.0.0.1"
 CEPH_COMMANDS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 STORE_BYTES = 4 * 2**30
 START_SECONDS = 120.0
@@ -56,13 +57,6 @@ ms bind msgr2 = false
 [client.rgw]
 rgw frontends = beast endpoint={host}:{gateway} tcp_nodelay=1
 """
-
-
-def free_port(host: str = LOOPBACK) -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

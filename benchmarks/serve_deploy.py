@@ -27,7 +27,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.s3_servers import free_port
+from benchmarks.ports import free_port
 from benchmarks.serve_experiments import redeploy
 from benchmarks.serve_kit import ROOT, Service, end_cleanly, report, stop, wait_ready
 from benchmarks.serve_truth import Truth

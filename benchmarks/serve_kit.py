@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.s3_servers import free_port
+from benchmarks.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 600

@@ -108,7 +108,7 @@ class _Labelled:
 def coder_of(source: CoderSource) -> Coder:
     """This process's coder: loaded with the first chunk, kept for all that follow."""
     coder = source.load()
-    # What is there now stays: not looking through it again and again saves 8 % of a small picture.
+    # What is there now stays: the collector needn't walk through it again and again.
     gc.collect()
     gc.freeze()
     return coder

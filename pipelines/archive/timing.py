@@ -25,8 +25,9 @@ class TimeLimitError(Exception):
 
 @contextlib.contextmanager
 def time_limits(seconds: float) -> Iterator[TimeLimit]:
-    """Give the limit of `seconds` a picture (0: none); the process is watched until the end.
+    """Give the limit of `seconds` a picture (0: none), for blocks of work that follow closely.
 
+    Between them the process stays watched: `TimeLimit.rest` before waiting for anything else.
     Works in the main thread, where Ray runs tasks; elsewhere there is no limit.
     """
     here = threading.current_thread() is threading.main_thread()
@@ -34,7 +35,7 @@ def time_limits(seconds: float) -> Iterator[TimeLimit]:
     try:
         yield limit
     finally:
-        limit.close()
+        limit.rest()
 
 
 class TimeLimit:
@@ -46,7 +47,10 @@ class TimeLimit:
 
     @contextlib.contextmanager
     def block(self, pictures: int = 1) -> Iterator[None]:
-        """Raise `TimeLimitError` in the block after the time of so many pictures."""
+        """Give the block the time of so many pictures, at most `HARD_FACTOR`.
+
+        Raises: `TimeLimitError` in the block when that is over.
+        """
         if not self._seconds:
             yield
             return
@@ -65,15 +69,16 @@ class TimeLimit:
             signal.signal(signal.SIGALRM, before)
 
     def _watch(self) -> None:
-        # The watchdog is a thread: to stop and start it for every picture costs a quarter of
-        # what encoding a small one does.
+        # The watchdog is a thread: to stop and start it for every picture costs more than to
+        # decode a small one.
         hard = HARD_FACTOR * self._seconds
         now = time.monotonic()
         if self._watched_until < now + hard:
             self._watched_until = now + 2 * hard
             faulthandler.dump_traceback_later(2 * hard, exit=True, file=sys.__stderr__ or 2)
 
-    def close(self) -> None:
-        """Stop watching: a worker that waits for work may live."""
+    def rest(self) -> None:
+        """Stop watching until the next block: who waits for a store or for work may live."""
         if self._watched_until:
             faulthandler.cancel_dump_traceback_later()
+            self._watched_until = 0.0

@@ -94,14 +94,14 @@ class _Work:
         coder = checked_coder(job.coder, job.settings.model_id)
         warm_up(coder, decodes=job.check.verify is Verify.DECODE)
         with (
-            time_limits(job.seconds_per_picture) as limit,
             ThreadPoolExecutor(THREADS, "read") as readers,
             ThreadPoolExecutor(THREADS, "write") as writers,
         ):
             try:
-                encoder = Encoder(coder, job.settings, limit, job.check)
-                pictures = self._pictures(self._fetched(readers), limit)
-                writes = [writers.submit(self._store, made) for made in encoder.encode(pictures)]
+                with time_limits(job.seconds_per_picture) as limit:
+                    encoder = Encoder(coder, job.settings, limit, job.check)
+                    made = encoder.encode(self._pictures(self._fetched(readers), limit))
+                    writes = [writers.submit(self._store, one) for one in made]
                 self.rows.extend(write.result() for write in writes)
             except BaseException:
                 readers.shutdown(wait=False, cancel_futures=True)
@@ -139,6 +139,8 @@ class _Work:
             began = time.perf_counter()
             digest = ""
             try:
+                if not future.done():
+                    limit.rest()  # a slow store is no fault of the picture
                 found = self._result(future)
                 digest = found.sha256
                 with limit.block():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,49 @@ def test_native_code_that_ignores_the_alarm_ends_the_process() -> None:
 def test_a_worker_that_waits_for_work_lives() -> None:
     watched = "with time_limits(0.01) as limit:\n with limit.block(): pass\n"
     assert _ends(watched + "time.sleep(0.5)") == 0
+
+
+SLOW_STORE = """
+import sys, time
+from pathlib import Path
+from deepsic.bitstream import VERSION
+from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.worker import Job, compress_chunk
+from pipelines.storage.local import LocalStorage
+from tests.pipelines.archive.conftest import save_picture
+from tests.pipelines.archive.fakes import IDENTITY, WebpSource
+
+class Slow(LocalStorage):
+    def get(self, key):
+        time.sleep(1.5)
+        return super().get(key)
+
+    def put(self, key, data, *, exclusive=False):
+        time.sleep(1.5)
+        super().put(key, data, exclusive=exclusive)
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    for number in range(12):  # more than are read ahead
+        save_picture(folder / f"in/{number}.png", number)
+    identity = IDENTITY.hex()
+    job = Job(
+        source=Slow(str(folder / "in")), destination=Slow(str(folder / "out")), coder=WebpSource(),
+        settings=JobSettings(model="x", model_id=identity, format_version=VERSION, quality=50),
+        seconds_per_picture=0.05,
+    )
+    job.destination.create()
+    tally = compress_chunk(job, Chunk(tuple(Item(info) for info in job.source.list())))
+    print(tally.objects)
+"""
+
+
+def test_a_slow_store_ends_no_worker(tmp_path: Path) -> None:
+    """Reads and writes of 1.5 s, where native code would get 0.5 to 1 s."""
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_STORE, str(tmp_path)],
+        cwd=root, timeout=120, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()) == (0, ["12"]), done.stderr

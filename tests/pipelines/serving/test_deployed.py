@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from benchmarks.s3_servers import free_port
+from benchmarks.ports import free_port
 from deepsic.bitstream.container import unpack
 from pipelines.runtime import RuntimeOptions, start_ray, stop_ray
 from pipelines.serving.settings import ServeSettings
