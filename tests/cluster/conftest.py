@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import s3_endpoint, s3_environment
+from benchmarks.s3_servers import moto_server
+from tests.pipelines.conftest import s3_environment
 
 __all__ = ["aws", "s3_endpoint", "s3_environment"]
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A moto server: it plays EC2 and IAM as well, which Ceph doesn't."""
+    with moto_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
