@@ -23,7 +23,6 @@ from deepsic.weights import ModelFile, read, resolve
 __all__ = ["from_checkpoint", "from_model_file", "load_fixed_rate", "load_start"]
 
 _NEW = "saic:"
-
 _SHIFT_STEPS = ACTIVATION_STEPS * WEIGHT_STEPS
 
 
@@ -51,9 +50,10 @@ def load_fixed_rate(name: str) -> BinaryNet | None:
     """
     if name.startswith(_NEW):
         try:
-            return BinaryNet(BinaryConfig.for_bpp(float(name.removeprefix(_NEW))))
+            bpp = float(name.removeprefix(_NEW))
         except ValueError:
             raise UsageError(f"{name}: give bits a pixel, such as saic:0.125") from None
+        return BinaryNet(BinaryConfig.for_bpp(bpp))
     if Path(name).suffix == ".pt":
         return None
     model = read(resolve(name))

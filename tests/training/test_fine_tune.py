@@ -143,5 +143,7 @@ def test_names_that_are_no_fixed_rate_model() -> None:
     assert load_fixed_rate("last.pt") is None
     with pytest.raises(UsageError, match="bits a pixel"):
         load_fixed_rate("saic:low")
+    with pytest.raises(UsageError, match="no multiple"):
+        load_fixed_rate("saic:0.1")
     with pytest.raises(UnknownModelError):
         load_fixed_rate("no-such-model")
