@@ -106,7 +106,7 @@ class Nodes:
 
     def close(self) -> None:
         """Stop the cluster."""
-        self._cluster.shutdown()
+        self._cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 class Trial:

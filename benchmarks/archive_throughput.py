@@ -183,7 +183,7 @@ def three_nodes(cpus: int) -> Iterator[str]:
             cluster.add_node(num_cpus=share, object_store_memory=10**8)
         yield str(cluster.address)
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def save_avif(paths: tuple[Path, Path]) -> int:

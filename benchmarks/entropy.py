@@ -11,6 +11,7 @@ to each picture (the tables themselves not counted in its bytes).
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def main(
             wavelet += 8 * (len(stream) - int(recording.started().state[POSITION]))
             pixels += rgb[..., 0].size
             encode += fastest(recording.encode)
-            decode += fastest(lambda r=recording, s=stream: r.decode(s))
+            decode += fastest(functools.partial(recording.decode, stream))
             values, classes = recording.symbols()
             symbols += len(values)
             fast, slow, size = constriction_rates(values, classes)

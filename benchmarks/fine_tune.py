@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Torch threads")] = 1,
 ) -> None:
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # type: ignore[no-untyped-call]
+    torch.set_flush_denormal(True)
     try:
         config = FineTuneConfig(
             mix=DistortionMix.parse(mix),
@@ -92,8 +92,8 @@ def main(
         )
         names = tuple(classifier or DEFAULT_CLASSIFIERS) if config.mix.needs_network else ()
         data = torch.from_numpy(read_folder(pictures, limit=limit, exclude=exclude or ()))
-        networks = [load_classifier(name) for name in names] or [None]
-        judges = [Distortion(config.mix, network) for network in networks]
+        networks = [load_classifier(name) for name in names]
+        judges = [Distortion(config.mix, network) for network in networks or (None,)]
         run = FineTune(load_fixed_rate(start) or load_start(start), judges[0], config)
         _train(run, judges, data, out, augment=augment)
         _export(
@@ -135,7 +135,12 @@ def _augmented(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor
 
 
 def _train(
-    run: FineTune, judges: Sequence[Distortion], data: torch.Tensor, out: Path, *, augment: bool
+    run: FineTune[Any],
+    judges: Sequence[Distortion],
+    data: torch.Tensor,
+    out: Path,
+    *,
+    augment: bool,
 ) -> None:
     checkpoint, log = out.with_suffix(".pt"), out.with_suffix(".jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +173,7 @@ def _train(
                 saved = time.monotonic()
 
 
-def _export(run: FineTune, data: torch.Tensor, out: Path, about: dict[str, object]) -> None:
+def _export(run: FineTune[Any], data: torch.Tensor, out: Path, about: dict[str, object]) -> None:
     provenance = {"recipe": "fine_tune", **about, **json.loads(run.config.to_json())}
     if isinstance(run.average, BinaryNet):
         model = pack_binary(run.average, provenance=provenance)

@@ -15,7 +15,6 @@ numbers, and fits time and memory a key. Nothing is extrapolated but the slope.
 from __future__ import annotations
 
 import argparse
-import functools
 import hashlib
 import http.server
 import json
@@ -205,10 +204,10 @@ def measured(kind: str, count: int, folder: str) -> dict[str, Any]:
 
 
 def _one(kind: str, count: int, folder: str) -> None:
-    work = functools.partial(KINDS[kind], folder=folder)
-    work(1000)  # imports, caches
+    work = KINDS[kind]
+    work(1000, folder)  # imports, caches
     before = resource.getrusage(resource.RUSAGE_SELF)
-    seen = work(count)
+    seen = work(count, folder)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     grown = (after.ru_maxrss - before.ru_maxrss) / 1e3

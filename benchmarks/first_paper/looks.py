@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -60,10 +61,10 @@ def measure_looks(folder: Path, out: Path, models: Sequence[str], limit: int) ->
             raise UsageError(f"{model} is no model of deepsic-pre or deepsic-post")
         rgb = samples[0].image()
         v8, v16, _ = engine.analyse(rgb, 40)
-        draw = macs_of(engine.net, lambda e=engine, a=v8, b=v16: e.synthesise(a, b, 40))
-        look = macs_of(engine.net, lambda e=engine, a=v8, b=v16: e.chances(a, b, 40))
+        draw = macs_of(engine.net, functools.partial(engine.synthesise, v8, v16, 40))
+        look = macs_of(engine.net, functools.partial(engine.chances, v8, v16, 40))
         x = torch.zeros(1, 3, 224, 224)
-        judge = macs_of(classifier, lambda x=x: classifier.logits(x))
+        judge = macs_of(classifier, functools.partial(classifier.logits, x))
         times: dict[str, list[float]] = {"labels": [], "pixels": []}
         for sample in samples:
             blob = codec.encode(sample.image(), quality=40)

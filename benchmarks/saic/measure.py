@@ -76,7 +76,7 @@ def measure(
     reference = out / "original.npz"
     if not reference.is_file():
         outputs = {name: _outputs(net, originals) for name, net in networks.items()}
-        np.savez(reference, labels=labels, **outputs)
+        np.savez(reference, allow_pickle=False, labels=labels, **outputs)
     about = {"pictures": [sample.name for sample in samples], **describe_run()}
     (out / "about.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     jobs = [(model, rate) for model in models for rate in rates]
@@ -99,5 +99,10 @@ def measure(
             outputs = {name: _outputs(net, decoded) for name, net in networks.items()}
             feature = _feature_errors(next(iter(networks.values())), originals, decoded)
             np.savez(
-                target, bpp=np.array(bpp), distortion=np.array(rows), feature=feature, **outputs
+                target,
+                allow_pickle=False,
+                bpp=np.array(bpp),
+                distortion=np.array(rows),
+                feature=feature,
+                **outputs,
             )

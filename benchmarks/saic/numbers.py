@@ -34,6 +34,10 @@ class Interval:
         return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
+def _per_cent(answers: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(answers, 100.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Measured:
     """One arm, seed and rate over all pictures; `rate` is None for the originals."""
@@ -51,12 +55,12 @@ class Measured:
 
     def hits(self, classifier: str) -> NDArray[np.float64]:
         """100 where the class is the label's, else 0, for each picture."""
-        return 100.0 * (self.arrays[classifier].argmax(1) == self.original["labels"])
+        return _per_cent(self.arrays[classifier].argmax(1) == self.original["labels"])
 
     def agrees(self, classifier: str) -> NDArray[np.float64]:
         """100 where the class is the one that the original gets, else 0."""
-        same = self.arrays[classifier].argmax(1) == self.original[classifier].argmax(1)
-        return 100.0 * same
+        answers = self.original[classifier].argmax(1)
+        return _per_cent(self.arrays[classifier].argmax(1) == answers)
 
     def f1(self, classifier: str) -> float:
         """Macro F1 over the classes that occur."""
