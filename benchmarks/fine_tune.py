@@ -14,7 +14,8 @@ SAIC's own fixed-rate preset in two stages, with the settings of its section 4.4
 
 One process; stops and goes on with the same command. Writes the model file, a checkpoint and a log
 (JSON lines) beside it. Several classifiers take turns, a step each: what they agree on is what
-networks that training never saw need as well. The search over mixes is `pipelines/tune_saic.py`.
+networks that training never saw need as well. Several starts, fine-tuned from one before, give their
+mean. The search over mixes is `pipelines/tune_saic.py`.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ from deepsic.models.binary_engine import pack_binary
 from deepsic.models.sic import SicNet
 from deepsic.tasks import load_classifier
 from deepsic.training.fine_tune import FineTune, FineTuneConfig
-from deepsic.training.start import load_fixed_rate, load_start
+from deepsic.training.start import load_fixed_rate, load_start, mean_of
 from pipelines import console
 from pipelines.tuning.pictures import read_folder
 
 SAVE_SECONDS = 120.0
+DEFAULT_START = "sic"
 DEFAULT_CLASSIFIERS = ("efficientnet-lite0",)
 #: Sides that augmented pictures have, all pictures of a step alike; multiples of 32.
 SIDES = (192, 224, 224)
@@ -56,7 +58,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     pictures: Annotated[Path, typer.Argument(help="Folder of training pictures")],
     out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors)")],
-    start: Annotated[str, typer.Option(help="Model, file, checkpoint, or saic:BPP, new")] = "sic",
+    start: Annotated[
+        list[str] | None,
+        typer.Option(help="Model, file, checkpoint, or saic:BPP, new; repeat: mean [sic]"),
+    ] = None,
     mix: Annotated[str, typer.Option(help="tdic, apic, saic, machine, or pixel=1,…")] = "saic",
     classifier: Annotated[
         list[str] | None, typer.Option(help="Downstream networks; repeat: one a step in turn")
@@ -94,11 +99,12 @@ def main(
         data = torch.from_numpy(read_folder(pictures, limit=limit, exclude=exclude or ()))
         networks = [load_classifier(name) for name in names]
         judges = [Distortion(config.mix, network) for network in networks or (None,)]
-        run = FineTune(load_fixed_rate(start) or load_start(start), judges[0], config)
+        starts = start or [DEFAULT_START]
+        net = mean_of([load_fixed_rate(name) or load_start(name) for name in starts])
+        run = FineTune(net, judges[0], config)
         _train(run, judges, data, out, augment=augment)
-        _export(
-            run, data, out, {"start": Path(start).name, "classifiers": names, "augment": augment}
-        )
+        begun = "+".join(Path(name).name for name in starts)
+        _export(run, data, out, {"start": begun, "classifiers": names, "augment": augment})
     except DeepsicError as error:
         console.error(str(error))
         raise typer.Exit(error.exit_code) from None

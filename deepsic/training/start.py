@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepsic.errors import InputError, UnknownModelError, UsageError
 from deepsic.models import likelihood
@@ -20,9 +23,10 @@ from deepsic.models.sic import SicConfig, SicNet
 from deepsic.training.config import TrainConfig
 from deepsic.weights import ModelFile, read, resolve
 
-__all__ = ["from_checkpoint", "from_model_file", "load_fixed_rate", "load_start"]
+__all__ = ["from_checkpoint", "from_model_file", "load_fixed_rate", "load_start", "mean_of"]
 
 _NEW = "saic:"
+_Net = TypeVar("_Net", bound=nn.Module)
 _SHIFT_STEPS = ACTIVATION_STEPS * WEIGHT_STEPS
 
 
@@ -58,6 +62,29 @@ def load_fixed_rate(name: str) -> BinaryNet | None:
         return None
     model = read(resolve(name))
     return unpack_binary(model, torch.device("cpu")).net if model.preset == "saic" else None
+
+
+def mean_of(nets: Sequence[_Net]) -> _Net:
+    """Mean of the weights of nets that were fine-tuned from one start; they are left as they are.
+
+    It does better than each where their runs differ in noise (Wortsman et al. 2022, model soups).
+
+    Raises:
+        UsageError: nets of other shapes, or none.
+    """
+    states = [net.state_dict() for net in nets]
+    shapes = [{name: value.shape for name, value in state.items()} for state in states]
+    if not nets or any(other != shapes[0] for other in shapes):
+        raise UsageError("only models of one shape have a mean")
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(0)
+        if value.is_floating_point()
+        else value
+        for name, value in states[0].items()
+    }
+    net = copy.deepcopy(nets[0])
+    net.load_state_dict(mean)
+    return net
 
 
 def from_checkpoint(path: Path) -> SicNet:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 import torch
 
 from deepsic import weights
-from deepsic.errors import InputError, UnknownModelError
+from deepsic.errors import InputError, UnknownModelError, UsageError
 from deepsic.models.packing import pack
 from deepsic.models.sic import SicConfig, SicNet
-from deepsic.training.start import load_start
+from deepsic.training.start import load_start, mean_of
 
 SMALL = SicConfig(width8=16, width16=16, depth=1)
 
@@ -43,3 +44,23 @@ def test_what_is_no_start_is_named(tmp_path: Path) -> None:
     weights.write(tmp_path / "b.safetensors", other)
     with pytest.raises(UnknownModelError, match="preset"):
         load_start(tmp_path / "b.safetensors")
+
+
+def test_the_mean_of_nets_is_the_mean_of_their_weights() -> None:
+    nets = [SicNet(SMALL) for _ in range(3)]
+    before = [copy.deepcopy(net.state_dict()) for net in nets]
+    mean = mean_of(nets).state_dict()
+    for name, value in mean.items():
+        if value.is_floating_point():
+            expected = sum(state[name] for state in before) / 3
+            torch.testing.assert_close(value, expected)
+    for net, state in zip(nets, before, strict=True):
+        assert all(torch.equal(net.state_dict()[name], state[name]) for name in state)
+
+
+def test_nets_of_other_shapes_have_no_mean() -> None:
+    other = SicNet(SicConfig(width8=16, width16=16, depth=2))
+    with pytest.raises(UsageError, match="one shape"):
+        mean_of([SicNet(SMALL), other])
+    with pytest.raises(UsageError, match="one shape"):
+        mean_of([])
