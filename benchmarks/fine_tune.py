@@ -14,8 +14,8 @@ SAIC's own fixed-rate preset in two stages, with the settings of its section 4.4
 
 One process; stops and goes on with the same command. Writes the model file, a checkpoint and a log
 (JSON lines) beside it. Several classifiers take turns, a step each: what they agree on is what
-networks that training never saw need as well. Several starts, fine-tuned from one before, give their
-mean. The search over mixes is `pipelines/tune_saic.py`.
+networks that training never saw need as well. Several starts, fine-tuned from one before, give
+their mean. The search over mixes is `pipelines/tune_saic.py`.
 """
 
 from __future__ import annotations
