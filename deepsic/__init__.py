@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deepsic.errors import DeepsicError
     from deepsic.limits import Limits
     from deepsic.pillow_plugin import register_pillow
+    from deepsic.refiner import Refiner
 
 __all__ = [
     "Client",
@@ -30,6 +31,7 @@ __all__ = [
     "Info",
     "Label",
     "Limits",
+    "Refiner",
     "__version__",
     "info",
     "register_pillow",
@@ -45,6 +47,7 @@ _HOME = {
     "Info": "deepsic.bitstream",
     "Label": "deepsic.bitstream",
     "Limits": "deepsic.limits",
+    "Refiner": "deepsic.refiner",
     "info": "deepsic.bitstream",
     "register_pillow": "deepsic.pillow_plugin",
     "verify": "deepsic.bitstream",

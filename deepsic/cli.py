@@ -43,6 +43,8 @@ def encode(
     max_bytes: int | None,
     model: str,
     labeler: str | None,
+    refine_for: list[str] | None,
+    refine_steps: int,
     device: str,
     json: bool,
 ) -> None:
@@ -55,6 +57,10 @@ def encode(
         from deepsic.labeler import load_labeler
 
         chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
+    if refine_for:
+        from deepsic.refiner import Refiner
+
+        chosen["refiner"] = Refiner.load(model, refine_for, steps=refine_steps, device=device)
     with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
@@ -199,6 +205,16 @@ def _parser() -> argparse.ArgumentParser:
         "--labeler",
         metavar="NAME",
         help="store labels: head, efficientnet-lite0, or module:function",
+    )
+    verb.add_argument(
+        "--refine-for",
+        action="append",
+        metavar="NETWORK",
+        help="fit each file to a classifier that will look at it, such as efficientnet-lite0: "
+        "slow; repeat for several",
+    )
+    verb.add_argument(
+        "--refine-steps", type=_at_least(1), default=16, metavar="N", help="how hard to try [16]"
     )
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
 

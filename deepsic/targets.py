@@ -14,7 +14,11 @@ CLOSE = 0.985
 """Share of the target from which on a file is close enough."""
 
 
-def smallest_loss(encode: Callable[[int, float], bytes], target: int) -> bytes:
+Encode = Callable[[int, float], bytes]
+"""Quality 1 .. 100 and stretch of the dead zone to a file."""
+
+
+def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> bytes:
     """Return the largest file of at most `target` bytes.
 
     Quality is bisected; between two steps of quality, which differ by 3 to 5 % in size, the
@@ -23,11 +27,16 @@ def smallest_loss(encode: Callable[[int, float], bytes], target: int) -> bytes:
     Args:
         encode: (quality 1 .. 100, stretch of the dead zone) to a file.
         target: bytes.
+        near: a quality that should fit; where encoding is slow, this saves most of it.
 
     Raises:
         UsageError: even quality 1 with the widest dead zone is larger.
     """
-    best = encode(1, 1.0)
+    low = near or 1
+    best = encode(low, 1.0)
+    while len(best) > target and low > 1:
+        low -= 1
+        best = encode(low, 1.0)
     if len(best) > target:
         best = encode(1, MAX_ZONE)
         if len(best) > target:
@@ -35,23 +44,20 @@ def smallest_loss(encode: Callable[[int, float], bytes], target: int) -> bytes:
                 f"the smallest file of this picture has {len(best):,} bytes, more than {target:,}"
             )
         return _between(encode, 1, target, best)
-    low, high = 1, 101  # quality `low` fits, `high` doesn't
-    probe = 50
+    high = 101  # quality `low` fits, `high` doesn't
     while high - low > 1:
+        probe = (low + high) // 2 if near is None else low + 1
         blob = encode(probe, 1.0)
         if len(blob) <= target:
             low, best = probe, blob
         else:
             high = probe
-        probe = (low + high) // 2
     if len(best) >= CLOSE * target or high > 100:
         return best
     return _between(encode, high, target, best)
 
 
-def _between(
-    encode: Callable[[int, float], bytes], quality: int, target: int, best: bytes
-) -> bytes:
+def _between(encode: Encode, quality: int, target: int, best: bytes) -> bytes:
     """The largest file found by stretching the dead zone at a quality that is too large."""
     narrow, wide = 1.0, MAX_ZONE
     for _ in range(6):

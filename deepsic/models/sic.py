@@ -207,6 +207,10 @@ class SicNet(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor) -> Output:
         latents, _ = self.analyse(x, position)
+        return self.code(latents, position)
+
+    def code(self, latents: Latents, position: Tensor) -> Output:
+        """Quantise latents, count their bits, and draw the picture that a decoder would."""
         v8, v16 = latents.y8 / latents.step8, latents.y16 / latents.step16
         coder = TrainingCoder(v8, v16)
         z = self.hyper(v8, v16)

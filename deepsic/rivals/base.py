@@ -31,6 +31,9 @@ class Coder(ABC):
     ladder: tuple[float, ...]
     """Knobs for a rate-distortion curve over the useful rates, ascending."""
 
+    rate_control = False
+    """Whether `at_rate` is to be asked first: its search is better than one over the knob."""
+
     def identity(self) -> str:
         """What results depend on: two coders that agree in it give the same files."""
         return f"{self.settings}; {self.ladder}"

@@ -20,7 +20,8 @@ def find_coders(names: Sequence[str]) -> tuple[list[Coder], dict[str, str]]:
     """Make the codecs called `names`; say why one can't run here.
 
     Names: those of `RIVALS`; `sic:NAME` or `sic:PATH` for a model of ours (`sic` alone for the
-    shipped one); `compressai:ARCHITECTURE=CHECKPOINT[,CHECKPOINT...]` for CompressAI's.
+    shipped one), either with `@NETWORK+NETWORK` behind it for files refined for classifiers;
+    `compressai:ARCHITECTURE=CHECKPOINT[,CHECKPOINT...]` for CompressAI's.
 
     Returns: the codecs in the order of `names`, and name → reason for those missing here.
     Raises: `UsageError` for a name that means nothing.
@@ -49,9 +50,9 @@ def _make(name: str) -> Coder:
     from deepsic.rivals.sic import Sic
 
     if kind == "sic":
-        return Sic(rest or "sic")
-    if name in Sic.shipped():
-        return Sic(name)
+        return Sic.parse(rest or "sic")
+    if name.partition("@")[0] in Sic.shipped():
+        return Sic.parse(name)
     raise UsageError(
         f"no codec {name!r}; choose from {', '.join(RIVALS)}, sic, sic:MODEL.sicmodel, "
         "compressai:ARCHITECTURE=CHECKPOINT"

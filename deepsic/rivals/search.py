@@ -76,6 +76,8 @@ def search_bpp(
     """
     if bpp <= 0:
         raise UsageError(f"bpp={bpp} must be positive")
+    if coder.rate_control and (made := _by_itself(coder, image, bpp)) is not None:
+        return _hit(made, image, bpp)
     known = {} if known is None else known
     memory = Memory() if memory is None else memory
     goal = math.log(bpp)
@@ -93,19 +95,26 @@ def search_bpp(
     if best is None:
         raise UsageError(f"tries={tries} must be at least 1")
     if abs(math.expm1(_log_bpp(best, image) - goal)) > tolerance:
-        best = _by_itself(coder, image, bpp, best)
-    rate = math.exp(_log_bpp(best, image))
-    return Hit(blob=best.blob, knob=best.knob, seconds=best.seconds, bpp=rate, off=rate / bpp - 1)
+        own = None if coder.rate_control else _by_itself(coder, image, bpp)
+        best = min(
+            (made for made in (best, own) if made is not None),
+            key=lambda made: abs(_log_bpp(made, image) - goal),
+        )
+    return _hit(best, image, bpp)
 
 
-def _by_itself(coder: Coder, image: Image.Image, bpp: float, best: Encoded) -> Encoded:
-    """What the codec's own rate control gives, if that is nearer than `best`."""
+def _hit(made: Encoded, image: Image.Image, bpp: float) -> Hit:
+    rate = bits_per_pixel(len(made.blob), image.width, image.height)
+    return Hit(blob=made.blob, knob=made.knob, seconds=made.seconds, bpp=rate, off=rate / bpp - 1)
+
+
+def _by_itself(coder: Coder, image: Image.Image, bpp: float) -> Encoded | None:
+    """What the codec's own rate control gives; None if it has none or can't."""
     started = time.perf_counter()
     blob = coder.at_rate(image, bpp)
     if blob is None:
-        return best
-    made = Encoded(blob=blob, knob=None, seconds=time.perf_counter() - started)
-    return min(best, made, key=lambda entry: abs(_log_bpp(entry, image) - math.log(bpp)))
+        return None
+    return Encoded(blob=blob, knob=None, seconds=time.perf_counter() - started)
 
 
 def _log_bpp(made: Encoded, image: Image.Image) -> float:

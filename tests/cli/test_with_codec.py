@@ -48,6 +48,23 @@ def test_there_and_back(picture: Path, tmp_path: Path, capsys: pytest.CaptureFix
         assert np.array_equal(np.asarray(cut), np.asarray(whole.crop((30, 20, 90, 70))))
 
 
+def test_refined_for_a_classifier(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    plain, refined = tmp_path / "plain.sic", tmp_path / "refined.sic"
+    goal = ("--model", "sic-machine", "--bpp", 0.8)
+    assert run("encode", picture, "-o", plain, *goal) == 0
+    for_lite0 = ("--refine-for", "efficientnet-lite0", "--refine-steps", 2)
+    assert run("encode", picture, "-o", refined, *goal, *for_lite0) == 0
+    assert refined.read_bytes() != plain.read_bytes()
+    assert info(refined).bpp <= 0.8
+    assert run("decode", refined, "-o", tmp_path / "cat.png") == 0
+    capsys.readouterr()
+    assert run("encode", picture, "-o", tmp_path / "x.sic", "--refine-for", "resnet9000") == 2
+    assert "resnet9000" in capsys.readouterr().err
+
+
 def test_a_damaged_picture_part_is_told(picture: Path, tmp_path: Path) -> None:
     made, back = tmp_path / "cat.sic", tmp_path / "cat.png"
     assert run("encode", picture, "-o", made, "--quality", 20) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -165,6 +166,23 @@ def test_a_codec_that_refuses_is_named() -> None:
 def test_a_rate_must_be_positive(bpp: float) -> None:
     with pytest.raises(UsageError):
         search_bpp(Steps(), PICTURE, bpp)
+
+
+def test_our_codec_refined_meets_a_rate_by_itself(photo: Image.Image) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    coder = rival("sic-machine@efficientnet-lite0")
+    assert coder.name == "sic-machine@efficientnet-lite0"
+    assert coder.identity() != rival("sic-machine").identity()
+    hit = search_bpp(coder, photo, 0.5)
+    assert hit.within(0.02)
+    assert hit.knob is None
+    assert hit.blob != search_bpp(rival("sic-machine"), photo, 0.5).blob
+    travelled = pickle.loads(pickle.dumps(coder))
+    assert travelled.decode(hit.blob).size == photo.size
+    assert not search_bpp(coder, photo, 0.01).within(0.02)
+    for name in ("sic-machine@lite0", "sic@efficientnet-lite0+"):
+        with pytest.raises(UsageError, match="no classifier"):
+            find_coders([name])
 
 
 def test_what_is_missing_is_named_not_fatal() -> None:

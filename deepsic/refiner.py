@@ -1,0 +1,233 @@
+"""Refinement: a slow encoder that fits one picture's latents to the networks that will look at it.
+
+>>> from deepsic import Codec, Refiner                     # doctest: +SKIP
+>>> codec = Codec.load("sic-machine")                      # doctest: +SKIP
+>>> refiner = Refiner.load("sic-machine", ["efficientnet-lite0"])    # doctest: +SKIP
+>>> blob = codec.encode("photo.jpg", bpp=0.25, refiner=refiner)      # doctest: +SKIP
+
+The analysis transform gives latents that are good for the average picture. Refinement goes on from
+there by gradient descent on `bpp + lambda D` (DeepSIC Eq. 4, SAIC Eq. 10) with the latents of this
+picture as the only unknowns (Campos et al. 2019). Files and decoders stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepsic import weights
+from deepsic.errors import LimitError, UsageError
+from deepsic.losses import Distortion, DistortionMix
+from deepsic.models.integer_net import has_bf16
+from deepsic.models.layout import F32
+from deepsic.models.quality import lagrangian, position
+from deepsic.models.sic import Latents, SicNet
+from deepsic.models.trainable import from_model_file
+from deepsic.tasks import load_classifier
+from deepsic.tasks.observer import Observer
+from deepsic.tiling import pad
+
+__all__ = ["REFINED", "Refiner"]
+
+REFINED = DistortionMix(pixel=0.05, agreement=250.0, feature=0.01)
+"""What is kept of a picture: the mix that `sic-machine` was last trained with."""
+STEPS = 16
+RATE = 0.03
+"""Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
+WINDOW = 0.8
+"""Smallest share of each side that networks see in a step."""
+MAX_PIXELS = 13_000_000
+"""The gradients of a whole picture are in memory at once: about 0.8 kB a pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """What stays the same while a picture's latents move."""
+
+    x: Tensor
+    """(1, 3, H, W) in [0, 255], sides multiples of 32."""
+    size: tuple[int, int]
+    """Height and width without padding."""
+    place: Tensor
+    """(1,) on the quality scale."""
+    step8: Tensor
+    step16: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """What networks see of a picture in one step.
+
+    Views change from step to step: what holds in all of them serves networks that nobody named
+    as well, where descent on one view would find noise that only this network reads.
+    """
+
+    box: tuple[slice, slice]
+    mirrored: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        view = x[(..., *self.box)]
+        return view.flip(3) if self.mirrored else view
+
+
+class Refiner:
+    """One model with the networks that it refines for. Make it with `Refiner.load`.
+
+    Args:
+        net: of the model that encodes.
+        identity: of that model.
+        networks: frozen; they take turns, a step each.
+        steps: of gradient descent.
+        mix: what is kept of a picture.
+
+    Raises:
+        UsageError: no networks, or no steps.
+    """
+
+    def __init__(
+        self,
+        net: SicNet,
+        identity: bytes,
+        networks: Sequence[Observer],
+        *,
+        steps: int = STEPS,
+        mix: DistortionMix = REFINED,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if not networks or steps < 1:
+            raise UsageError("refinement needs at least one network and one step")
+        self.identity, self.steps = identity, steps
+        self.device = torch.device(device)
+        net.context.set_quantised(True)
+        self.net = net.eval().requires_grad_(False).to(self.device)
+        self.net.to(memory_format=torch.channels_last)
+        self.distortions = [Distortion(mix, network) for network in networks]
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        networks: Sequence[str],
+        *,
+        steps: int = STEPS,
+        mix: DistortionMix = REFINED,
+        device: str = "auto",
+    ) -> Refiner:
+        """Load a model, by shipped name or path, and classifiers by name.
+
+        Args:
+            model: the one that will encode; of preset `sic`.
+            networks: of `deepsic.tasks.CLASSIFIERS`.
+            steps: of gradient descent; each costs about as much as a training step.
+            mix: what is kept of a picture.
+            device: "auto", "cpu" or "cuda" (untested on a GPU).
+
+        Raises:
+            UnknownModelError: no such model, or one of another preset.
+            UsageError: a network that isn't known or whose package isn't installed.
+        """
+        path = weights.resolve(model)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        found = [load_classifier(name).to(device) for name in networks]
+        net = from_model_file(weights.read(path))
+        identity = weights.identity_of(path)
+        return cls(net, identity, found, steps=steps, mix=mix, device=device)
+
+    def latents(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
+        """Latents in steps that serve the networks better, for as many bits or fewer more telling.
+
+        Never worse by the refiner's own measure: where descent didn't help, the analysis
+        transform's latents come back.
+
+        Args:
+            rgb: (H, W, 3).
+            quality: 1 .. 100.
+
+        Returns:
+            v8 (H/8, W/8, 189), v16 (H/16, W/16, 12), H and W rounded up to multiples of 32.
+
+        Raises:
+            LimitError: more than `MAX_PIXELS`.
+        """
+        height, width = rgb.shape[:2]
+        if height * width > MAX_PIXELS:
+            raise LimitError(
+                f"a picture of {width}x{height} can't be refined: it holds {height * width:,} "
+                f"pixels, and refinement takes {MAX_PIXELS:,} at most; encode it without, or "
+                "make it smaller"
+            )
+        x = torch.tensor(pad(rgb), device=self.device).permute(2, 0, 1)[None].float()
+        place = torch.tensor([position(float(quality))], device=self.device)
+        # A caller may be in inference mode; gradients are needed whatever it does.
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._descend(x.clone(), (height, width), place.clone())
+
+    def _descend(self, x: Tensor, size: tuple[int, int], place: Tensor) -> tuple[F32, F32]:
+        with torch.no_grad(), self._autocast():
+            start, _ = self.net.analyse(x, place)
+        picture = _Picture(x=x, size=size, place=place, step8=start.step8, step16=start.step16)
+        first = [start.y8 / start.step8, start.y16 / start.step16]
+        moved = [v.clone().requires_grad_() for v in first]
+        optimiser = torch.optim.Adam(moved, lr=RATE, betas=(0.9, 0.98))
+        views = np.random.default_rng(0)
+        for step in range(self.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
+            judge = self.distortions[step % len(self.distortions)]
+            loss = self._loss(moved, picture, [judge], _draw(views, *size))
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimiser.step()
+        with torch.no_grad():
+            before = self._loss(first, picture, self.distortions)
+            after = self._loss(moved, picture, self.distortions)
+        kept = moved if float(after) < float(before) else first
+        v8, v16 = (v.detach()[0].permute(1, 2, 0).contiguous().cpu().numpy() for v in kept)
+        return v8, v16
+
+    def _loss(
+        self,
+        latents: Sequence[Tensor],
+        picture: _Picture,
+        judges: Sequence[Distortion],
+        view: _View | None = None,
+    ) -> Tensor:
+        """`bpp + lambda D` of latents in steps, D averaged over the judges: a scalar."""
+        v8, v16 = latents
+        given = Latents(
+            y8=v8 * picture.step8,
+            y16=v16 * picture.step16,
+            step8=picture.step8,
+            step16=picture.step16,
+        )
+        height, width = picture.size
+        view = view or _View(box=(slice(0, height), slice(0, width)), mirrored=False)
+        with self._autocast():
+            output = self.net.code(given, picture.place)
+            seen, meant = view(output.x_hat.float()) / 255, view(picture.x) / 255
+            terms = [judge(seen, meant)["total"] for judge in judges]
+        bpp = output.bits / (height * width)
+        return (bpp + lagrangian(picture.place) * torch.stack(terms).mean(0)).sum()
+
+    def _autocast(self) -> torch.autocast:
+        fast = self.device.type == "cuda" or has_bf16()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+
+def _draw(rng: np.random.Generator, height: int, width: int) -> _View:
+    """A random window of at least `WINDOW` of each side, mirrored or not."""
+    sides = []
+    share = rng.uniform(WINDOW, 1.0)
+    for side in (height, width):
+        size = max(1, round(share * side))
+        start = int(rng.integers(0, side - size + 1))
+        sides.append(slice(start, start + size))
+    return _View(box=(sides[0], sides[1]), mirrored=bool(rng.random() < 0.5))

@@ -1,0 +1,144 @@
+"""Latents fitted to the networks that will look at a picture: files stay ordinary, and serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepsic import codec as codec_module
+from deepsic import refiner as refiner_module
+from deepsic.bitstream import info, verify
+from deepsic.codec import Codec
+from deepsic.errors import LimitError, UnknownModelError, UsageError
+from deepsic.losses import agreement_errors
+from deepsic.refiner import Refiner
+from deepsic.targets import smallest_loss
+from deepsic.tasks import load_classifier
+from tests.codec.conftest import photograph
+
+pytest.importorskip("efficientnet_lite_pytorch", reason="the networks come with deepsic[tasks]")
+LITE0 = "efficientnet-lite0"
+
+
+@pytest.fixture(scope="module")
+def refiner(model_path: Path) -> Refiner:
+    return Refiner.load(model_path, [LITE0], steps=2, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photo() -> NDArray[np.uint8]:
+    """A cat of 192x192, from scikit-image."""
+    data = pytest.importorskip("skimage.data")
+    return np.ascontiguousarray(data.chelsea()[40:232, 100:292])
+
+
+def divergence(network: str, original: NDArray[np.uint8], decoded: Image.Image) -> float:
+    """Of the network's answers, nats."""
+    judge = load_classifier(network)
+    views = [torch.tensor(np.asarray(p)).permute(2, 0, 1)[None] / 255 for p in (original, decoded)]
+    with torch.inference_mode():
+        y, y_hat = (judge(view) for view in views)
+        return float(agreement_errors(y_hat, y))
+
+
+def test_the_network_understands_the_refined_picture_better(photo: NDArray[np.uint8]) -> None:
+    codec = Codec.load("sic-machine", device="cpu")
+    refiner = Refiner.load("sic-machine", [LITE0], device="cpu")
+    plain = codec.encode(photo, bpp=0.2)
+    refined = codec.encode(photo, bpp=0.2, refiner=refiner)
+    target = 0.2 * photo[..., 0].size / 8
+    assert 0.97 * target <= len(refined) <= target
+    before, after = (divergence(LITE0, photo, codec.decode(blob)) for blob in (plain, refined))
+    assert after < 0.7 * before
+
+
+def test_other_networks_need_not_pay(photo: NDArray[np.uint8]) -> None:
+    """Refined for one, the picture isn't worse for another of the family."""
+    codec = Codec.load("sic-machine", device="cpu")
+    refiner = Refiner.load("sic-machine", ["efficientnet-lite1"], device="cpu")
+    plain = codec.encode(photo, bpp=0.2)
+    refined = codec.encode(photo, bpp=0.2, refiner=refiner)
+    before, after = (divergence(LITE0, photo, codec.decode(blob)) for blob in (plain, refined))
+    assert after < before
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 70), (64, 64)])
+def test_any_size(codec: Codec, refiner: Refiner, size: tuple[int, int]) -> None:
+    blob = codec.encode(photograph(*size), quality=40, refiner=refiner)
+    verify(blob)
+    assert codec.decode(blob).size == size[::-1]
+
+
+def test_alpha_and_gray_stay(codec: Codec, refiner: Refiner) -> None:
+    image = Image.fromarray(photograph(40, 50)).convert("LA")
+    back = codec.decode(codec.encode(image, refiner=refiner))
+    assert back.mode == "LA"
+    assert np.array_equal(np.asarray(back)[..., 1], np.asarray(image)[..., 1])
+
+
+def test_the_same_picture_gives_the_same_file(codec: Codec, refiner: Refiner) -> None:
+    rgb = photograph(64, 96)
+    assert codec.encode(rgb, refiner=refiner) == codec.encode(rgb, refiner=refiner)
+
+
+def test_a_caller_in_inference_mode_changes_nothing(codec: Codec, refiner: Refiner) -> None:
+    rgb = photograph(64, 96)
+    with torch.inference_mode():
+        inside = codec.encode(rgb, refiner=refiner)
+    assert inside == codec.encode(rgb, refiner=refiner)
+
+
+def test_tiles_come_from_one_refined_picture(
+    codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb = photograph(150, 200)
+    whole = codec.decode(codec.encode(rgb, quality=60, refiner=refiner))
+    monkeypatch.setattr(codec_module, "ONE_TILE", 64)
+    monkeypatch.setattr(codec_module, "TILE_LOG2", 7)
+    blob = codec.encode(rgb, quality=60, refiner=refiner)
+    assert info(blob).tiles == 4
+    difference = np.abs(np.asarray(codec.decode(blob), np.int16) - np.asarray(whole, np.int16))
+    assert difference.mean() < 1.0
+
+
+def test_descent_that_does_not_help_is_undone(
+    codec: Codec, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refiner_module, "RATE", 5.0)  # throws the latents far off
+    wild = Refiner.load(model_path, [LITE0], steps=2, device="cpu")
+    rgb = photograph(64, 64)
+    v8, v16 = wild.latents(rgb, 50)
+    y8, y16, _ = codec.engine.analyse(rgb, 50)
+    # The engine's networks run in 8 or 16 bits, the refiner's in 16.
+    assert np.abs(v8 - y8).mean() < 0.05
+    assert np.abs(v16 - y16).mean() < 0.05
+
+
+def test_bad_input(codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="another model"):
+        Codec.load("sic", device="cpu").encode(photograph(32, 32), refiner=refiner)
+    with pytest.raises(UnknownModelError, match="only preset sic"):
+        Refiner.load("deepsic-pre", [LITE0])
+    with pytest.raises(UsageError, match="no classifier"):
+        Refiner.load("sic", ["efficientnet-lite9"])
+    with pytest.raises(UsageError, match="at least one network"):
+        Refiner.load("sic", [])
+    with pytest.raises(UsageError, match="one step"):
+        Refiner.load("sic", [LITE0], steps=0)
+    monkeypatch.setattr(refiner_module, "MAX_PIXELS", 1000)
+    with pytest.raises(LimitError, match="can't be refined"):
+        codec.encode(photograph(32, 64), refiner=refiner)
+
+
+@pytest.mark.parametrize("target", [300, 500, 1000, 4000, 30_000, 200_000])
+@pytest.mark.parametrize("near", [1, 2, 40, 99, 100])
+def test_a_search_from_nearby_ends_where_one_from_afar_does(target: int, near: int) -> None:
+    def encode(quality: int, zone: float) -> bytes:
+        return bytes(round(400 * 1.05**quality / zone))
+
+    assert len(smallest_loss(encode, target, near=near)) == len(smallest_loss(encode, target))
