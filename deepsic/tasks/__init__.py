@@ -12,6 +12,13 @@ Networks are frozen: their weights take no gradient, pictures do.
 
 from __future__ import annotations
 
+from deepsic.errors import UsageError
+
+try:
+    import torchvision  # noqa: F401
+except ModuleNotFoundError as error:  # the codec by itself does without
+    raise UsageError("networks need torchvision; pip install 'deepsic[tasks]'") from error
+
 from deepsic.tasks.classifier import Classifier
 from deepsic.tasks.detector import Detection, Detector
 from deepsic.tasks.observer import Observer

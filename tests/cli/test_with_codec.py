@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_refined_for_a_classifier(
     capsys.readouterr()
     assert run("encode", picture, "-o", tmp_path / "x.sic", "--refine-for", "resnet9000") == 2
     assert "resnet9000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--labeler", "--refine-for"])
+def test_networks_that_are_not_installed_are_named(
+    picture: Path,
+    tmp_path: Path,
+    option: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [n for n in sys.modules if n.startswith(("deepsic.tasks", "deepsic.refiner"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    made = tmp_path / "cat.sic"
+    assert run("encode", picture, "-o", made, option, "efficientnet-lite0") == 2
+    assert "pip install 'deepsic[tasks]'" in capsys.readouterr().err
+    assert not made.exists()
 
 
 def test_a_damaged_picture_part_is_told(picture: Path, tmp_path: Path) -> None:
