@@ -38,8 +38,8 @@ __all__ = ["REFINED", "Refiner"]
 
 REFINED = DistortionMix(pixel=0.05, agreement=60.0, feature=0.2)
 """What is kept of a picture. Maps count for more than in `sic-machine`'s training (agreement 250,
-feature 0.01): answers are easy to bend for one network, maps are what networks share. Refined for
-two networks, a third of another family diverged less by 32 %, with the training's mix by 19."""
+feature 0.01): answers are easy to bend for one network, maps are what networks share, and what
+networks gain that were not named."""
 STEPS = 16
 RATE = 0.03
 """Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
