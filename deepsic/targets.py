@@ -27,7 +27,8 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
     Args:
         encode: (quality 1 .. 100, stretch of the dead zone) to a file.
         target: bytes.
-        near: a quality that should fit; where encoding is slow, this saves most of it.
+        near: a quality that should fit. Where encoding is slow, this saves most of it: qualities
+            around it are tried, until one's file is close enough.
 
     Raises:
         UsageError: even quality 1 with the widest dead zone is larger.
@@ -46,6 +47,8 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
         return _between(encode, 1, target, best)
     high = 101  # quality `low` fits, `high` doesn't
     while high - low > 1:
+        if near is not None and len(best) >= CLOSE * target:
+            return best
         probe = (low + high) // 2 if near is None else low + 1
         blob = encode(probe, 1.0)
         if len(blob) <= target:

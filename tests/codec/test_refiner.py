@@ -137,8 +137,20 @@ def test_bad_input(codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("target", [300, 500, 1000, 4000, 30_000, 200_000])
 @pytest.mark.parametrize("near", [1, 2, 40, 99, 100])
-def test_a_search_from_nearby_ends_where_one_from_afar_does(target: int, near: int) -> None:
+def test_a_search_from_nearby_ends_as_close_as_one_from_afar(target: int, near: int) -> None:
     def encode(quality: int, zone: float) -> bytes:
         return bytes(round(400 * 1.05**quality / zone))
 
-    assert len(smallest_loss(encode, target, near=near)) == len(smallest_loss(encode, target))
+    found = len(smallest_loss(encode, target, near=near))
+    assert min(0.985 * target, len(smallest_loss(encode, target))) <= found <= target
+
+
+def test_a_search_from_nearby_stops_where_it_is_close() -> None:
+    asked = []
+
+    def encode(quality: int, zone: float) -> bytes:
+        asked.append(quality)
+        return bytes(100 * quality)
+
+    assert len(smallest_loss(encode, 3040, near=30)) == 3000
+    assert asked == [30]
