@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from deepsic.alpha import pack_alpha, unpack_alpha
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.data.image import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.errors import UnknownModelError, UsageError
+from deepsic.labeler import Labeler
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models.binary_engine import BinaryEngine
 from deepsic.models.engine import HALO, SicEngine
@@ -39,10 +40,8 @@ from deepsic.tiling import Tile, assemble_latents, crop_latents, pad, tiles
 if TYPE_CHECKING:
     from deepsic.refiner import Refiner
 
-__all__ = ["Codec", "Labeler"]
+__all__ = ["Codec"]
 
-Labeler = Callable[[Image.Image], Sequence[Label]]
-"""Any classifier: an upright RGB picture to labels."""
 Region = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, ends exclusive, as Pillow's `crop` takes it."""
 
@@ -172,10 +171,18 @@ class Codec:
         return smallest_loss(refined, target, near=near)
 
     def encode_batch(
-        self, images: Sequence[ImageSource], *, quality: int = 50, labeler: Labeler | None = None
+        self,
+        images: Sequence[ImageSource],
+        *,
+        quality: int = 50,
+        labeler: Labeler | None = None,
+        refiner: Refiner | None = None,
     ) -> list[bytes]:
         """Return the files of several pictures, in order."""
-        return [self.encode(image, quality=quality, labeler=labeler) for image in images]
+        return [
+            self.encode(image, quality=quality, labeler=labeler, refiner=refiner)
+            for image in images
+        ]
 
     def decode(self, blob: bytes, *, region: Region | None = None) -> Image.Image:
         """Return the picture of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.

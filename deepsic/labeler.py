@@ -15,6 +15,7 @@ from deepsic.labels import label_set
 __all__ = ["Labeler", "load_labeler"]
 
 Labeler = Callable[[Image.Image], Sequence[Label]]
+"""Any classifier: an upright RGB picture to labels, most probable first."""
 
 
 def load_labeler(spec: str, *, top: int = 5, weights: str | Path | None = None) -> Labeler:

@@ -59,6 +59,10 @@ def compress(
         str | None, typer.Option(help="Classifier whose labels go into the files.")
     ] = None,
     top: Annotated[int, typer.Option(help="Labels kept for each picture.")] = 5,
+    refine_for: Annotated[
+        list[str] | None,
+        typer.Option(help="Classifier to fit the files to, slowly; repeat for several."),
+    ] = None,
     verify: Annotated[Verify, typer.Option(help="Checks of each file.")] = Verify.CRC,
     psnr_floor: Annotated[float, typer.Option(help="Least dB with --verify decode.")] = 15.0,
     max_failures: Annotated[
@@ -85,6 +89,7 @@ def compress(
             limits=Limits(max_pixels=max_pixels),
             labeler=labeler,
             top=top,
+            refine_for=tuple(refine_for or ()),
         ),
         target={"quality": quality, "bpp": bpp, "max_bytes": max_bytes},
         check=Check(verify=verify, psnr_floor=psnr_floor),

@@ -50,12 +50,11 @@ class Sic(Coder):
         model, _, rest = text.partition("@")
         if not rest:
             return cls(model)
-        from deepsic.tasks import CLASSIFIERS
+        from deepsic.tasks import check_classifier
 
         networks = rest.split("+")
         for name in networks:
-            if name not in CLASSIFIERS:
-                raise UsageError(f"no classifier {name!r}; choose from {', '.join(CLASSIFIERS)}")
+            check_classifier(name)
         return cls(model, networks)
 
     @staticmethod

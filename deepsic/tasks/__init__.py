@@ -22,7 +22,13 @@ except ModuleNotFoundError as error:  # the codec by itself does without
 from deepsic.tasks.classifier import Classifier
 from deepsic.tasks.detector import Detection, Detector
 from deepsic.tasks.observer import Observer
-from deepsic.tasks.registry import CLASSIFIERS, DETECTORS, load_classifier, load_detector
+from deepsic.tasks.registry import (
+    CLASSIFIERS,
+    DETECTORS,
+    check_classifier,
+    load_classifier,
+    load_detector,
+)
 
 __all__ = [
     "CLASSIFIERS",
@@ -31,6 +37,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Observer",
+    "check_classifier",
     "load_classifier",
     "load_detector",
 ]

@@ -15,7 +15,7 @@ from deepsic.tasks.fastestdet import load_fastestdet
 from deepsic.tasks.squeezenet import load_squeezenet
 from deepsic.tasks.torchvision_nets import load_torchvision_classifier, load_torchvision_detector
 
-__all__ = ["CLASSIFIERS", "DETECTORS", "load_classifier", "load_detector"]
+__all__ = ["CLASSIFIERS", "DETECTORS", "check_classifier", "load_classifier", "load_detector"]
 
 _LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 #: Of torchvision: name -> layer whose maps the semantic losses read by default.
@@ -23,6 +23,12 @@ _TORCHVISION = {"resnet18": "layer3", "vgg16": "features.23"}
 
 CLASSIFIERS: tuple[str, ...] = (*_LITE, "squeezenet", *_TORCHVISION)
 DETECTORS: tuple[str, ...] = ("fastestdet", *list_models(module=_detection))
+
+
+def check_classifier(name: str) -> None:
+    """Raise `UsageError` unless `name` is one of `CLASSIFIERS`."""
+    if name not in CLASSIFIERS:
+        raise UsageError(f"no classifier {name!r}; choose from {', '.join(CLASSIFIERS)}")
 
 
 def load_classifier(name: str, weights: str | Path | None = None) -> Classifier:
@@ -37,13 +43,12 @@ def load_classifier(name: str, weights: str | Path | None = None) -> Classifier:
         UsageError: unknown name, or its package isn't installed.
         InputError: the weights can't be read or downloaded.
     """
+    check_classifier(name)
     if name in _LITE:
         return load_efficientnet_lite(name, weights)
     if name == "squeezenet":
         return load_squeezenet(weights)
-    if name in _TORCHVISION:
-        return load_torchvision_classifier(name, _TORCHVISION[name], weights)
-    raise UsageError(f"no classifier {name!r}; choose from {', '.join(CLASSIFIERS)}")
+    return load_torchvision_classifier(name, _TORCHVISION[name], weights)
 
 
 def load_detector(name: str, weights: str | Path | None = None) -> Detector:

@@ -62,6 +62,8 @@ class ModelSource:
     """Classifier whose labels are stored in the files; None: what the model gives by itself."""
     top: int = 5
     """Labels that the classifier gives."""
+    refine_for: tuple[str, ...] = ()
+    """Classifiers that every file is fitted to, slowly."""
 
     def on(self, device: str) -> ModelSource:
         """The same on a device."""
@@ -78,29 +80,34 @@ class ModelSource:
         import deepsic
 
         codec = deepsic.Codec.load(self.model, device=self.device, limits=self.limits)
-        if self.labeler is None:
-            return cast(Coder, codec)
-        from deepsic.labeler import load_labeler
-
+        helpers: dict[str, Any] = {}
         if self.labeler == "head":
-            return _Labelled(codec, functools.partial(codec.read, top=self.top))
-        return _Labelled(codec, load_labeler(self.labeler, top=self.top))
+            helpers["labeler"] = functools.partial(codec.read, top=self.top)
+        elif self.labeler is not None:
+            from deepsic.labeler import load_labeler
+
+            helpers["labeler"] = load_labeler(self.labeler, top=self.top)
+        if self.refine_for:
+            helpers["refiner"] = deepsic.Refiner.load(
+                self.model, self.refine_for, device=self.device
+            )
+        return _Helped(codec, helpers) if helpers else cast(Coder, codec)
 
 
-class _Labelled:
-    """A codec that stores a classifier's labels in every file."""
+class _Helped:
+    """A codec that encodes every file with a labeler, a refiner, or both."""
 
-    def __init__(self, codec: Any, labeler: Any) -> None:
+    def __init__(self, codec: Any, helpers: dict[str, Any]) -> None:
         self.identity: bytes = codec.identity
         self.decode, self.labels = codec.decode, codec.labels
-        self._codec, self._labeler = codec, labeler
+        self._codec, self._helpers = codec, helpers
 
     def encode(self, image: Image.Image, **settings: Any) -> bytes:
-        blob: bytes = self._codec.encode(image, labeler=self._labeler, **settings)
+        blob: bytes = self._codec.encode(image, **self._helpers, **settings)
         return blob
 
     def encode_batch(self, images: Sequence[Image.Image], **settings: Any) -> list[bytes]:
-        blobs: list[bytes] = self._codec.encode_batch(images, labeler=self._labeler, **settings)
+        blobs: list[bytes] = self._codec.encode_batch(images, **self._helpers, **settings)
         return blobs
 
 

@@ -45,6 +45,11 @@ class Request:
 
     def __post_init__(self) -> None:
         check_target(**self.target)
+        if self.model.refine_for:
+            from deepsic.tasks import check_classifier
+
+            for name in self.model.refine_for:
+                check_classifier(name)
 
 
 @contextmanager
@@ -69,6 +74,7 @@ def _job(request: Request, source: Storage, destination: Storage, resources: Res
         format_version=VERSION,
         labeler=model.labeler,
         top=model.top,
+        refine_for=model.refine_for,
         **request.target,
     )
     return Job(

@@ -37,9 +37,12 @@ class JobSettings:
     """Classifier whose labels are stored in the file; None: what the model gives by itself."""
     top: int = 5
     """Labels kept for each picture."""
+    refine_for: tuple[str, ...] = ()
+    """Classifiers that every file is fitted to."""
 
     def __post_init__(self) -> None:
         check_target(self.quality, self.bpp, self.max_bytes)
+        object.__setattr__(self, "refine_for", tuple(self.refine_for))  # a list in JSON
 
     @property
     def target(self) -> dict[str, Any]:
@@ -53,6 +56,8 @@ class JobSettings:
         """16 hex digits: a hash of model, settings, format and layout version."""
         content = asdict(self) | {"layout": LAYOUT_VERSION}
         del content["model"]  # the same file under another name makes the same bytes
+        if not self.refine_for:
+            del content["refine_for"]  # archives from before it was a setting keep their identity
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -77,7 +82,7 @@ def claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:
     content: dict[str, Any] = {
         "job": settings.job_id,
         "source": source_url,
-        "settings": asdict(settings),
+        "settings": asdict(settings) | {"refine_for": list(settings.refine_for)},
     }
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     found = read_job(destination)
@@ -89,7 +94,7 @@ def claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:
             found = read_job(destination) or content
     theirs = found.get("settings", {})
     if found.get("job") != settings.job_id:
-        ours = asdict(settings)
+        ours = content["settings"]
         names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         changes = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in names)
         raise UsageError(

@@ -44,6 +44,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         (["photos"], 2, "give a destination"),
         (["photos", "out", "--quality", "5", "--bpp", "1"], 2, "exactly one"),
         (["photos", "out", "--quality", "101"], 2, "1-100"),
+        (["photos", "out", "--refine-for", "resnet9"], 2, "no classifier 'resnet9'"),
         (["photos", "photos/out"], 2, "contain one another"),
         (["not there", "out"], 8, "doesn't exist"),
         (["report", "photos"], 2, "holds no archive"),

@@ -1,0 +1,53 @@
+"""What makes two jobs the same job, and a coder with everything that a job may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deepsic.errors import UsageError
+from pipelines.archive.coder import ModelSource
+from pipelines.archive.settings import JobSettings, claim, read_job
+from pipelines.storage import open_storage
+
+from .conftest import save_picture
+
+SETTINGS = JobSettings(model="sic", model_id="00" * 8, format_version=1, bpp=0.25, labeler="head")
+LITE0 = "efficientnet-lite0"
+
+
+def test_archives_of_earlier_releases_go_on() -> None:
+    assert SETTINGS.job_id == "217253a649ac5f89"
+
+
+def test_refined_archives_go_on_and_others_are_refused(tmp_path: Path) -> None:
+    archive = open_storage(str(tmp_path / "archive"))
+    archive.create()
+    refined = replace(SETTINGS, refine_for=(LITE0, "efficientnet-lite1"))
+    assert refined.job_id != SETTINGS.job_id
+    assert not claim(archive, "photos", refined)
+    assert claim(archive, "photos", refined)
+    found = read_job(archive)
+    assert found is not None
+    assert JobSettings(**found["settings"]) == refined
+    with pytest.raises(UsageError, match="refine_for"):
+        claim(archive, "photos", SETTINGS)
+
+
+def test_a_coder_refines_and_labels(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    save_picture(tmp_path / "a.png", 1, (96, 64))
+    image = Image.open(tmp_path / "a.png")
+    plain = ModelSource(model="sic-machine", device="cpu").load()
+    helped = ModelSource(
+        model="sic-machine", device="cpu", labeler=LITE0, refine_for=(LITE0,)
+    ).load()
+    blob = helped.encode(image, quality=30)
+    assert helped.encode_batch([image], quality=30) == [blob]
+    assert helped.labels(blob)
+    labelled = ModelSource(model="sic-machine", device="cpu", labeler=LITE0).load()
+    assert blob != labelled.encode(image, quality=30)
+    assert plain.decode(blob).size == (96, 64)
