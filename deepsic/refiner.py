@@ -145,17 +145,18 @@ class Refiner:
         return cls(net, identity, found, steps=steps, mix=mix, device=device)
 
     def latents(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
-        """Latents in steps that serve the networks better, for as many bits or fewer more telling.
+        """Latents of a picture, fitted to the networks.
 
-        Never worse by the refiner's own measure: where descent didn't help, the analysis
-        transform's latents come back.
+        Never worse than the analysis transform's by `bpp + lambda D`: where descent didn't help,
+        those come back.
 
         Args:
             rgb: (H, W, 3).
             quality: 1 .. 100.
 
         Returns:
-            v8 (H/8, W/8, 189), v16 (H/16, W/16, 12), H and W rounded up to multiples of 32.
+            v8 (H/8, W/8, 189), v16 (H/16, W/16, 12) in quantisation steps, H and W rounded up to
+            multiples of 32.
 
         Raises:
             LimitError: more than `MAX_PIXELS`.

@@ -15,7 +15,7 @@ from deepsic import refiner as refiner_module
 from deepsic.bitstream import info, verify
 from deepsic.codec import Codec
 from deepsic.errors import LimitError, UnknownModelError, UsageError
-from deepsic.losses import agreement_errors
+from deepsic.losses import DistortionMix, agreement_errors
 from deepsic.refiner import Refiner
 from deepsic.targets import smallest_loss
 from deepsic.tasks import load_classifier
@@ -104,6 +104,14 @@ def test_tiles_come_from_one_refined_picture(
     assert info(blob).tiles == 4
     difference = np.abs(np.asarray(codec.decode(blob), np.int16) - np.asarray(whole, np.int16))
     assert difference.mean() < 1.0
+
+
+@pytest.mark.parametrize("mix", ["saic", "apic", "pixel=1"])
+def test_any_mix_of_distortions(codec: Codec, model_path: Path, mix: str) -> None:
+    given = DistortionMix.parse(mix)
+    refiner = Refiner.load(model_path, [LITE0], steps=1, mix=given, device="cpu")
+    rgb = photograph(64, 64)
+    assert codec.encode(rgb, refiner=refiner) != codec.encode(rgb)
 
 
 def test_descent_that_does_not_help_is_undone(
