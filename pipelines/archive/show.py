@@ -116,6 +116,8 @@ def report(found: Report, failed: list[tuple[str, str, str]], settings: JobSetti
         ["model", f"{settings.model} {settings.model_id}"],
         ["target", target],
     ]
+    if settings.refine_for:
+        rows.append(["refined for", ", ".join(settings.refine_for)])
     rows += [[name, count] for name, count in sorted(found.status.items())]
     rows += [[f"failed: {kind}", count] for kind, count in sorted(found.kinds.items())]
     rows += [
