@@ -54,7 +54,7 @@ def evaluate(
     ] = None,
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder.")] = "runs/evaluate",
     codec: Annotated[
-        list[str] | None, typer.Option(help="A rival, a shipped model, sic:FILE; default: all.")
+        list[str] | None, typer.Option(help="A rival, a shipped model, sic:FILE, either @NETWORK; default: all.")
     ] = None,
     bpp: Annotated[list[float] | None, typer.Option(help="Rates to search every codec to.")] = None,
     ladder: Annotated[bool, typer.Option(help="Fixed settings too, for RD curves.")] = True,
