@@ -54,7 +54,8 @@ def evaluate(
     ] = None,
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder.")] = "runs/evaluate",
     codec: Annotated[
-        list[str] | None, typer.Option(help="A rival, a shipped model, sic:FILE, either @NETWORK; default: all.")
+        list[str] | None,
+        typer.Option(help="A rival, a shipped model, sic:FILE, MODEL@NETWORK; default: all."),
     ] = None,
     bpp: Annotated[list[float] | None, typer.Option(help="Rates to search every codec to.")] = None,
     ladder: Annotated[bool, typer.Option(help="Fixed settings too, for RD curves.")] = True,
