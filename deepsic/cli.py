@@ -44,7 +44,7 @@ def encode(
     model: str,
     labeler: str | None,
     refine_for: list[str] | None,
-    refine_steps: int,
+    refine_steps: int | None,
     device: str,
     json: bool,
 ) -> None:
@@ -57,10 +57,13 @@ def encode(
         from deepsic.labeler import load_labeler
 
         chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
+    if refine_steps is not None and not refine_for:
+        raise UsageError("--refine-steps needs --refine-for: which classifier will look?")
     if refine_for:
-        from deepsic.refiner import Refiner
+        from deepsic.refiner import STEPS, Refiner
 
-        chosen["refiner"] = Refiner.load(model, refine_for, steps=refine_steps, device=device)
+        steps = refine_steps or STEPS
+        chosen["refiner"] = Refiner.load(model, refine_for, steps=steps, device=device)
     with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
@@ -213,9 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         help="fit each file to a classifier that will look at it, such as efficientnet-lite0: "
         "slow; repeat for several",
     )
-    verb.add_argument(
-        "--refine-steps", type=_at_least(1), default=16, metavar="N", help="how hard to try [16]"
-    )
+    verb.add_argument("--refine-steps", type=_at_least(1), metavar="N", help="how hard to try [16]")
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
 
     verb = _verb(verbs, "decode", decode)

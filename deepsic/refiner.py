@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,8 +59,8 @@ class _Picture:
     """Height and width without padding."""
     place: Tensor
     """(1,) on the quality scale."""
-    step8: Tensor
-    step16: Tensor
+    start: Latents
+    """What the analysis transform gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ class Refiner:
     def _descend(self, x: Tensor, size: tuple[int, int], place: Tensor) -> tuple[F32, F32]:
         with torch.no_grad(), self._autocast():
             start, _ = self.net.analyse(x, place)
-        picture = _Picture(x=x, size=size, place=place, step8=start.step8, step16=start.step16)
+        picture = _Picture(x=x, size=size, place=place, start=start)
         first = [start.y8 / start.step8, start.y16 / start.step16]
         moved = [v.clone().requires_grad_() for v in first]
         optimiser = torch.optim.Adam(moved, lr=RATE, betas=(0.9, 0.98))
@@ -205,13 +205,8 @@ class Refiner:
         view: _View,
     ) -> Tensor:
         """`bpp + lambda D` of latents in steps, D averaged over the judges: a scalar."""
-        v8, v16 = latents
-        given = Latents(
-            y8=v8 * picture.step8,
-            y16=v16 * picture.step16,
-            step8=picture.step8,
-            step16=picture.step16,
-        )
+        start = picture.start
+        given = replace(start, y8=latents[0] * start.step8, y16=latents[1] * start.step16)
         height, width = picture.size
         with self._autocast():
             output = self.net.code(given, picture.place)

@@ -95,7 +95,7 @@ def search_bpp(
     if best is None:
         raise UsageError(f"tries={tries} must be at least 1")
     if abs(math.expm1(_log_bpp(best, image) - goal)) > tolerance:
-        own = None if coder.rate_control else _by_itself(coder, image, bpp)
+        own = _by_itself(coder, image, bpp)
         best = min(
             (made for made in (best, own) if made is not None),
             key=lambda made: abs(_log_bpp(made, image) - goal),

@@ -47,9 +47,9 @@ class Sic(Coder):
 
         Raises: `UsageError` for a classifier that isn't known.
         """
-        model, _, rest = text.partition("@")
-        if not rest:
-            return cls(model)
+        model, at, rest = text.rpartition("@")
+        if not at or _is_path(rest):  # a path may hold an @ of its own
+            return cls(text)
         from deepsic.tasks import check_classifier
 
         networks = rest.split("+")

@@ -64,6 +64,8 @@ def test_refined_for_a_classifier(
     capsys.readouterr()
     assert run("encode", picture, "-o", tmp_path / "x.sic", "--refine-for", "resnet9000") == 2
     assert "resnet9000" in capsys.readouterr().err
+    assert run("encode", picture, "-o", tmp_path / "x.sic", "--refine-steps", 2) == 2
+    assert "--refine-for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--labeler", "--refine-for"])

@@ -180,17 +180,22 @@ def test_our_codec_refined_meets_a_rate_by_itself(photo: Image.Image) -> None:
     travelled = pickle.loads(pickle.dumps(coder))
     assert travelled.decode(hit.blob).size == photo.size
     assert not search_bpp(coder, photo, 0.01).within(0.02)
-    for name in ("sic-machine@lite0", "sic@efficientnet-lite0+"):
+    for name in ("sic-machine@lite0", "sic@efficientnet-lite0+", "sic-machine@"):
         with pytest.raises(UsageError, match="no classifier"):
             find_coders([name])
 
 
 def test_what_is_missing_is_named_not_fatal() -> None:
     coders, missing = find_coders(
-        ["jpeg", "sic:/nowhere/model.safetensors", "compressai:mbt2018=/nowhere/mbt.pth.tar"]
+        [
+            "jpeg",
+            "sic:/nowhere/me@home/model.safetensors",
+            "compressai:mbt2018=/nowhere/mbt.pth.tar",
+        ]
     )
     assert [coder.name for coder in coders] == ["jpeg"]
-    assert "/nowhere/model.safetensors" in missing["sic:/nowhere/model.safetensors"]
+    path = "/nowhere/me@home/model.safetensors"
+    assert path in missing[f"sic:{path}"]
     assert "/nowhere/mbt.pth.tar" in missing["compressai:mbt2018=/nowhere/mbt.pth.tar"]
 
 
