@@ -6,15 +6,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from pipelines.serving.auth import AuthMiddleware
-from pipelines.serving.backends import Backend
-from pipelines.serving.bounds import BoundsMiddleware
-from pipelines.serving.context import ContextMiddleware
-from pipelines.serving.metrics import Metrics
-from pipelines.serving.pages import add_pages
-from pipelines.serving.problems import install_handlers
-from pipelines.serving.routes import api_router
+from pipelines.serving.api.codec import api_router
+from pipelines.serving.api.pages import add_pages
+from pipelines.serving.http.auth import AuthMiddleware
+from pipelines.serving.http.bounds import BoundsMiddleware
+from pipelines.serving.http.context import ContextMiddleware
+from pipelines.serving.http.metrics import Metrics
+from pipelines.serving.http.problems import install_handlers
 from pipelines.serving.settings import ServeSettings
+from pipelines.serving.work.backends import Backend
 
 __all__ = ["create_api", "create_app"]
 

@@ -17,9 +17,9 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from pipelines.serving.app import create_app
-from pipelines.serving.replica import CodecReplica, RayBackend
 from pipelines.serving.settings import ServeSettings, settings_from
-from pipelines.serving.worker import Loader, load_codec
+from pipelines.serving.work.replica import CodecReplica, RayBackend
+from pipelines.serving.work.worker import Loader, load_codec
 
 __all__ = ["build", "build_application"]
 

@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 const NAMES = { jpeg: "JPEG", webp: "WebP", avif: "AVIF" };
 const PREFIX = 256;
 
-let service = { rivals: [], classifier: null, limits: { max_body_bytes: 20e6 } };
+let service = { baselines: [], classifier: null, limits: { max_body_bytes: 20e6 } };
 let source = null; // { name, file, body, bitmap, truth }: the picture that came in
 let result = null; // { blob, bitmap, png, width, height }: the .sic file and what it decodes to
 let rivals = {}; // name -> { bitmap, psnr, label, bytes }
@@ -162,7 +162,7 @@ function showSides() {
   }
   if (result) tag($("tag-right"), "DeepSIC", panel.kilobytes(result.blob.size));
   for (const input of document.querySelectorAll('input[name="against"]')) {
-    const there = input.value === "original" ? source?.bitmap : source && service.rivals.includes(input.value);
+    const there = input.value === "original" ? source?.bitmap : source && service.baselines.includes(input.value);
     input.disabled = !there;
   }
 }
@@ -185,14 +185,14 @@ async function compareAll(signal) {
   const ours = { name: "DeepSIC", ours: true, psnr: source ? psnr(source.bitmap, result.bitmap) : null };
   const rows = [ours];
   if (!source) return panel.showRivals(rows, null);
-  rows.push(...service.rivals.map((name) => ({ key: name, name: NAMES[name], wait: true })));
+  rows.push(...service.baselines.map((name) => ({ key: name, name: NAMES[name], wait: true })));
   panel.showRivals(rows, source.truth);
   busy("Comparing");
   source.truth ??= await classify(source.body, signal);
   ours.label = await classify(result.png, signal);
   for (const row of rows.slice(1)) {
     panel.showRivals(rows, source.truth);
-    const path = `/v1/rival?format=${row.key}&max_bytes=${result.blob.size}`;
+    const path = `/v1/baseline?format=${row.key}&max_bytes=${result.blob.size}`;
     const answer = await call(path, { body: source.body, signal });
     const blob = await answer.blob();
     const bitmap = await load(blob);

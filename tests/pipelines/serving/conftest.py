@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 
 from pipelines.serving.app import create_app
-from pipelines.serving.backends import LocalBackend
 from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
-from pipelines.serving.worker import Worker
+from pipelines.serving.work.backends import LocalBackend
+from pipelines.serving.work.worker import Worker
 from tests.pipelines.serving.fakes import load_fake
 
 SMALL = ServeSettings(

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, settings
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.serving.app import create_api, create_app
-from pipelines.serving.backends import LocalBackend
-from pipelines.serving.metrics import Metrics
-from pipelines.serving.worker import Worker
+from pipelines.serving.http.metrics import Metrics
+from pipelines.serving.work.backends import LocalBackend
+from pipelines.serving.work.worker import Worker
 from tests.pipelines.serving.conftest import SMALL
 from tests.pipelines.serving.fakes import FakeCodec, load_fake, picture, picture_bytes
 
@@ -86,7 +86,7 @@ def real_file() -> bytes:
     return deepsic.Codec.load("sic").encode(picture(), quality=30)
 
 
-@pytest.mark.parametrize("verb", ["encode", "decode", "labels", "info", "rival"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "labels", "info", "baseline"])
 def test_damaged_bodies_never_give_a_5xx(verb: str, service: object) -> None:
     from random import Random
 
@@ -106,5 +106,5 @@ def test_damaged_bodies_never_give_a_5xx(verb: str, service: object) -> None:
 def test_the_document_describes_every_verb() -> None:
     verbs = {path.removeprefix("/v1/") for path in DOCUMENT["paths"]}
     assert verbs == {
-        "encode", "decode", "labels", "info", "models", "rival", "classify", "heatmap"
+        "encode", "decode", "labels", "info", "models", "baseline", "classify", "heatmap"
     }  # fmt: skip

@@ -180,7 +180,7 @@ def test_rivals_get_as_many_bytes(open_page: Callable[..., Page]) -> None:
     page = open_page()
     give(page, photo())
     page.wait_for_selector(READY)
-    rows = page.locator("#rivals tr")
+    rows = page.locator("#baselines tr")
     names = [row.split("\t")[0].split("\n")[0] for row in rows.all_inner_texts()]
     assert names[:2] == ["DeepSIC", "JPEG"]
     ours = page.locator("#tag-right").inner_text()

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import LimitError
-from pipelines.serving.backends import LocalBackend
+from pipelines.serving.work.backends import LocalBackend
 from tests.pipelines.serving.conftest import Service
 from tests.pipelines.serving.fakes import picture, picture_bytes
 
@@ -65,7 +65,7 @@ def test_an_undeclared_body_that_is_too_large_is_refused(service: Service) -> No
     assert taken < 4 * 2_000_000 + 2 * 65_536
 
 
-@pytest.mark.parametrize("verb", ["encode", "rival?max_bytes=1000", "heatmap", "classify"])
+@pytest.mark.parametrize("verb", ["encode", "baseline?max_bytes=1000", "heatmap", "classify"])
 @pytest.mark.parametrize(("side", "words"), [(1_200, "1200x1200"), (60_000, "absurd size")])
 def test_a_picture_that_claims_to_be_huge_is_refused_undecoded(
     service: Service, verb: str, side: int, words: str

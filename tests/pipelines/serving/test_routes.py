@@ -10,7 +10,7 @@ from PIL import Image
 
 from deepsic.bitstream.container import unpack
 from deepsic.limits import Limits
-from pipelines.serving import pictures, rivals
+from pipelines.serving.work import baselines, images
 from tests.pipelines.serving.conftest import Service
 from tests.pipelines.serving.fakes import EXIF_ORIENTATION, picture, picture_bytes
 
@@ -177,24 +177,24 @@ def test_models_tell_limits(service: Service) -> None:
     assert told["classifier"] is None
 
 
-@pytest.mark.parametrize("name", rivals.available())
+@pytest.mark.parametrize("name", baselines.available())
 def test_a_rival_fits(service: Service, name: str) -> None:
     data = picture_bytes(width=256, height=192)
-    answer = service.post(f"/v1/rival?format={name}&max_bytes=4000", data)
+    answer = service.post(f"/v1/baseline?format={name}&max_bytes=4000", data)
     assert answer.status_code == 200
     assert len(answer.content) <= 4000
     assert answer.headers["x-fits"] == "yes"
     # One quality more doesn't fit: it is the best, not just one that is small enough.
     quality = int(answer.headers["x-quality"])
     out = io.BytesIO()
-    image = pictures.open_picture(data, Limits())
-    image.save(out, name.upper(), quality=quality + 1, **rivals.RIVALS[name][1])
+    image = images.open_image(data, Limits())
+    image.save(out, name.upper(), quality=quality + 1, **baselines.BASELINES[name][1])
     assert len(out.getvalue()) > 4000 or quality >= 95
 
 
 def test_a_rival_that_cannot_be_that_small_says_so(service: Service) -> None:
     data = picture_bytes(width=512, height=512)
-    answer = service.post("/v1/rival?format=jpeg&max_bytes=64", data)
+    answer = service.post("/v1/baseline?format=jpeg&max_bytes=64", data)
     assert (answer.status_code, answer.headers["x-fits"]) == (200, "no")
 
 

@@ -15,10 +15,10 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deepsic.errors import DeepsicError
-from pipelines.serving.jobs import Encoded, EncodeJob, Job, ModelInfo
-from pipelines.serving.problems import BusyError
+from pipelines.serving.http.problems import BusyError
 from pipelines.serving.settings import ServeSettings
-from pipelines.serving.worker import CodecLike, Loader, Worker, load_codec
+from pipelines.serving.work.jobs import Encoded, EncodeJob, Job, ModelInfo
+from pipelines.serving.work.worker import CodecLike, Loader, Worker, load_codec
 
 __all__ = ["CodecReplica", "RayBackend"]
 
@@ -94,7 +94,7 @@ class CodecReplica:
 
     async def classifier(self, _: None = None) -> str | None:
         """Name of the classifier, if there is one."""
-        return None if self.worker.looker is None else self.worker.looker.name
+        return None if self.worker.reader is None else self.worker.reader.name
 
 
 class RayBackend:

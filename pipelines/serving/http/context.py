@@ -9,8 +9,8 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.serving.metrics import Metrics
-from pipelines.serving.problems import problem_of
+from pipelines.serving.http.metrics import Metrics
+from pipelines.serving.http.problems import problem_of
 
 __all__ = ["CONTENT_SECURITY_POLICY", "ContextMiddleware"]
 

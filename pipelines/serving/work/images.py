@@ -13,7 +13,7 @@ from deepsic.data.image import load_image, to_pil
 from deepsic.errors import InputError, LimitError, UnsupportedImageError
 from deepsic.limits import Limits
 
-__all__ = ["MEDIA_TYPES", "Measured", "choose_media_type", "measure", "open_picture", "write"]
+__all__ = ["MEDIA_TYPES", "Measured", "choose_media_type", "measure", "open_image", "write"]
 
 #: Pillow's decoders that may see uploaded bytes; each more is attack surface. (JPEG includes MPO.)
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
@@ -63,7 +63,7 @@ def measure(data: bytes, limits: Limits) -> Measured:
         return Measured(width=image.width, height=image.height, format=str(image.format))
 
 
-def open_picture(data: bytes, limits: Limits) -> Image.Image:
+def open_image(data: bytes, limits: Limits) -> Image.Image:
     """The whole picture, upright, as the codec sees it.
 
     Raises: as `deepsic.data.image.load_image`.

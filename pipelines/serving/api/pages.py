@@ -18,12 +18,12 @@ from starlette.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from deepsic.errors import DeepsicError
-from pipelines.serving.backends import Backend
-from pipelines.serving.metrics import CONTENT_TYPE_LATEST, Metrics
+from pipelines.serving.http.metrics import CONTENT_TYPE_LATEST, Metrics
+from pipelines.serving.work.backends import Backend
 
 __all__ = ["add_pages", "page_router"]
 
-WEB = Path(__file__).resolve().parent.parent / "web"
+WEB = Path(__file__).resolve().parents[2] / "web"
 DAY = {"Cache-Control": "public, max-age=86400"}
 #: Photographs inside packages that the evaluation needs anyway: file -> package folder, caption.
 SAMPLES = {

@@ -15,7 +15,7 @@ from deepsic.labels import label_set
 if TYPE_CHECKING:
     from deepsic.tasks import Classifier
 
-__all__ = ["Looker"]
+__all__ = ["ImageReader"]
 
 STORED = 5
 #: Less probable classes are noise and only cost bytes; the first is always stored.
@@ -26,7 +26,7 @@ LAST_LAYERS = {"efficientnet-lite": "_conv_head"}
 log = logging.getLogger("deepsic.serve")
 
 
-class Looker:
+class ImageReader:
     """A classifier with names for its classes."""
 
     def __init__(self, classifier: Classifier) -> None:
@@ -38,7 +38,7 @@ class Looker:
         self.lock = threading.Lock()
 
     @classmethod
-    def load(cls, name: str | None) -> Looker | None:
+    def load(cls, name: str | None) -> ImageReader | None:
         """The classifier called `name`; None, and a line in the log, if it isn't installed."""
         if name is None:
             return None

@@ -16,20 +16,20 @@ from deepsic.bitstream.header import Header, Prefix
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import InputError, UnknownModelError, UsageError
 from deepsic.labels import label_set
-from pipelines.serving import pictures, rivals
-from pipelines.serving.backends import Backend
-from pipelines.serving.jobs import (
+from pipelines.serving.http.metrics import Metrics
+from pipelines.serving.http.problems import PROBLEM_RESPONSES
+from pipelines.serving.settings import ServeSettings
+from pipelines.serving.work import baselines, images
+from pipelines.serving.work.backends import Backend
+from pipelines.serving.work.jobs import (
+    BaselineJob,
     ClassifyJob,
     Decoded,
     DecodeJob,
     EncodeJob,
     HeatJob,
     LabelsJob,
-    RivalJob,
 )
-from pipelines.serving.metrics import Metrics
-from pipelines.serving.problems import PROBLEM_RESPONSES
-from pipelines.serving.settings import ServeSettings
 
 __all__ = ["SIC_MEDIA_TYPE", "api_router"]
 
@@ -124,10 +124,10 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
     router = APIRouter(prefix="/v1", tags=["codec"])
     limits = settings.limits
 
-    async def picture_of(request: Request) -> tuple[bytes, pictures.Measured]:
+    async def picture_of(request: Request) -> tuple[bytes, images.Measured]:
         """The picture file that was sent, its header checked."""
         data = await body_bytes(request)
-        return data, pictures.measure(data, limits)
+        return data, images.measure(data, limits)
 
     async def model_of(model_id: bytes) -> str:
         for model in await backend.models():
@@ -198,14 +198,14 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         "/decode",
         summary=".sic to PNG, WebP or JPEG, by Accept",
         response_class=Response,
-        responses={**answers(*pictures.MEDIA_TYPES), 406: PROBLEM_RESPONSES[400]},
+        responses={**answers(*images.MEDIA_TYPES), 406: PROBLEM_RESPONSES[400]},
         openapi_extra=body_of(SIC_MEDIA_TYPE),
     )
     async def decode(request: Request) -> Response:
         started = time.perf_counter()
-        media_type = pictures.choose_media_type(request.headers.get("accept"))
+        media_type = images.choose_media_type(request.headers.get("accept"))
         if media_type is None:
-            raise NotAcceptableError(f"this gives {', '.join(pictures.MEDIA_TYPES)}")
+            raise NotAcceptableError(f"this gives {', '.join(images.MEDIA_TYPES)}")
         data = await body_bytes(request)
         header = Layout.of(data, limits).prefix.header
         model = await model_of(header.model_id)
@@ -261,7 +261,7 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
             "models": offered,
             "default": offered[0]["name"],
             "classifier": await backend.classifier(),
-            "rivals": rivals.available(),
+            "baselines": baselines.available(),
             "limits": {
                 "max_body_bytes": settings.max_body_bytes,
                 "max_pixels": settings.max_pixels,
@@ -269,22 +269,22 @@ def api_router(settings: ServeSettings, backend: Backend, metrics: Metrics) -> A
         }
 
     @router.post(
-        "/rival",
+        "/baseline",
         tags=["page"],
         summary="The same picture as JPEG, WebP or AVIF of at most as many bytes",
         response_class=Response,
         responses=answers("image/jpeg", "image/webp", "image/avif"),
         openapi_extra=body_of("image/*"),
     )
-    async def rival(
+    async def baseline(
         request: Request,
         max_bytes: Annotated[int, Query(ge=64, le=2**31)],
         format: Annotated[str, Query(pattern="^(jpeg|webp|avif)$")] = "jpeg",
     ) -> Response:
         started = time.perf_counter()
         data, _ = await picture_of(request)
-        done = await backend.do(RivalJob(data=data, format=format, max_bytes=max_bytes))
-        return picture_answer(done, started, "rival", 0)
+        done = await backend.do(BaselineJob(data=data, format=format, max_bytes=max_bytes))
+        return picture_answer(done, started, "baseline", 0)
 
     @router.post(
         "/classify",

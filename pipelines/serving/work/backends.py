@@ -7,9 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from pipelines.serving.jobs import Job, ModelInfo
-from pipelines.serving.problems import BusyError
-from pipelines.serving.worker import CodecLike, Worker
+from pipelines.serving.http.problems import BusyError
+from pipelines.serving.work.jobs import Job, ModelInfo
+from pipelines.serving.work.worker import CodecLike, Worker
 
 __all__ = ["Backend", "LocalBackend"]
 
@@ -57,7 +57,7 @@ class LocalBackend:
 
     async def classifier(self) -> str | None:
         """Name of the classifier, if there is one."""
-        return None if self.worker.looker is None else self.worker.looker.name
+        return None if self.worker.reader is None else self.worker.reader.name
 
     async def do(self, job: Job[R]) -> R:
         """Do one request's work."""

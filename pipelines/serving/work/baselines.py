@@ -9,13 +9,13 @@ from typing import Any
 
 from PIL import Image, features
 
-from pipelines.serving.pictures import on_white
+from pipelines.serving.work.images import on_white
 
-__all__ = ["RIVALS", "Rival", "available", "fit"]
+__all__ = ["BASELINES", "Baseline", "available", "fit"]
 
-#: Media type and Pillow options of each rival. JPEG gets what a careful user gives it; AVIF runs
+#: Media type and Pillow options of each baseline. JPEG gets what a careful user gives it; AVIF runs
 #: at speed 8, because the search below encodes seven times while a person waits.
-RIVALS: dict[str, tuple[str, dict[str, Any]]] = {
+BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "jpeg": ("image/jpeg", {"optimize": True, "progressive": True}),
     "webp": ("image/webp", {"method": 4}),
     "avif": ("image/avif", {"speed": 8, "subsampling": "4:2:0", "max_threads": 1}),
@@ -23,7 +23,7 @@ RIVALS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class Baseline:
     """The best file under the limit, or the smallest there is."""
 
     data: bytes
@@ -33,35 +33,35 @@ class Rival:
 
 def available() -> list[str]:
     """Rivals that this build of Pillow can write."""
-    return [name for name in RIVALS if name == "jpeg" or features.check(name)]
+    return [name for name in BASELINES if name == "jpeg" or features.check(name)]
 
 
-def largest_fitting(encode: Callable[[int], bytes], max_bytes: int, top: int) -> Rival:
+def largest_fitting(encode: Callable[[int], bytes], max_bytes: int, top: int) -> Baseline:
     """Search qualities 1..top by halving; size grows with quality, nearly always.
 
     >>> largest_fitting(lambda quality: bytes(quality * 10), 255, 100).quality
     25
     """
     low, high = 1, top
-    best = Rival(data=encode(1), quality=1, fits=True)
+    best = Baseline(data=encode(1), quality=1, fits=True)
     if len(best.data) > max_bytes:
-        return Rival(data=best.data, quality=1, fits=False)
+        return Baseline(data=best.data, quality=1, fits=False)
     while low < high:
         middle = (low + high + 1) // 2
         data = encode(middle)
         if len(data) <= max_bytes:
             low = middle
-            best = Rival(data=data, quality=middle, fits=True)
+            best = Baseline(data=data, quality=middle, fits=True)
         else:
             high = middle - 1
     return best
 
 
-def fit(image: Image.Image, name: str, max_bytes: int) -> Rival:
+def fit(image: Image.Image, name: str, max_bytes: int) -> Baseline:
     """`image`, with its EXIF and ICC profile, as the best `name` file of `max_bytes`."""
     flat = image if image.mode in ("L", "RGB") else on_white(image)
     kept = {key: flat.info[key] for key in ("exif", "icc_profile") if flat.info.get(key)}
-    _, options = RIVALS[name]
+    _, options = BASELINES[name]
 
     def encode(quality: int) -> bytes:
         out = io.BytesIO()

@@ -12,8 +12,12 @@ from PIL import Image
 
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError, InputError, UnknownModelError
-from pipelines.serving import pictures, rivals
-from pipelines.serving.jobs import (
+from pipelines.serving.http.problems import MissingClassifierError
+from pipelines.serving.settings import ServeSettings
+from pipelines.serving.work import baselines, images
+from pipelines.serving.work.classifying import ImageReader
+from pipelines.serving.work.jobs import (
+    BaselineJob,
     ClassifyJob,
     Decoded,
     DecodeJob,
@@ -23,11 +27,7 @@ from pipelines.serving.jobs import (
     Job,
     LabelsJob,
     ModelInfo,
-    RivalJob,
 )
-from pipelines.serving.looking import Looker
-from pipelines.serving.problems import MissingClassifierError
-from pipelines.serving.settings import ServeSettings
 
 __all__ = ["CodecLike", "Loader", "Worker", "load_codec"]
 
@@ -72,12 +72,12 @@ class Worker:
     def __init__(self, settings: ServeSettings, loader: Loader = load_codec) -> None:
         self.settings = settings
         self.loader = loader
-        self.looker = Looker.load(settings.classifier)
+        self.reader = ImageReader.load(settings.classifier)
         self.verbs: dict[type[Job[Any]], Callable[[Any, Any], Any]] = {
             EncodeJob: self.encode,
             DecodeJob: self.decode,
             LabelsJob: self.labels,
-            RivalJob: self.rival,
+            BaselineJob: self.baseline,
             ClassifyJob: self.classify,
             HeatJob: self.heat,
         }
@@ -124,8 +124,8 @@ class Worker:
         job, images = jobs[0], [job.data for job in jobs]
         size = {"quality": job.quality, "bpp": job.bpp, "max_bytes": job.max_bytes}
         options: dict[str, Any] = {key: value for key, value in size.items() if value is not None}
-        if job.labels and self.looker is not None:
-            options["labeler"] = self.looker.labels
+        if job.labels and self.reader is not None:
+            options["labeler"] = self.reader.labels
         started = time.perf_counter()
         try:
             if len(images) > 1 and set(options) <= {"quality", "labeler"}:
@@ -148,7 +148,7 @@ class Worker:
         image = codec.decode(job.data)
         seconds = time.perf_counter() - started
         return Decoded(
-            data=pictures.write(image, job.media_type),
+            data=images.write(image, job.media_type),
             media_type=job.media_type,
             width=image.width,
             height=image.height,
@@ -159,16 +159,16 @@ class Worker:
         """Labels by the model's semantic head; a codec without one says so."""
         return list(codec.labels(job.data, top=job.top))
 
-    def rival(self, _: None, job: RivalJob) -> Decoded:
+    def baseline(self, _: None, job: BaselineJob) -> Decoded:
         """The same picture by an ordinary codec, within a number of bytes."""
-        if job.format not in rivals.available():
+        if job.format not in baselines.available():
             raise InputError(f"this service can't write {job.format}; see /v1/models")
         started = time.perf_counter()
-        image = pictures.open_picture(job.data, self.settings.limits)
-        best = rivals.fit(image, job.format, job.max_bytes)
+        image = images.open_image(job.data, self.settings.limits)
+        best = baselines.fit(image, job.format, job.max_bytes)
         return Decoded(
             data=best.data,
-            media_type=rivals.RIVALS[job.format][0],
+            media_type=baselines.BASELINES[job.format][0],
             width=image.width,
             height=image.height,
             seconds=time.perf_counter() - started,
@@ -177,19 +177,19 @@ class Worker:
 
     def classify(self, _: None, job: ClassifyJob) -> list[Label]:
         """What the classifier sees in a picture."""
-        if self.looker is None:
+        if self.reader is None:
             raise MissingClassifierError("the service was started without a classifier")
-        return self.looker.labels(pictures.open_picture(job.data, self.settings.limits))
+        return self.reader.labels(images.open_image(job.data, self.settings.limits))
 
     def heat(self, _: None, job: HeatJob) -> Decoded:
         """A gray PNG as large as the picture's thumbnail: white is what the classifier weighs."""
-        if self.looker is None:
+        if self.reader is None:
             raise MissingClassifierError("the service was started without a classifier")
         started = time.perf_counter()
-        image = pictures.open_picture(job.data, self.settings.limits)
-        heat, label = self.looker.heat(image, job.label)
+        image = images.open_image(job.data, self.settings.limits)
+        heat, label = self.reader.heat(image, job.label)
         return Decoded(
-            data=pictures.write(heat, "image/png"),
+            data=images.write(heat, "image/png"),
             media_type="image/png",
             width=heat.width,
             height=heat.height,

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipelines.serving.problems import problem_response
+from pipelines.serving.http.problems import problem_response
 
 __all__ = ["AuthMiddleware"]
 

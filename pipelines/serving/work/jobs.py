@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from deepsic.bitstream.semantics import Label
 
 __all__ = [
+    "BaselineJob",
     "ClassifyJob",
     "DecodeJob",
     "Decoded",
@@ -17,7 +18,6 @@ __all__ = [
     "Job",
     "LabelsJob",
     "ModelInfo",
-    "RivalJob",
 ]
 
 
@@ -94,7 +94,7 @@ class LabelsJob(Job[list[Label]]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RivalJob(Job[Decoded]):
+class BaselineJob(Job[Decoded]):
     """A picture for an ordinary codec, under a number of bytes."""
 
     format: str

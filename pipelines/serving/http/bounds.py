@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepsic.errors import LimitError, UsageError
-from pipelines.serving.problems import BusyError, TimeLimitError, problem_of
+from pipelines.serving.http.problems import BusyError, TimeLimitError, problem_of
 from pipelines.serving.settings import ServeSettings
 
 __all__ = ["BoundsMiddleware", "SlowBodyError"]

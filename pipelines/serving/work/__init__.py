@@ -1,0 +1,1 @@
+"""What the endpoints ask for: jobs, the worker that does them, and where it runs."""
