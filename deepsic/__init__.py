@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from deepsic.errors import UsageError
+
 if TYPE_CHECKING:
     from deepsic.bitstream import Info, Label, info, verify
     from deepsic.client import Client
@@ -57,7 +59,14 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    try:
+        value = getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("", "deepsic"):
+            raise
+        raise UsageError(
+            f"deepsic.{name} needs {error.name}; pip install 'deepsic[codec]'"
+        ) from error
     globals()[name] = value
     return value
 

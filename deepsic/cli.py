@@ -170,9 +170,10 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
     from importlib import import_module
 
     try:
+        import_module("scipy")  # for BD-rates, at the end
         module = import_module("deepsic.metrics.bench")
     except ModuleNotFoundError as error:
-        raise UsageError(f"bench needs a module that isn't installed: {error.name}") from None
+        raise UsageError(f"bench needs {error.name}; pip install 'deepsic[bench]'") from error
     paths = [path for path, _ in files.expand(sources, files.PICTURES)]
 
     def tell(line: str) -> None:
@@ -294,7 +295,7 @@ def _uses_stdout(jobs: Sequence[files.Job]) -> bool:
 
 
 def _load_codec(model: str, device: str) -> Codec:
-    from deepsic.codec import Codec
+    from deepsic import Codec
 
     return Codec.load(model, device=device)
 

@@ -21,6 +21,8 @@ from typing import Annotated
 
 import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from deepsic.errors import UsageError
 from pipelines import console
 from pipelines.archive import show

@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import InputError, StorageError
 from deepsic.metrics.measure import Plan, Row

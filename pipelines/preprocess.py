@@ -13,9 +13,13 @@ version beside the old. OUT/current.json names the last.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipelines import console
 from pipelines.exits import exit_codes

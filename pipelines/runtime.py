@@ -19,6 +19,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from deepsic.errors import DeepsicError, UsageError
@@ -26,6 +27,8 @@ from deepsic.errors import DeepsicError, UsageError
 __all__ = ["RuntimeOptions", "cluster_cpus", "ray_runtime", "start_ray", "stop_ray"]
 
 MB = 1_000_000
+#: What `import pipelines` needs on the path: a checkout, or the folder inside an installed deepsic.
+ROOT = Path(__file__).resolve().parent.parent
 MIN_STORE_MB, MAX_STORE_MB = 100, 4_000
 
 
@@ -137,7 +140,9 @@ def _connect(options: RuntimeOptions) -> None:
 
     address = _address(options)
     where: dict[str, Any] = {"address": address} if address else _local_arguments(options)
-    environment = {"env_vars": options.worker_env} if options.worker_env else None
+    # Workers import `pipelines` from where this process has it, after what their node names.
+    path = os.pathsep.join(("${PYTHONPATH}", str(ROOT)))
+    environment = {"env_vars": {"PYTHONPATH": path, **options.worker_env}}
     try:
         ray.init(
             **where,

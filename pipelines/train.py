@@ -16,10 +16,13 @@ written to --export, with a model card beside it; `deepsic encode --model FILE` 
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError
 from deepsic.models.head import HeadConfig

@@ -90,7 +90,7 @@ def test_the_lock_file_satisfies_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras: dict[str, list[str]] = project["optional-dependencies"]
     wanted = [*project["dependencies"]]
-    for extra in ("pipelines", "serve", "demo", "tasks"):
+    for extra in ("codec", "bench", "pipelines", "serve", "demo", "tasks"):
         wanted += extras[extra]
     versions = locked()
     for text in wanted:
