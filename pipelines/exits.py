@@ -1,8 +1,10 @@
-"""Errors by name become exit codes and one line on stderr."""
+"""Errors by name become exit codes and one line on stderr; SIGTERM ends like Ctrl-C."""
 
 from __future__ import annotations
 
 import functools
+import signal
+import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -18,10 +20,14 @@ R = TypeVar("R")
 
 
 def exit_codes(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command: `DeepsicError` ends it with its exit code, Ctrl-C with 130, Ray's with 1."""
+    """Wrap a command: `DeepsicError` ends it with its exit code, Ctrl-C and SIGTERM with 130.
+
+    Errors of Ray end it with 1.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _interrupt_on_sigterm()
         try:
             return command(*args, **kwargs)
         except DeepsicError as error:
@@ -44,6 +50,13 @@ def exit_codes(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(DeepsicError.exit_code) from None
 
     return run
+
+
+def _interrupt_on_sigterm() -> None:
+    """What schedulers send gets the same orderly end; who handles it already goes on doing so."""
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def fail_if(count: int, what: str) -> None:

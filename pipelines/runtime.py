@@ -16,13 +16,16 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepsic.errors import DeepsicError, UsageError
+from pipelines.preflight import check_cluster, check_machine
 
 __all__ = ["RuntimeOptions", "cluster_cpus", "ray_runtime", "start_ray", "stop_ray"]
 
@@ -105,7 +108,8 @@ def start_ray(options: RuntimeOptions | None = None) -> str:
     """Attach to a cluster or start Ray here, once; say where we are.
 
     Returns: a line for the user, such as "Ray on this machine (2 CPUs)".
-    Raises: `UsageError` when the named cluster doesn't answer.
+    Raises: `UsageError` when the named cluster doesn't answer; `StorageError` when a Ray of this
+        machine has no place for its files.
     """
     options = options or RuntimeOptions()
     # Ray and its telemetry read these when they are imported or start; what the user set stays.
@@ -139,17 +143,22 @@ def _connect(options: RuntimeOptions) -> None:
     import ray
 
     address = _address(options)
+    if address:
+        check_cluster(address)
+    else:
+        check_machine()
     where: dict[str, Any] = {"address": address} if address else _local_arguments(options)
     # Workers import `pipelines` from where this process has it, after what their node names.
     path = os.pathsep.join(("${PYTHONPATH}", str(ROOT)))
     environment = {"env_vars": {"PYTHONPATH": path, **options.worker_env}}
     try:
-        ray.init(
-            **where,
-            runtime_env=environment,
-            log_to_driver=options.verbose,
-            logging_level=logging.INFO if options.verbose else logging.WARNING,
-        )
+        with _own_sigterm():
+            ray.init(
+                **where,
+                runtime_env=environment,
+                log_to_driver=options.verbose,
+                logging_level=logging.INFO if options.verbose else logging.WARNING,
+            )
     except (ConnectionError, TimeoutError) as error:
         raise UsageError(
             f"no Ray cluster answers at {address!r}: {error}; check RAY_ADDRESS, or unset it to "
@@ -159,6 +168,15 @@ def _connect(options: RuntimeOptions) -> None:
         raise DeepsicError(
             f"Ray didn't start: {error}; this machine may be too busy or short of memory"
         ) from error
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler that the command has: Ray sets its own when it starts."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread() and callable(before):
+        signal.signal(signal.SIGTERM, before)
 
 
 def _quiet_data(verbose: bool) -> None:
