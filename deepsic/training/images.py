@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,13 @@ from deepsic.errors import InputError, UsageError
 __all__ = [
     "Entry",
     "ImageSet",
+    "JoinedImages",
     "MappedImages",
     "MemoryImages",
     "Pixels",
     "Subset",
     "fingerprint",
+    "middle",
     "spread",
 ]
 
@@ -61,6 +63,8 @@ class Entry:
     """(H, W, 3)."""
     weight: float = 1.0
     label: int = -1
+    tag: int = 0
+    """Below 2^64; what is made of one file shares it."""
 
 
 class MemoryImages:
@@ -122,6 +126,7 @@ class MappedImages:
                 self._starts, self._sizes = index["starts"], index["sizes"]
                 self.weights = _weights(index["weights"], len(self._starts))
                 self.labels = _labels(index["labels"], len(self._starts))
+                self.tags: NDArray[np.uint64] = index["tags"]
             held = path.stat().st_size
         except FileNotFoundError:
             raise InputError(f"{path}: no memory-mapped images; make them again") from None
@@ -140,29 +145,19 @@ class MappedImages:
     @classmethod
     def write(cls, path: Path, entries: Iterable[Entry]) -> MappedImages:
         """Write entries as they come, without holding them all, and open the set."""
-        part = path.with_name(path.name + ".part")
-        starts, sizes, weights, labels = [], [], [], []
         path.parent.mkdir(parents=True, exist_ok=True)
-        at = 0
-        with part.open("wb") as file:
-            for entry in entries:
-                file.write(np.ascontiguousarray(entry.pixels).data)
-                starts.append(at)
-                sizes.append(entry.pixels.shape[:2])
-                weights.append(entry.weight)
-                labels.append(entry.label)
-                at += entry.pixels.nbytes
-        index = _index_path(path)
+        part, index = path.with_name(path.name + ".part"), _index_path(path)
         index_part = index.with_suffix(".part.npz")
-        np.savez(
-            index_part,
-            starts=np.array(starts, np.int64),
-            sizes=np.array(sizes, np.int64).reshape(-1, 2),
-            weights=np.array(weights, np.float64),
-            labels=np.array(labels, np.int64),
-        )
-        part.replace(path)
-        index_part.replace(index)
+        try:
+            with part.open("wb") as file:
+                columns = _write_pixels(file, entries)
+            np.savez(index_part, **columns)
+            index.unlink(missing_ok=True)  # of a set that was there before
+            part.replace(path)
+            index_part.replace(index)
+        finally:
+            part.unlink(missing_ok=True)
+            index_part.unlink(missing_ok=True)
         return cls(path)
 
     def __len__(self) -> int:
@@ -181,6 +176,42 @@ class MappedImages:
         """Height and width in pixels."""
         height, width = self._sizes[index].tolist()
         return height, width
+
+
+class JoinedImages:
+    """Several sets as one, in their order.
+
+    Args:
+        sets: at least one.
+        weights: factor on the weights of each set's images; 1 if not given.
+    """
+
+    def __init__(self, sets: Sequence[ImageSet], weights: Sequence[float] | None = None) -> None:
+        self._sets = sets
+        self._ends = np.cumsum([len(images) for images in sets])
+        factors = [1.0] * len(sets) if weights is None else weights
+        self.weights = np.concatenate(
+            [images.weights * factor for images, factor in zip(sets, factors, strict=True)]
+        )
+        self.labels = np.concatenate([images.labels for images in sets])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def image(self, index: int) -> Pixels:
+        """(H, W, 3) uint8."""
+        number, row = self._place(index)
+        return self._sets[number].image(row)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width in pixels."""
+        number, row = self._place(index)
+        return self._sets[number].size(row)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """The set that an image is in, and its row there."""
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return number, int(index - self._ends[number] + len(self._sets[number]))
 
 
 class Subset:
@@ -227,14 +258,24 @@ def spread(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     left = min(count, len(labels))
     while left:
         open_classes = [k for k, rows in enumerate(rows_of) if wanted[k] < len(rows)]
-        for k in evenly(len(open_classes), min(left, len(open_classes))):
+        for k in _evenly(len(open_classes), min(left, len(open_classes))):
             wanted[open_classes[k]] += 1
             left -= 1
-    chosen = [rows[evenly(len(rows), int(n))] for rows, n in zip(rows_of, wanted, strict=True)]
+    chosen = [rows[_evenly(len(rows), int(n))] for rows, n in zip(rows_of, wanted, strict=True)]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *chosen]))
 
 
-def evenly(total: int, count: int) -> NDArray[np.int64]:
+def middle(pixels: Pixels, most: int) -> Pixels:
+    """The middle of an image (H, W, 3), each side cut to a multiple of 32 and at most `most`.
+
+    Sides below 32 stay as they are.
+    """
+    kept = [min(side, most) // 32 * 32 or side for side in pixels.shape[:2]]
+    top, left = ((side - keep) // 2 for side, keep in zip(pixels.shape, kept, strict=False))
+    return np.ascontiguousarray(pixels[top : top + kept[0], left : left + kept[1]])
+
+
+def _evenly(total: int, count: int) -> NDArray[np.int64]:
     """`count` of the numbers below `total`, at equal distances."""
     return (np.arange(count, dtype=np.int64) * 2 + 1) * total // max(1, 2 * count)
 
@@ -251,6 +292,25 @@ def _labels(values: Sequence[int] | NDArray[np.int64], count: int) -> NDArray[np
     if labels.shape != (count,):
         raise UsageError(f"labels must be {count} numbers")
     return labels
+
+
+def _write_pixels(file: BinaryIO, entries: Iterable[Entry]) -> dict[str, NDArray[Any]]:
+    """Append all pixels; the columns of the index."""
+    starts, sizes, weights, labels, tags = [], [], [], [], []
+    for entry in entries:
+        starts.append(file.tell())
+        file.write(np.ascontiguousarray(entry.pixels).data)
+        sizes.append(entry.pixels.shape[:2])
+        weights.append(entry.weight)
+        labels.append(entry.label)
+        tags.append(entry.tag)
+    return {
+        "starts": np.array(starts, np.int64),
+        "sizes": np.array(sizes, np.int64).reshape(-1, 2),
+        "weights": np.array(weights, np.float64),
+        "labels": np.array(labels, np.int64),
+        "tags": np.array(tags, np.uint64),
+    }
 
 
 def _index_path(path: Path) -> Path:

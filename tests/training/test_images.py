@@ -13,11 +13,13 @@ from deepsic.errors import InputError, UsageError
 from deepsic.training.images import (
     Entry,
     ImageSet,
+    JoinedImages,
     MappedImages,
     MemoryImages,
     Pixels,
     Subset,
     fingerprint,
+    middle,
     spread,
 )
 
@@ -30,7 +32,8 @@ def noise(seed: int, height: int, width: int) -> Pixels:
 
 def entries() -> list[Entry]:
     return [
-        Entry(pixels=noise(k, *size), weight=k / 2, label=k - 1) for k, size in enumerate(SIZES)
+        Entry(pixels=noise(k, *size), weight=k / 2, label=k - 1, tag=2**64 - 1 - k)
+        for k, size in enumerate(SIZES)
     ]
 
 
@@ -40,6 +43,7 @@ def test_a_mapped_set_holds_what_was_written(tmp_path: Path) -> None:
         assert [images.size(k) for k in range(len(images))] == SIZES
         assert images.weights.tolist() == [0, 0.5, 1, 1.5]
         assert images.labels.tolist() == [-1, 0, 1, 2]
+        assert images.tags.tolist() == [2**64 - 1 - k for k in range(4)]
         for k, entry in enumerate(entries()):
             assert np.array_equal(images.image(k), entry.pixels)
         assert not images.image(0).flags.writeable
@@ -54,7 +58,7 @@ def test_a_set_whose_writing_fails_is_not_there(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="second"):
         MappedImages.write(tmp_path / "set.bin", broken())
-    assert not (tmp_path / "set.bin").exists()
+    assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="make them again"):
         MappedImages(tmp_path / "set.bin")
 
@@ -98,3 +102,19 @@ def test_chosen_rows_are_spread_over_classes_and_the_set() -> None:
     assert np.diff(without).tolist() == [100] * 9
     assert spread(labels[:3], 10).tolist() == [0, 1, 2]
     assert spread(labels[:0], 10).tolist() == []
+
+
+def test_joined_sets_are_numbered_through() -> None:
+    parts = [MemoryImages.of(entries()[:1]), MemoryImages([]), MemoryImages.of(entries()[1:])]
+    joined: ImageSet = JoinedImages(parts, [1.0, 1.0, 0.1])
+    assert [joined.size(k) for k in range(len(joined))] == SIZES
+    assert all(np.array_equal(joined.image(k), e.pixels) for k, e in enumerate(entries()))
+    assert joined.weights.tolist() == pytest.approx([0, 0.05, 0.1, 0.15])
+    assert joined.labels.tolist() == [-1, 0, 1, 2]
+
+
+def test_the_middle_has_sides_that_the_nets_divide() -> None:
+    image = noise(0, 100, 70)
+    assert np.array_equal(middle(image, 512), image[2:98, 3:67])
+    assert np.array_equal(middle(image, 64), image[18:82, 3:67])
+    assert middle(noise(0, 20, 40), 512).shape == (20, 32, 3)
