@@ -92,27 +92,29 @@ def in_memory(model: str, paths: list[Path]) -> float:
     import torch
 
     from deepsic.limits import DEFAULT_LIMITS
-    from pipelines.archive.check import Check
     from pipelines.archive.chunks import Item
-    from pipelines.archive.coder import ModelSource
-    from pipelines.archive.encoder import Encoder
-    from pipelines.archive.pictures import Facts, Picture, open_picture
     from pipelines.archive.settings import JobSettings
-    from pipelines.archive.timing import TimeLimit
+    from pipelines.archive.work.check import Check
+    from pipelines.archive.work.codec import ModelSource
+    from pipelines.archive.work.encoder import Encoder
+    from pipelines.archive.work.images import SourceFacts, SourceImage, open_image
+    from pipelines.archive.work.timing import TimeLimit
     from pipelines.storage import ObjectInfo
 
     torch.set_num_threads(1)
-    coder = ModelSource(model=model, device="cpu").load()
+    codec = ModelSource(model=model, device="cpu").load()
     settings = JobSettings(
-        model=model, model_id=coder.identity.hex(), format_version=1, quality=QUALITY
+        model=model, model_id=codec.identity.hex(), format_version=1, quality=QUALITY
     )
-    encoder = Encoder(coder, settings, TimeLimit(0), Check())
+    encoder = Encoder(codec, settings, TimeLimit(0), Check())
     sources = [path.read_bytes() for path in paths]
 
-    def pictures(blobs: list[bytes]) -> Iterator[Picture]:
+    def pictures(blobs: list[bytes]) -> Iterator[SourceImage]:
         for blob in blobs:
-            image = open_picture("a.jpg", blob, DEFAULT_LIMITS)
-            yield Picture(Facts(Item(ObjectInfo("", 0, "")), "", 0, "", *image.size), image)
+            image = open_image("a.jpg", blob, DEFAULT_LIMITS)
+            yield SourceImage(
+                SourceFacts(Item(ObjectInfo("", 0, "")), "", 0, "", *image.size), image
+            )
 
     list(encoder.encode(pictures(sources[:WARM_UP])))
     if _together is not None:
@@ -131,29 +133,29 @@ def archive(
     """Pictures a second of the job; Ray is up and its workers have the model."""
     from deepsic.bitstream import VERSION
     from pipelines.archive.cluster import Resources
-    from pipelines.archive.coder import ModelSource
     from pipelines.archive.job import run_job
     from pipelines.archive.settings import JobSettings
-    from pipelines.archive.worker import Job
+    from pipelines.archive.work.chunk import ArchiveJob
+    from pipelines.archive.work.codec import ModelSource
     from pipelines.runtime import RuntimeOptions, ray_runtime
     from pipelines.storage import open_storage
 
     options = RuntimeOptions(address=address or "local", num_cpus=cpus, object_store_mb=200)
     with ray_runtime(options):
-        coder, resources = ModelSource(model=model, device="cpu"), Resources()
+        codec, resources = ModelSource(model=model, device="cpu"), Resources()
         settings = JobSettings(
             model=model,
-            model_id=coder.identity(),
+            model_id=codec.identity(),
             format_version=VERSION,
             quality=QUALITY,
         )
 
-        def job(photos: Path, name: str) -> Job:
-            return Job(
+        def job(photos: Path, name: str) -> ArchiveJob:
+            return ArchiveJob(
                 source=open_storage(str(photos)),
                 destination=open_storage(str(out / name)),
                 settings=settings,
-                coder=coder,
+                codec=codec,
             )
 
         # Every worker loads its model and compiles.

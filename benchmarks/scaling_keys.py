@@ -180,13 +180,13 @@ KINDS: dict[str, Callable[[int, str], int]] = {
 
 def fill(folder: str, count: int) -> None:
     """A ledger of all keys, in parts as workers write them."""
-    from pipelines.archive.ledger import OK, Ledger, Row
+    from pipelines.archive.ledger import OK, Ledger, LedgerRow
 
     ledger = Ledger(LocalStorage(folder))
     for begin in range(0, count, PART_ROWS):
         items = [info(number) for number in range(begin, min(begin + PART_ROWS, count))]
         rows = [
-            Row(source_key=i.key, source_etag=i.etag, source_size=i.size, output_size=20_000,
+            LedgerRow(source_key=i.key, source_etag=i.etag, source_size=i.size, output_size=20_000,
                 output_key=f"{i.key}.sic", output_sha256=i.etag * 2, source_sha256=i.etag * 2,
                 width=500, height=375, job="synthetic", status=OK, worker="a:1")
             for i in items

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipelines.archive.demo import PHOTOGRAPHS
+from pipelines.archive.commands.demo import PHOTOGRAPHS
 
 __all__ = ["make_pictures"]
 

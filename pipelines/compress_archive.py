@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError
 from pipelines import console
-from pipelines.archive import show
-from pipelines.archive.check import Check, Verify
-from pipelines.archive.coder import ModelSource
-from pipelines.archive.find import find as find_pictures
+from pipelines.archive.commands import show
+from pipelines.archive.commands.find import find as find_pictures
+from pipelines.archive.commands.report import failures, report_archive
 from pipelines.archive.ledger import Ledger
-from pipelines.archive.report import failures, report_archive
 from pipelines.archive.settings import JobSettings, read_job
+from pipelines.archive.work.check import Check, Verify
+from pipelines.archive.work.codec import ModelSource
 from pipelines.exits import exit_codes, fail_if
 from pipelines.storage import Storage, open_storage
 
@@ -121,7 +121,7 @@ def verify(
 ) -> None:
     """Read every output again and compare it with the ledger; needs no model."""
     from pipelines.archive.cluster import Resources
-    from pipelines.archive.verify import verify_archive
+    from pipelines.archive.commands.verify import verify_archive
     from pipelines.runtime import RuntimeOptions, ray_runtime
 
     destination, _ = opened(archive)

@@ -1,13 +1,14 @@
-"""Parts of `pipelines/compress_archive.py`, one noun a file.
+"""Parts of `pipelines/compress_archive.py`; start at `plan.work`.
 
 settings   what decides the bytes, and so the job's identity
 keys       where a source's `.sic` goes
 chunks     the source's listing, cut into pieces of work
-ledger     one row for each source object, in append-only Parquet parts
-pictures   bytes to pixels, and what is refused
-encoder    pictures of a chunk, batched by size, to `.sic` bytes
-worker     one chunk: read, encode, store, read back, write its ledger part
+pending    what is left: that listing joined with the ledger
+ledger/    one row for each source object, in append-only Parquet parts
 cluster    chunks over Ray with bounded memory; a chunk that kills workers is halved
+work/      one chunk: read, decode, encode, store, read back, write its ledger part
+tally      sums over rows, small enough to travel
 job        the driver: resume, progress, failures, summary
-estimate verify restore find report demo   the other commands
+plan       from the command line's wishes to a job on a cluster
+commands/  estimate, verify, restore, find, report, demo
 """

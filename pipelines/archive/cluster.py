@@ -14,9 +14,9 @@ from typing import Any
 
 from pipelines.archive.chunks import Chunk
 from pipelines.archive.ledger import Ledger
-from pipelines.archive.pictures import WorkerLostError
 from pipelines.archive.tally import Tally
-from pipelines.archive.worker import Job, compress_chunk, failed_row
+from pipelines.archive.work.chunk import ArchiveJob, compress_chunk, failed_row
+from pipelines.archive.work.images import WorkerLostError
 
 __all__ = ["Resources", "run_chunks", "spread"]
 
@@ -87,7 +87,7 @@ def spread(
             ray.cancel(unfinished, force=True)
 
 
-def run_chunks(job: Job, chunks: Iterator[Chunk], resources: Resources) -> Iterator[Tally]:
+def run_chunks(job: ArchiveJob, chunks: Iterator[Chunk], resources: Resources) -> Iterator[Tally]:
     """Work on all chunks; yield their tallies as they finish.
 
     A chunk that no worker survived is halved until the object that does it is found and written
@@ -120,13 +120,13 @@ def _outcome(reference: Any) -> Any:
         return None
 
 
-def _written(job: Job, chunk: Chunk) -> Tally | None:
+def _written(job: ArchiveJob, chunk: Chunk) -> Tally | None:
     """What the ledger says of a chunk whose last worker may have died after its work was done."""
     rows = Ledger(job.destination).rows(chunk.part)
     return None if rows is None else Tally.of(rows)
 
 
-def _lost(job: Job, chunk: Chunk) -> Tally:
+def _lost(job: ArchiveJob, chunk: Chunk) -> Tally:
     """Write down the object that no worker survived."""
     error = WorkerLostError(
         f"workers died {RETRIES + 1} times over it (out of memory, or a crash in native code)"

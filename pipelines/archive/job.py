@@ -15,7 +15,7 @@ from pipelines.archive.ledger import Ledger
 from pipelines.archive.pending import pending
 from pipelines.archive.settings import claim
 from pipelines.archive.tally import Tally
-from pipelines.archive.worker import Job
+from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.storage import Storage
 
 __all__ = ["Summary", "check_apart", "run_job"]
@@ -50,7 +50,7 @@ def check_apart(source: Storage, destination: Storage) -> None:
 
 
 def run_job(
-    job: Job,
+    job: ArchiveJob,
     resources: Resources,
     *,
     retry_failed: bool = False,

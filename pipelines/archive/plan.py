@@ -12,21 +12,21 @@ from typing import Any
 from deepsic.bitstream import VERSION
 from deepsic.limits import DEFAULT_LIMITS
 from pipelines import console
-from pipelines.archive import demo
-from pipelines.archive.check import Check, Verify
 from pipelines.archive.cluster import RETRIES, Resources
-from pipelines.archive.coder import ModelSource
-from pipelines.archive.estimate import Estimate, estimate_job
+from pipelines.archive.commands import demo
+from pipelines.archive.commands.estimate import Estimate, estimate_job
+from pipelines.archive.commands.restore import Restored, restore_archive
 from pipelines.archive.job import Summary, check_apart, run_job
-from pipelines.archive.restore import Restored, restore_archive
 from pipelines.archive.settings import JobSettings, check_target
-from pipelines.archive.worker import Job
+from pipelines.archive.work.check import Check, Verify
+from pipelines.archive.work.chunk import ArchiveJob
+from pipelines.archive.work.codec import ModelSource
 from pipelines.runtime import RuntimeOptions, ray_runtime
 from pipelines.storage import Storage, open_storage
 
 __all__ = ["Request", "demonstrate", "estimate", "restore_all", "work"]
 
-#: Share of a GPU that one task takes: the net is small, and the entropy coder works on a CPU.
+#: Share of a GPU that one task takes: the net is small, and the entropy codec works on a CPU.
 GPU_SHARE = 0.25
 DEMO = Path("out")
 DEMO_LABELER = "efficientnet-lite0"
@@ -66,7 +66,9 @@ def _cluster(device: str) -> Iterator[Resources]:
         yield Resources(gpus=gpus)
 
 
-def _job(request: Request, source: Storage, destination: Storage, resources: Resources) -> Job:
+def _job(
+    request: Request, source: Storage, destination: Storage, resources: Resources
+) -> ArchiveJob:
     model = request.model.on("cuda" if resources.gpus else "cpu")
     settings = JobSettings(
         model=model.model,
@@ -77,11 +79,11 @@ def _job(request: Request, source: Storage, destination: Storage, resources: Res
         refine_for=model.refine_for,
         **request.target,
     )
-    return Job(
+    return ArchiveJob(
         source=source,
         destination=destination,
         settings=settings,
-        coder=model,
+        codec=model,
         check=request.check,
         limits=model.limits or DEFAULT_LIMITS,
         seconds_per_picture=request.seconds_per_picture,
@@ -129,10 +131,10 @@ def demonstrate(request: Request) -> list[str]:
         draft = _job(request, open_storage(str(originals)), open_storage(str(DEMO)), resources)
         # A folder for each choice of settings, so that the demonstration can be run with others.
         archive = open_storage(str(DEMO / f"archive-{draft.settings.job_id}"))
-        job = Job(**(vars(draft) | {"destination": archive, "check": check}))
+        job = ArchiveJob(**(vars(draft) | {"destination": archive, "check": check}))
         run_job(job, resources)
         out = open_storage(str(decoded / draft.settings.job_id))
-        restore_archive(archive, out, job.coder, job.settings.model_id, resources)
+        restore_archive(archive, out, job.codec, job.settings.model_id, resources)
     demo.photograph_table(archive.url)
     demo.comparison(originals, archive.url, Path(out.url), picture)
     return [archive.url, str(picture.resolve())]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipelines.archive.ledger import OK, SKIPPED, Row
+from pipelines.archive.ledger import OK, SKIPPED, LedgerRow
 
 __all__ = ["Tally"]
 
@@ -31,7 +31,7 @@ class Tally:
     """(source key, reason) of the first few."""
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Tally:
+    def of(cls, rows: Iterable[LedgerRow]) -> Tally:
         """Count some rows."""
         tally = cls()
         for row in rows:
@@ -43,7 +43,7 @@ class Tally:
         """Rows counted."""
         return self.ok + self.skipped + self.failed
 
-    def add_row(self, row: Row) -> None:
+    def add_row(self, row: LedgerRow) -> None:
         """Count one row."""
         self.bytes_seen += row.source_size
         if row.status == OK:

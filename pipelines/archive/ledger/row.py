@@ -12,7 +12,7 @@ from deepsic.bitstream import Label
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FAILED", "OK", "SKIPPED", "TRANSIENT", "Row", "row_schema"]
+__all__ = ["FAILED", "OK", "SKIPPED", "TRANSIENT", "LedgerRow", "row_schema"]
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
 #: Kinds of failure that say nothing about the picture: the next run tries these again unasked.
@@ -20,7 +20,7 @@ TRANSIENT = frozenset({"storage", "source", "damaged"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LedgerRow:
     """What became of one source object."""
 
     source_key: str
@@ -67,4 +67,4 @@ def row_schema() -> pa.Schema:
     types |= dict.fromkeys(("width", "height", "attempt"), pa.int32())
     types |= {"bpp": pa.float64(), "psnr": pa.float32(), "seconds": pa.float32()}
     types |= {"labels": pa.list_(label), "finished": pa.timestamp("us", "UTC")}
-    return pa.schema([(name, types[name]) for name in Row.__dataclass_fields__])
+    return pa.schema([(name, types[name]) for name in LedgerRow.__dataclass_fields__])

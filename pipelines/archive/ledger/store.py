@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from deepsic.bitstream import Label
 from deepsic.errors import StorageError, VerificationError
-from pipelines.archive.ledger.row import Row, row_schema
-from pipelines.archive.ledger.sweep import Part, Sweep
+from pipelines.archive.ledger.row import LedgerRow, row_schema
+from pipelines.archive.ledger.sweep import LedgerPart, Sweep
 from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Ledger:
 
     storage: Storage
 
-    def append(self, part: str, rows: Sequence[Row]) -> None:
+    def append(self, part: str, rows: Sequence[LedgerRow]) -> None:
         """Write a part, exactly once: when it is there already, that one stays."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -52,7 +52,7 @@ class Ledger:
         if self.storage.get(LEDGER + part).data != data:
             raise VerificationError(f"{LEDGER}{part} reads back as other bytes; check the store")
 
-    def rows(self, part: str) -> list[Row] | None:
+    def rows(self, part: str) -> list[LedgerRow] | None:
         """One part's rows as they were written; None when there is no such part."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -67,13 +67,13 @@ class Ledger:
         except (pa.ArrowException, OSError) as error:
             raise StorageError(f"{self.storage.url}/{LEDGER}{part} is damaged: {error}") from error
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[LedgerPart]:
         """All parts with the range of keys in each, from their footers, by first key."""
         import pyarrow.parquet as pq
 
         filesystem, root = self.storage.arrow()
 
-        def look(key: str) -> Part:
+        def look(key: str) -> LedgerPart:
             path = f"{root}/{key}"
             try:
                 footer = pq.read_metadata(path, filesystem=filesystem)
@@ -82,13 +82,15 @@ class Ledger:
                 ]
             except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
                 raise StorageError(f"{self.storage.url}/{key} can't be read: {error}") from error
-            return Part(min(s.min for s in found), max(s.max for s in found), footer.num_rows, path)
+            return LedgerPart(
+                min(s.min for s in found), max(s.max for s in found), footer.num_rows, path
+            )
 
         keys = [o.key for o in self.storage.list(LEDGER) if o.key.endswith(".parquet")]
         with ThreadPoolExecutor(FOOTER_THREADS) as pool:
             return sorted(pool.map(look, keys))
 
-    def sweep(self, columns: Sequence[str], parts: Sequence[Part] | None = None) -> Sweep:
+    def sweep(self, columns: Sequence[str], parts: Sequence[LedgerPart] | None = None) -> Sweep:
         """Read rows by ascending key, a stretch at a time."""
         found = self.parts() if parts is None else parts
         return Sweep(self.storage.arrow()[0], columns, found)
@@ -102,8 +104,8 @@ class Ledger:
         yield sweep.upto(None)
 
 
-def _record(row: Row) -> dict[str, Any]:
-    record = {name: getattr(row, name) for name in Row.__dataclass_fields__}
+def _record(row: LedgerRow) -> dict[str, Any]:
+    record = {name: getattr(row, name) for name in LedgerRow.__dataclass_fields__}
     record["labels"] = [
         {"name": label.name, "wnid": label.wnid, "probability": label.probability}
         for label in row.labels
@@ -111,6 +113,6 @@ def _record(row: Row) -> dict[str, Any]:
     return record
 
 
-def _row(record: dict[str, Any]) -> Row:
+def _row(record: dict[str, Any]) -> LedgerRow:
     labels = [Label(**label) for label in record.pop("labels")]
-    return Row(**record, labels=labels)
+    return LedgerRow(**record, labels=labels)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.fs import FileSystem
 
-__all__ = ["Part", "Sweep"]
+__all__ = ["LedgerPart", "Sweep"]
 
 #: What it takes to tell which of several rows of a key counts.
 ORDER = ("source_key", "attempt", "finished")
 
 
-class Part(NamedTuple):
+class LedgerPart(NamedTuple):
     """A ledger part and the range of its source keys."""
 
     first: str
@@ -36,7 +36,7 @@ class Sweep:
     """
 
     def __init__(
-        self, filesystem: FileSystem, columns: Sequence[str], parts: Sequence[Part]
+        self, filesystem: FileSystem, columns: Sequence[str], parts: Sequence[LedgerPart]
     ) -> None:
         self._filesystem = filesystem
         self._columns = list(dict.fromkeys((*ORDER, *columns)))

@@ -14,13 +14,13 @@ from PIL import Image
 from deepsic.bitstream import VERSION
 from pipelines.archive.cluster import Resources
 from pipelines.archive.settings import JobSettings
-from pipelines.archive.worker import Job
+from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.storage import open_storage
 
 from .fakes import IDENTITY, WebpSource
 
 
-def save_picture(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
+def save_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
     """A small smooth colour picture that differs with its seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
@@ -32,23 +32,25 @@ def photos(tmp_path: Path) -> Path:
     """Twelve pictures in three folders."""
     folder = tmp_path / "photos"
     for number in range(12):
-        save_picture(folder / f"f{number % 3}" / f"p{number:02d}.png", number)
+        save_image(folder / f"f{number % 3}" / f"p{number:02d}.png", number)
     return folder
 
 
 @pytest.fixture
-def make_job() -> Callable[..., Job]:
+def make_job() -> Callable[..., ArchiveJob]:
     """Make a job from addresses; named arguments override its settings and its fields."""
 
-    def make(source: object, destination: object, *, quality: int = 50, **fields: Any) -> Job:
+    def make(
+        source: object, destination: object, *, quality: int = 50, **fields: Any
+    ) -> ArchiveJob:
         settings = JobSettings(
             model="fake", model_id=IDENTITY.hex(), format_version=VERSION, quality=quality
         )
-        return Job(
+        return ArchiveJob(
             source=open_storage(str(source)),
             destination=open_storage(str(destination)),
             settings=settings,
-            coder=WebpSource(),
+            codec=WebpSource(),
             **fields,
         )
 

@@ -11,7 +11,7 @@ from deepsic.bitstream import VERSION
 from pipelines.archive.cluster import Resources
 from pipelines.archive.job import run_job
 from pipelines.archive.settings import JobSettings
-from pipelines.archive.worker import Job
+from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.exits import exit_codes, fail_if
 from pipelines.runtime import ray_runtime
 from pipelines.storage import open_storage
@@ -24,11 +24,11 @@ def drive(source: str, destination: str) -> None:
     settings = JobSettings(
         model="webp", model_id=IDENTITY.hex(), format_version=VERSION, quality=50
     )
-    job = Job(
+    job = ArchiveJob(
         source=open_storage(source),
         destination=open_storage(destination),
         settings=settings,
-        coder=WebpSource(),
+        codec=WebpSource(),
     )
     with ray_runtime():
         fail_if(run_job(job, Resources()).failed, "objects failed")

@@ -16,7 +16,7 @@ from PIL import Image
 from deepsic.bitstream import Container, Header, Label, Semantics, pack, unpack
 from deepsic.errors import UsageError
 from deepsic.labels import label_set
-from pipelines.archive.coder import Coder
+from pipelines.archive.work.codec import ArchiveCodec
 
 __all__ = ["IDENTITY", "WebpSource"]
 
@@ -63,5 +63,5 @@ class WebpSource:
     def identity(self) -> str:
         return IDENTITY.hex()
 
-    def load(self) -> Coder:
+    def load(self) -> ArchiveCodec:
         return _Webp()

@@ -16,19 +16,19 @@ import pytest
 from PIL import Image
 
 from deepsic.limits import Limits
-from pipelines.archive.check import Check, Verify
 from pipelines.archive.chunks import Chunk, Item
-from pipelines.archive.coder import coder_of
-from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, Row
-from pipelines.archive.worker import Job, compress_chunk
+from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, LedgerRow
+from pipelines.archive.work.check import Check, Verify
+from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
+from pipelines.archive.work.codec import loaded_codec
 
-from .conftest import save_picture
+from .conftest import save_image
 from .fakes import _Webp
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., ArchiveJob]
 
 
-def work(job: Job) -> dict[str, Row]:
+def work(job: ArchiveJob) -> dict[str, LedgerRow]:
     chunk = Chunk(tuple(Item(info) for info in job.source.list()))
     compress_chunk(job, chunk)
     rows = Ledger(job.destination).rows(chunk.part)
@@ -59,7 +59,7 @@ def png_bomb(side: int) -> bytes:
 def zoo(tmp_path: Path) -> Path:
     """One of each kind of trouble, and one good picture."""
     folder = tmp_path / "zoo"
-    save_picture(folder / "good.png", 1)
+    save_image(folder / "good.png", 1)
     colour = Image.open(folder / "good.png").convert("RGB")
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "truncated.jpg").write_bytes(jpeg(colour)[:300])
@@ -76,9 +76,9 @@ def zoo(tmp_path: Path) -> Path:
     (folder / "old.sic").write_bytes(b"SIC")
     (folder / "same.jpg").write_bytes(jpeg(colour))
     colour.save(folder / "same.png")
-    save_picture(folder / "日本 語/ü é 😀.png", 3)
+    save_image(folder / "日本 語/ü é 😀.png", 3)
     deep = folder / "/".join(["d" * 200] * 4)
-    save_picture(deep / ("n" * 190 + ".png"), 4)
+    save_image(deep / ("n" * 190 + ".png"), 4)
     (folder / "loop").symlink_to(folder)
     (folder / "nothing.jpg").symlink_to(folder / "isn't there.jpg")
     (folder / "self.jpg").symlink_to(folder / "self.jpg")
@@ -129,7 +129,7 @@ def test_objects_that_vanish_or_change_after_the_listing(
     job = make_job(photos, tmp_path / "out")
     chunk = Chunk(tuple(Item(info) for info in job.source.list()))
     (photos / "f0/p00.png").unlink()
-    save_picture(photos / "f1/p01.png", 99, (64, 64))
+    save_image(photos / "f1/p01.png", 99, (64, 64))
     compress_chunk(job, chunk)
     rows = {row.source_key: row for row in Ledger(job.destination).rows(chunk.part) or ()}
     assert (rows["f0/p00.png"].status, rows["f0/p00.png"].kind) == (FAILED, "source")
@@ -159,12 +159,12 @@ def test_a_slow_first_picture_is_nobodys_fault(
             return super().encode(image, **settings)
 
     job = make_job(photos, tmp_path / "out", seconds_per_picture=0.15)
-    monkeypatch.setattr(type(job.coder), "load", lambda source: Compiles())
-    coder_of.cache_clear()
+    monkeypatch.setattr(type(job.codec), "load", lambda source: Compiles())
+    loaded_codec.cache_clear()
     try:
         rows = work(job)
     finally:
-        coder_of.cache_clear()
+        loaded_codec.cache_clear()
     assert {(row.status, row.kind) for row in rows.values()} == {(OK, "")}
 
 

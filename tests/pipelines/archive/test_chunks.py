@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.archive.chunks import Chunk, Item, cut
-from pipelines.archive.estimate import sample
+from pipelines.archive.commands.estimate import sample
 from pipelines.storage import ObjectInfo
 
 

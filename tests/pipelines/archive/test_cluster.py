@@ -13,22 +13,27 @@ from pipelines.archive.chunks import Chunk, Item
 from pipelines.archive.cluster import Resources, run_chunks
 from pipelines.archive.ledger import FAILED, LEDGER, OK, Ledger
 from pipelines.archive.tally import Tally
-from pipelines.archive.worker import Job
+from pipelines.archive.work.chunk import ArchiveJob
 
 
-def parts(job: Job) -> int:
+def parts(job: ArchiveJob) -> int:
     return sum(1 for _ in job.destination.list(LEDGER))
 
 
-def run(job: Job) -> list[Tally]:
+def run(job: ArchiveJob) -> list[Tally]:
     chunk = Chunk(tuple(Item(info) for info in job.source.list()))
     return list(run_chunks(job, iter([chunk]), Resources()))
 
 
 def test_work_whose_worker_died_after_its_last_write_is_not_done_again(
-    photos: Path, tmp_path: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    photos: Path,
+    tmp_path: Path,
+    make_job: Callable[..., ArchiveJob],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def spread(function: Any, job: Job, take: Any, resources: Any) -> Iterator[tuple[Any, None]]:
+    def spread(
+        function: Any, job: ArchiveJob, take: Any, resources: Any
+    ) -> Iterator[tuple[Any, None]]:
         while (chunk := take()) is not None:
             function(job, chunk)
             yield chunk, None
@@ -40,11 +45,16 @@ def test_work_whose_worker_died_after_its_last_write_is_not_done_again(
 
 
 def test_the_picture_that_kills_workers_is_narrowed_down_to(
-    photos: Path, tmp_path: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    photos: Path,
+    tmp_path: Path,
+    make_job: Callable[..., ArchiveJob],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deadly = "f1/p04.png"
 
-    def spread(function: Any, job: Job, take: Any, resources: Any) -> Iterator[tuple[Any, Any]]:
+    def spread(
+        function: Any, job: ArchiveJob, take: Any, resources: Any
+    ) -> Iterator[tuple[Any, Any]]:
         while (chunk := take()) is not None:
             dies = any(item.info.key == deadly for item in chunk.items)
             yield chunk, None if dies else function(job, chunk)

@@ -11,7 +11,7 @@ import pytest
 from pipelines import compress_archive
 from pipelines.archive.chunks import Chunk, Item
 from pipelines.archive.settings import claim
-from pipelines.archive.worker import Job, compress_chunk
+from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
 
 
 def run(*arguments: object) -> int:
@@ -21,7 +21,7 @@ def run(*arguments: object) -> int:
 
 
 @pytest.fixture
-def archive(photos: Path, tmp_path: Path, make_job: Callable[..., Job]) -> Path:
+def archive(photos: Path, tmp_path: Path, make_job: Callable[..., ArchiveJob]) -> Path:
     """A finished archive with one failure."""
     (photos / "broken.jpg").write_bytes(b"")
     job = make_job(photos, tmp_path / "archive")

@@ -8,8 +8,8 @@ import pytest
 
 from deepsic.bitstream import Label
 from deepsic.errors import UsageError
-from pipelines.archive.find import find
-from pipelines.archive.ledger import FAILED, OK, Ledger, Row
+from pipelines.archive.commands.find import find
+from pipelines.archive.ledger import FAILED, OK, Ledger, LedgerRow
 from pipelines.storage import open_storage
 
 SPRINGER = Label("English springer", "n02102040", 0.9)
@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Ledger:
         "e": [SPRINGER],
     }
     rows = [
-        Row(
+        LedgerRow(
             source_key=key,
             source_etag="",
             source_size=1,

@@ -10,14 +10,14 @@ import pytest
 
 from deepsic.bitstream import Label
 from deepsic.errors import StorageError
-from pipelines.archive.ledger import FAILED, LEDGER, OK, Ledger, Row
+from pipelines.archive.ledger import FAILED, LEDGER, OK, Ledger, LedgerRow
 from pipelines.storage import open_storage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def row(key: str, attempt: int = 0, status: str = OK, minutes: int = 0) -> Row:
-    return Row(
+def row(key: str, attempt: int = 0, status: str = OK, minutes: int = 0) -> LedgerRow:
+    return LedgerRow(
         source_key=key,
         source_etag=f"tag{attempt}",
         source_size=10,

@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import PartialFailureError, UsageError
-from pipelines.archive.check import Check, Verify
 from pipelines.archive.cluster import Resources
-from pipelines.archive.find import find
+from pipelines.archive.commands.find import find
+from pipelines.archive.commands.report import report_archive
+from pipelines.archive.commands.restore import restore_archive
+from pipelines.archive.commands.verify import verify_archive
 from pipelines.archive.job import run_job
 from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger
-from pipelines.archive.report import report_archive
-from pipelines.archive.restore import restore_archive
-from pipelines.archive.verify import verify_archive
-from pipelines.archive.worker import Job
+from pipelines.archive.work.check import Check, Verify
+from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.storage import sha256
 
-from .conftest import save_picture
+from .conftest import save_image
 from .fakes import IDENTITY, KILL, STALL, WebpSource
 
 #: Ray's own: old settings that it reads itself, sockets that it leaves to the garbage collector.
@@ -30,10 +30,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., ArchiveJob]
 
 
-def rows_of(job: Job, *columns: str) -> dict[str, dict[str, object]]:
+def rows_of(job: ArchiveJob, *columns: str) -> dict[str, dict[str, object]]:
     tables = Ledger(job.destination).tables(("status", "reason", "kind", *columns))
     return {row["source_key"]: row for table in tables for row in table.to_pylist()}
 
@@ -103,11 +103,11 @@ def test_new_changed_and_failed_objects(
     (photos / "broken.jpg").write_bytes(b"not a JPEG at all")
     job = make_job(photos, tmp_path / "out")
     assert run_job(job, ray_here).done.failed == 1
-    save_picture(photos / "f0/p00.png", 777)
-    save_picture(photos / "zz/new.png", 778)
+    save_image(photos / "f0/p00.png", 777)
+    save_image(photos / "zz/new.png", 778)
     summary = run_job(job, ray_here)
     assert (summary.done.ok, summary.already.ok, summary.already.failed) == (2, 11, 1)
-    save_picture(tmp_path / "mended.png", 779)
+    save_image(tmp_path / "mended.png", 779)
     assert run_job(job, ray_here).done.objects == 0  # what failed stays failed, unasked
     assert run_job(job, ray_here, retry_failed=True).done.failed == 1
     Image.open(tmp_path / "mended.png").save(photos / "broken.jpg")

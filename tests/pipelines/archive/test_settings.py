@@ -1,4 +1,4 @@
-"""What makes two jobs the same job, and a coder with everything that a job may ask for."""
+"""What makes two jobs the same job, and a codec with everything that a job may ask for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import UsageError
-from pipelines.archive.coder import ModelSource
 from pipelines.archive.settings import JobSettings, claim, read_job
+from pipelines.archive.work.codec import ModelSource
 from pipelines.storage import open_storage
 
-from .conftest import save_picture
+from .conftest import save_image
 
 SETTINGS = JobSettings(model="sic", model_id="00" * 8, format_version=1, bpp=0.25, labeler="head")
 LITE0 = "efficientnet-lite0"
@@ -39,7 +39,7 @@ def test_refined_archives_go_on_and_others_are_refused(tmp_path: Path) -> None:
 
 def test_a_coder_refines_and_labels(tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    save_picture(tmp_path / "a.png", 1, (96, 64))
+    save_image(tmp_path / "a.png", 1, (96, 64))
     image = Image.open(tmp_path / "a.png")
     plain = ModelSource(model="sic-machine", device="cpu").load()
     helped = ModelSource(

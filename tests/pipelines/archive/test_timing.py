@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archive.timing import TimeLimitError, time_limits
+from pipelines.archive.work.timing import TimeLimitError, time_limits
 
 
 def test_a_slow_block_is_stopped_and_the_next_has_its_own_time() -> None:
@@ -22,9 +22,8 @@ def test_a_slow_block_is_stopped_and_the_next_has_its_own_time() -> None:
 
 
 def _ends(code: str) -> int:
-    start = (
-        "import time, collections, itertools\nfrom pipelines.archive.timing import time_limits\n"
-    )
+    start = "import time, collections, itertools\n"
+    start += "from pipelines.archive.work.timing import time_limits\n"
     return subprocess.run([sys.executable, "-c", start + code], timeout=60, check=False).returncode
 
 
@@ -44,9 +43,9 @@ from pathlib import Path
 from deepsic.bitstream import VERSION
 from pipelines.archive.chunks import Chunk, Item
 from pipelines.archive.settings import JobSettings
-from pipelines.archive.worker import Job, compress_chunk
+from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
 from pipelines.storage.local import LocalStorage
-from tests.pipelines.archive.conftest import save_picture
+from tests.pipelines.archive.conftest import save_image
 from tests.pipelines.archive.fakes import IDENTITY, WebpSource
 
 class Slow(LocalStorage):
@@ -61,10 +60,10 @@ class Slow(LocalStorage):
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     for number in range(12):  # more than are read ahead
-        save_picture(folder / f"in/{number}.png", number)
+        save_image(folder / f"in/{number}.png", number)
     identity = IDENTITY.hex()
-    job = Job(
-        source=Slow(str(folder / "in")), destination=Slow(str(folder / "out")), coder=WebpSource(),
+    job = ArchiveJob(
+        source=Slow(str(folder / "in")), destination=Slow(str(folder / "out")), codec=WebpSource(),
         settings=JobSettings(model="x", model_id=identity, format_version=VERSION, quality=50),
         seconds_per_picture=0.05,
     )

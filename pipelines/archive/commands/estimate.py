@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipelines.archive.check import Check, Verify
 from pipelines.archive.chunks import Item
 from pipelines.archive.cluster import Resources, spread
-from pipelines.archive.coder import checked_coder, warm_up
-from pipelines.archive.encoder import Encoder
-from pipelines.archive.pictures import Facts, Picture, open_picture, refuse_unread
-from pipelines.archive.timing import time_limits
-from pipelines.archive.worker import Job
+from pipelines.archive.work.check import Check, Verify
+from pipelines.archive.work.chunk import ArchiveJob
+from pipelines.archive.work.codec import checked_codec, warm_up
+from pipelines.archive.work.encoder import Encoder
+from pipelines.archive.work.images import SourceFacts, SourceImage, open_image, refuse_unread
+from pipelines.archive.work.timing import time_limits
 from pipelines.storage import ObjectInfo
 
 __all__ = ["Estimate", "estimate_job", "sample"]
@@ -60,7 +60,7 @@ def sample(listing: Iterable[ObjectInfo], count: int) -> tuple[list[ObjectInfo],
     return chosen, objects, size
 
 
-def estimate_job(job: Job, resources: Resources, count: int = SAMPLE) -> Estimate:
+def estimate_job(job: ArchiveJob, resources: Resources, count: int = SAMPLE) -> Estimate:
     """List the source, compress a sample in memory, and scale up. Ray runs already."""
     job.source.check()
     chosen, objects, size = sample(job.source.list(), count)
@@ -79,19 +79,19 @@ def estimate_job(job: Job, resources: Resources, count: int = SAMPLE) -> Estimat
     )
 
 
-def _try(job: Job, info: ObjectInfo) -> _Trial:
-    coder = checked_coder(job.coder, job.settings.model_id)
-    warm_up(coder, decodes=False)
+def _try(job: ArchiveJob, info: ObjectInfo) -> _Trial:
+    codec = checked_codec(job.codec, job.settings.model_id)
+    warm_up(codec, decodes=False)
     began = time.perf_counter()
     try:
         refuse_unread(Item(info), job.limits)
         data = job.source.get(info.key).data
-        image = open_picture(info.key, data, job.limits)
+        image = open_image(info.key, data, job.limits)
     except Exception:  # counted as not ok; the job itself will say why
         return _Trial(False, info.size, 0, time.perf_counter() - began)
-    facts = Facts(Item(info), info.etag, len(data), "", *image.size)
+    facts = SourceFacts(Item(info), info.etag, len(data), "", *image.size)
     with time_limits(job.seconds_per_picture) as limit:
-        encoder = Encoder(coder, job.settings, limit, Check(verify=Verify.NONE))
-        (made,) = encoder.encode([Picture(facts, image)])
+        encoder = Encoder(codec, job.settings, limit, Check(verify=Verify.NONE))
+        (made,) = encoder.encode([SourceImage(facts, image)])
     seconds = time.perf_counter() - began
     return _Trial(made.error is None, info.size, len(made.blob), seconds)

@@ -18,16 +18,16 @@ from deepsic.errors import (
 )
 from deepsic.limits import Limits
 from pipelines.archive.chunks import Item
-from pipelines.archive.timing import TimeLimitError
+from pipelines.archive.work.timing import TimeLimitError
 from pipelines.storage import ObjectMissingError
 
 __all__ = [
-    "Facts",
-    "Picture",
     "Refusal",
+    "SourceFacts",
+    "SourceImage",
     "WorkerLostError",
     "kind_of",
-    "open_picture",
+    "open_image",
     "refuse_unread",
 ]
 
@@ -43,7 +43,7 @@ class WorkerLostError(Exception):
 
 
 @dataclass(frozen=True)
-class Facts:
+class SourceFacts:
     """What is known of a source object once it was read."""
 
     item: Item
@@ -62,10 +62,10 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourceImage:
     """A source object, decoded. Only the encoder holds these: their pixels weigh."""
 
-    facts: Facts
+    facts: SourceFacts
     image: Image.Image
 
 
@@ -86,7 +86,7 @@ def refuse_unread(item: Item, limits: Limits) -> None:
     limits.check_bytes(info.size)
 
 
-def open_picture(key: str, data: bytes, limits: Limits) -> Image.Image:
+def open_image(key: str, data: bytes, limits: Limits) -> Image.Image:
     """Decode a picture, upright and 8-bit.
 
     Raises: `InputError`, `LimitError`; `Refusal` when neither bytes nor name say "picture".

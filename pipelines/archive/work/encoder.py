@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from deepsic.bitstream import Label, read_semantics
-from pipelines.archive.check import Check
-from pipelines.archive.coder import Coder
-from pipelines.archive.pictures import Facts, Picture
 from pipelines.archive.settings import JobSettings
-from pipelines.archive.timing import TimeLimit
+from pipelines.archive.work.check import Check
+from pipelines.archive.work.codec import ArchiveCodec
+from pipelines.archive.work.images import SourceFacts, SourceImage
+from pipelines.archive.work.timing import TimeLimit
 
-__all__ = ["Encoded", "Encoder"]
+__all__ = ["EncodedImage", "Encoder"]
 
 BATCH_PICTURES = 8
 #: Pixels of a batch that is handed to the codec together.
@@ -24,10 +24,10 @@ WAITING_PIXELS = 16_000_000
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedImage:
     """A picture's file, or the error in its place."""
 
-    facts: Facts
+    facts: SourceFacts
     blob: bytes = b""
     labels: list[Label] = field(default_factory=list)
     psnr: float | None = None
@@ -38,16 +38,16 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A coder with one job's settings."""
+    """A codec with one job's settings."""
 
-    coder: Coder
+    codec: ArchiveCodec
     settings: JobSettings
     limit: TimeLimit
     check: Check
 
-    def encode(self, pictures: Iterable[Picture]) -> Iterator[Encoded]:
+    def encode(self, pictures: Iterable[SourceImage]) -> Iterator[EncodedImage]:
         """Encode a stream of pictures, not in its order. Holds a bounded number of pixels."""
-        bins: dict[tuple[str, tuple[int, int]], list[Picture]] = defaultdict(list)
+        bins: dict[tuple[str, tuple[int, int]], list[SourceImage]] = defaultdict(list)
         waiting = 0
         for picture in pictures:
             place = (picture.image.mode, picture.image.size)
@@ -62,12 +62,12 @@ class Encoder:
         for batch in bins.values():
             yield from self._batch(batch)
 
-    def _batch_size(self, picture: Picture) -> int:
+    def _batch_size(self, picture: SourceImage) -> int:
         if self.settings.quality is None:
             return 1  # a byte target is searched for, picture by picture
         return max(1, min(BATCH_PICTURES, BATCH_PIXELS // picture.facts.pixels))
 
-    def _batch(self, batch: list[Picture]) -> Iterator[Encoded]:
+    def _batch(self, batch: list[SourceImage]) -> Iterator[EncodedImage]:
         if len(batch) == 1:
             yield self._single(batch[0])
             return
@@ -75,7 +75,7 @@ class Encoder:
         try:
             with self.limit.block(len(batch)):
                 images = [picture.image for picture in batch]
-                blobs = self.coder.encode_batch(images, **self.settings.target)
+                blobs = self.codec.encode_batch(images, **self.settings.target)
                 made = [self._finish(*pair) for pair in zip(batch, blobs, strict=True)]
         except Exception:  # whichever of them it was: each alone tells
             made = [self._single(picture) for picture in batch]
@@ -84,27 +84,27 @@ class Encoder:
             made = [replace(one, seconds=seconds) for one in made]
         yield from made
 
-    def _single(self, picture: Picture) -> Encoded:
+    def _single(self, picture: SourceImage) -> EncodedImage:
         began = time.perf_counter()
         try:
             with self.limit.block():
-                blob = self.coder.encode(picture.image, **self.settings.target)
+                blob = self.codec.encode(picture.image, **self.settings.target)
                 made = self._finish(picture, blob)
         except Exception as error:  # one picture's trouble, whatever it is, is a row of its own
-            made = Encoded(picture.facts, error=error)
+            made = EncodedImage(picture.facts, error=error)
         return replace(made, seconds=time.perf_counter() - began)
 
-    def _finish(self, picture: Picture, blob: bytes) -> Encoded:
+    def _finish(self, picture: SourceImage, blob: bytes) -> EncodedImage:
         labels = self._labels(blob)
-        value = self.check.run(picture.image, blob, labels, self.coder)
-        return Encoded(picture.facts, blob, labels, value)
+        value = self.check.run(picture.image, blob, labels, self.codec)
+        return EncodedImage(picture.facts, blob, labels, value)
 
     def _labels(self, blob: bytes) -> list[Label]:
         # Only what the file stores: asking a semantic head would decode every file once more.
         if read_semantics(blob) is None:
             return []
-        return list(self.coder.labels(blob, top=self.settings.top))
+        return list(self.codec.labels(blob, top=self.settings.top))
 
 
-def _weight(pictures: list[Picture]) -> int:
+def _weight(pictures: list[SourceImage]) -> int:
     return sum(picture.facts.pixels for picture in pictures)

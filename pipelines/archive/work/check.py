@@ -11,7 +11,7 @@ from PIL import Image
 
 from deepsic.bitstream import Label, verify
 from deepsic.errors import UsageError, VerificationError
-from pipelines.archive.coder import Coder
+from pipelines.archive.work.codec import ArchiveCodec
 
 __all__ = ["Check", "Verify", "psnr"]
 
@@ -39,7 +39,7 @@ class Check:
             raise UsageError(f"--psnr-floor {self.psnr_floor} must be within 0-99 dB")
 
     def run(
-        self, image: Image.Image, blob: bytes, labels: list[Label], coder: Coder
+        self, image: Image.Image, blob: bytes, labels: list[Label], codec: ArchiveCodec
     ) -> float | None:
         """Check one file against its source; return its PSNR where it was decoded.
 
@@ -50,12 +50,12 @@ class Check:
         verify(blob)
         if self.verify is Verify.CRC:
             return None
-        decoded = coder.decode(blob)
+        decoded = codec.decode(blob)
         if decoded.size != image.size:
             raise VerificationError(
                 f"decodes to {decoded.size} pixels, the source has {image.size}"
             )
-        if labels and list(coder.labels(blob, top=len(labels))) != labels:
+        if labels and list(codec.labels(blob, top=len(labels))) != labels:
             raise VerificationError("its labels differ when they are read again")
         value = psnr(image, decoded)
         if value < self.psnr_floor:

@@ -12,16 +12,23 @@ from dataclasses import dataclass, replace
 
 from deepsic.errors import InputError, LimitError, StorageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from pipelines.archive.check import Check, Verify
 from pipelines.archive.chunks import Chunk, Item
-from pipelines.archive.coder import CoderSource, checked_coder, warm_up
-from pipelines.archive.encoder import Encoded, Encoder
 from pipelines.archive.keys import output_key
-from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, Row
-from pipelines.archive.pictures import Facts, Picture, Refusal, kind_of, open_picture, refuse_unread
+from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, LedgerRow
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.tally import Tally
-from pipelines.archive.timing import TimeLimit, time_limits
+from pipelines.archive.work.check import Check, Verify
+from pipelines.archive.work.codec import CodecSource, checked_codec, warm_up
+from pipelines.archive.work.encoder import EncodedImage, Encoder
+from pipelines.archive.work.images import (
+    Refusal,
+    SourceFacts,
+    SourceImage,
+    kind_of,
+    open_image,
+    refuse_unread,
+)
+from pipelines.archive.work.timing import TimeLimit, time_limits
 from pipelines.storage import (
     AccessError,
     MissingBucketError,
@@ -32,7 +39,7 @@ from pipelines.storage import (
     sha256,
 )
 
-__all__ = ["Job", "compress_chunk", "failed_row"]
+__all__ = ["ArchiveJob", "compress_chunk", "failed_row"]
 
 READ_AHEAD = 8
 READ_AHEAD_BYTES = 64_000_000
@@ -42,19 +49,19 @@ JOB_WIDE = (MissingBucketError, StorageFullError, StorageUnavailableError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ArchiveJob:
     """All that a worker needs to know; sent once to each."""
 
     source: Storage
     destination: Storage
     settings: JobSettings
-    coder: CoderSource
+    codec: CodecSource
     check: Check = Check()  # noqa: RUF009 frozen
     limits: Limits = DEFAULT_LIMITS
     seconds_per_picture: float = 60.0
 
 
-def compress_chunk(job: Job, chunk: Chunk) -> Tally:
+def compress_chunk(job: ArchiveJob, chunk: Chunk) -> Tally:
     """Work on a chunk; when this returns, its rows are in the ledger for good.
 
     Doing it again, or twice at once, changes nothing: outputs are equal byte for byte, and the
@@ -83,23 +90,23 @@ class _Source:
 class _Work:
     """The state of one `compress_chunk`."""
 
-    def __init__(self, job: Job, chunk: Chunk) -> None:
+    def __init__(self, job: ArchiveJob, chunk: Chunk) -> None:
         self.job, self.chunk = job, chunk
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
-        self.rows: list[Row] = []
+        self.rows: list[LedgerRow] = []
 
-    def run(self) -> list[Row]:
+    def run(self) -> list[LedgerRow]:
         """Reads run ahead of the encoder and writes behind it, in threads."""
         job = self.job
-        coder = checked_coder(job.coder, job.settings.model_id)
-        warm_up(coder, decodes=job.check.verify is Verify.DECODE)
+        codec = checked_codec(job.codec, job.settings.model_id)
+        warm_up(codec, decodes=job.check.verify is Verify.DECODE)
         with (
             ThreadPoolExecutor(THREADS, "read") as readers,
             ThreadPoolExecutor(THREADS, "write") as writers,
         ):
             try:
                 with time_limits(job.seconds_per_picture) as limit:
-                    encoder = Encoder(coder, job.settings, limit, job.check)
+                    encoder = Encoder(codec, job.settings, limit, job.check)
                     made = encoder.encode(self._pictures(self._fetched(readers), limit))
                     writes = [writers.submit(self._store, one) for one in made]
                 self.rows.extend(write.result() for write in writes)
@@ -133,7 +140,7 @@ class _Work:
 
     def _pictures(
         self, fetched: Iterable[tuple[Item, Future[_Source]]], limit: TimeLimit
-    ) -> Iterator[Picture]:
+    ) -> Iterator[SourceImage]:
         limits = self.job.limits
         for item, future in fetched:
             began = time.perf_counter()
@@ -144,14 +151,14 @@ class _Work:
                 found = self._result(future)
                 digest = found.sha256
                 with limit.block():
-                    image = open_picture(item.info.key, found.data, limits)
+                    image = open_image(item.info.key, found.data, limits)
             except JOB_WIDE:
                 raise
             except Exception as error:  # any trouble with one source is a row of its own
                 self._give_up(item, error, sha=digest, seconds=time.perf_counter() - began)
                 continue
-            facts = Facts(item, found.etag, len(found.data), digest, *image.size)
-            yield Picture(facts, image)
+            facts = SourceFacts(item, found.etag, len(found.data), digest, *image.size)
+            yield SourceImage(facts, image)
 
     def _result(self, future: Future[_Source]) -> _Source:
         try:
@@ -160,7 +167,7 @@ class _Work:
             self.job.source.check()  # raises if it is the store, not this object
             raise StorageError(str(error)) from error
 
-    def _store(self, made: Encoded) -> Row:
+    def _store(self, made: EncodedImage) -> LedgerRow:
         """Put one file at its final key; runs in a thread."""
         facts, settings, destination = made.facts, self.job.settings, self.job.destination
         key = facts.item.info.key
@@ -174,7 +181,7 @@ class _Work:
         except Exception as error:
             failed = self._row(facts.item, error, facts.sha256, made.seconds)
             return replace(failed, source_etag=facts.etag, source_size=facts.size)
-        return Row(
+        return LedgerRow(
             source_key=key,
             source_etag=facts.etag,
             source_size=facts.size,
@@ -197,7 +204,7 @@ class _Work:
     def _give_up(self, item: Item, error: Exception, *, sha: str = "", seconds: float = 0) -> None:
         self.rows.append(self._row(item, error, sha, seconds))
 
-    def _row(self, item: Item, error: Exception, sha: str, seconds: float) -> Row:
+    def _row(self, item: Item, error: Exception, sha: str, seconds: float) -> LedgerRow:
         return failed_row(
             item, error, self.job.settings.job_id, sha=sha, worker=self.worker, seconds=seconds
         )
@@ -205,11 +212,11 @@ class _Work:
 
 def failed_row(
     item: Item, error: Exception, job: str, *, sha: str = "", worker: str = "", seconds: float = 0
-) -> Row:
+) -> LedgerRow:
     """The row of an object that has no output: skipped for a `Refusal`, else failed."""
     skipped = isinstance(error, Refusal)
     kind, reason = ("", str(error)) if skipped else kind_of(error)
-    return Row(
+    return LedgerRow(
         source_key=item.info.key,
         source_etag=item.info.etag,
         source_size=item.info.size,

@@ -11,11 +11,11 @@ from PIL import Image
 from deepsic.errors import DeepsicError, StorageError, VerificationError
 from pipelines import console
 from pipelines.archive.cluster import Resources, spread
-from pipelines.archive.coder import CoderSource, checked_coder
+from pipelines.archive.commands.verify import entries
 from pipelines.archive.keys import output_key
 from pipelines.archive.ledger import Ledger
-from pipelines.archive.pictures import kind_of
-from pipelines.archive.verify import entries
+from pipelines.archive.work.codec import CodecSource, checked_codec
+from pipelines.archive.work.images import kind_of
 from pipelines.storage import ObjectMissingError, Storage, put_verified, sha256
 
 __all__ = ["Restored", "restore_archive"]
@@ -36,7 +36,7 @@ class Restored:
 class _Plan:
     archive: Storage
     out: Storage
-    coder: CoderSource
+    codec: CodecSource
     model_id: str
     force: bool
 
@@ -44,7 +44,7 @@ class _Plan:
 def restore_archive(
     archive: Storage,
     out: Storage,
-    coder: CoderSource,
+    codec: CodecSource,
     model_id: str,
     resources: Resources,
     *,
@@ -55,7 +55,7 @@ def restore_archive(
     Pictures that are there already stay, unless `force`: run again, it goes on. Ray runs already.
     """
     out.create()
-    plan = _Plan(archive=archive, out=out, coder=coder, model_id=model_id, force=force)
+    plan = _Plan(archive=archive, out=out, codec=codec, model_id=model_id, force=force)
     found = Restored()
     pieces = entries(Ledger(archive), ("output_key", "output_sha256"))
     with console.progress("restore") as counter:
@@ -84,7 +84,7 @@ def _restore(plan: _Plan, entry: dict[str, Any]) -> tuple[bool | None, str]:
         blob = plan.archive.get(entry["output_key"]).data
         if sha256(blob) != entry["output_sha256"]:
             raise VerificationError("its SHA-256 is not the ledger's")
-        image = checked_coder(plan.coder, plan.model_id).decode(blob)
+        image = checked_codec(plan.codec, plan.model_id).decode(blob)
         put_verified(plan.out, target, _png(image))
     except StorageError as error:
         if isinstance(error, ObjectMissingError):

@@ -14,10 +14,10 @@ from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["Coder", "CoderSource", "ModelSource", "checked_coder", "coder_of", "warm_up"]
+__all__ = ["ArchiveCodec", "CodecSource", "ModelSource", "checked_codec", "loaded_codec", "warm_up"]
 
 
-class Coder(Protocol):
+class ArchiveCodec(Protocol):
     """The part of `deepsic.Codec` that an archive job uses."""
 
     @property
@@ -39,14 +39,14 @@ class Coder(Protocol):
         """What is in the picture, most probable first."""
 
 
-class CoderSource(Protocol):
-    """A recipe for a coder: small, hashable, travels to the workers in its place."""
+class CodecSource(Protocol):
+    """A recipe for a codec: small, hashable, travels to the workers in its place."""
 
     def identity(self) -> str:
-        """The coder's identity in hex, without loading it."""
+        """The codec's identity in hex, without loading it."""
 
-    def load(self) -> Coder:
-        """Load the coder in this process."""
+    def load(self) -> ArchiveCodec:
+        """Load the codec in this process."""
 
     def __hash__(self) -> int: ...
 
@@ -75,7 +75,7 @@ class ModelSource:
 
         return weights.identity_of(weights.resolve(self.model)).hex()
 
-    def load(self) -> Coder:
+    def load(self) -> ArchiveCodec:
         """Load the model; raises `UnknownModelError` where this machine doesn't have it."""
         import deepsic
 
@@ -91,7 +91,7 @@ class ModelSource:
             helpers["refiner"] = deepsic.Refiner.load(
                 self.model, self.refine_for, device=self.device
             )
-        return _Helped(codec, helpers) if helpers else cast(Coder, codec)
+        return _Helped(codec, helpers) if helpers else cast(ArchiveCodec, codec)
 
 
 class _Helped:
@@ -112,36 +112,36 @@ class _Helped:
 
 
 @functools.lru_cache(maxsize=1)
-def coder_of(source: CoderSource) -> Coder:
-    """This process's coder: loaded with the first chunk, kept for all that follow."""
-    coder = source.load()
+def loaded_codec(source: CodecSource) -> ArchiveCodec:
+    """This process's codec: loaded with the first chunk, kept for all that follow."""
+    codec = source.load()
     # What is there now stays: the collector needn't walk through it again and again.
     gc.collect()
     gc.freeze()
-    return coder
+    return codec
 
 
-def checked_coder(source: CoderSource, model_id: str) -> Coder:
-    """`coder_of`, and see that it is the model that the job began with.
+def checked_codec(source: CodecSource, model_id: str) -> ArchiveCodec:
+    """`loaded_codec`, and see that it is the model that the job began with.
 
     Raises: `UnknownModelError` on a machine with another file under the same name.
     """
-    coder = coder_of(source)
-    if coder.identity.hex() != model_id:
+    codec = loaded_codec(source)
+    if codec.identity.hex() != model_id:
         raise UnknownModelError(
-            f"this worker's model is {coder.identity.hex()}, the job's is {model_id}; install the "
+            f"this worker's model is {codec.identity.hex()}, the job's is {model_id}; install the "
             "same release on every node"
         )
-    return coder
+    return codec
 
 
 @functools.lru_cache(maxsize=1)
-def warm_up(coder: Coder, *, decodes: bool) -> None:
+def warm_up(codec: ArchiveCodec, *, decodes: bool) -> None:
     """Encode, and decode where the job will, a small picture, once in a process.
 
-    The coder's first picture on a machine waits for a compiler, up to a minute where that machine
+    The codec's first picture on a machine waits for a compiler, up to a minute where that machine
     is busy: no source picture should fail its time limit over that.
     """
-    blob = coder.encode(Image.new("RGB", (64, 64)), quality=50)
+    blob = codec.encode(Image.new("RGB", (64, 64)), quality=50)
     if decodes:
-        coder.decode(blob)
+        codec.decode(blob)

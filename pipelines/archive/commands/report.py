@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.archive.ledger import FAILED, OK, Ledger
 
-__all__ = ["Report", "failures", "report_archive"]
+__all__ = ["ArchiveReport", "failures", "report_archive"]
 
 COLUMNS = (
     "source_size", "output_size", "width", "height", "psnr", "status", "kind", "seconds", "labels"
@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 @dataclass(kw_only=True)
-class Report:
+class ArchiveReport:
     """Sums over the rows that count."""
 
     status: Counter[str] = field(default_factory=Counter)
@@ -57,11 +57,11 @@ class Report:
         return {**counts, **plain, **means, "labels": dict(self.labels.most_common(20))}
 
 
-def report_archive(ledger: Ledger) -> Report:
+def report_archive(ledger: Ledger) -> ArchiveReport:
     """Sum a ledger up, some thousand rows at a time."""
     import pyarrow.compute as pc
 
-    report = Report()
+    report = ArchiveReport()
     for table in ledger.tables(COLUMNS):
         report.status.update(table["status"].to_pylist())
         report.kinds.update(table.filter(pc.equal(table["status"], FAILED))["kind"].to_pylist())

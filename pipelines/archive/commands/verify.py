@@ -12,7 +12,7 @@ from pipelines import console
 from pipelines.archive.chunks import Chunk, Item
 from pipelines.archive.cluster import Resources, spread
 from pipelines.archive.keys import RESERVED
-from pipelines.archive.ledger import FAILED, OK, Ledger, Row
+from pipelines.archive.ledger import FAILED, OK, Ledger, LedgerRow
 from pipelines.storage import ObjectInfo, ObjectMissingError, Storage, sha256
 
 __all__ = ["Verified", "entries", "verify_archive"]
@@ -104,7 +104,7 @@ def _mark(ledger: Ledger, damaged: list[tuple[Entry, str]]) -> None:
         attempt = entry["attempt"] + 1
         items.append(Item(info, attempt))
         rows.append(
-            Row(
+            LedgerRow(
                 source_key=info.key,
                 source_etag=info.etag,
                 source_size=info.size,

@@ -8,14 +8,14 @@ from dataclasses import asdict
 import typer
 
 from pipelines import console
-from pipelines.archive.estimate import Estimate
-from pipelines.archive.find import Match
+from pipelines.archive.commands.estimate import Estimate
+from pipelines.archive.commands.find import Match
+from pipelines.archive.commands.report import ArchiveReport
+from pipelines.archive.commands.restore import Restored
+from pipelines.archive.commands.verify import Verified
 from pipelines.archive.job import Summary
 from pipelines.archive.ledger import LEDGER
-from pipelines.archive.report import Report
-from pipelines.archive.restore import Restored
 from pipelines.archive.settings import JobSettings
-from pipelines.archive.verify import Verified
 from pipelines.storage import Storage
 
 __all__ = ["estimate", "made", "match", "report", "restored", "summary", "verified"]
@@ -108,7 +108,7 @@ def match(found: Match, *, json_lines: bool) -> None:
         typer.echo(f"{found.probability:6.1%}  {found.name:24}  {found.output_key}")
 
 
-def report(found: Report, failed: list[tuple[str, str, str]], settings: JobSettings) -> None:
+def report(found: ArchiveReport, failed: list[tuple[str, str, str]], settings: JobSettings) -> None:
     """An archive in numbers."""
     target = ", ".join(f"{name} {value}" for name, value in settings.target.items())
     rows: list[list[object]] = [

@@ -1,0 +1,1 @@
+"""What the commands beside `compress` do, one file each; `show` prints what they found."""
