@@ -294,7 +294,7 @@ def _labels(values: Sequence[int] | NDArray[np.int64], count: int) -> NDArray[np
     return labels
 
 
-def _write_pixels(file: BinaryIO, entries: Iterable[Entry]) -> dict[str, NDArray[Any]]:
+def _write_pixels(file: BinaryIO, entries: Iterable[Entry]) -> dict[str, Any]:
     """Append all pixels; the columns of the index."""
     starts, sizes, weights, labels, tags = [], [], [], [], []
     for entry in entries:
