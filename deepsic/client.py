@@ -229,7 +229,8 @@ def label_of(item: Mapping[str, Any]) -> Label:
     """A label from its JSON."""
     box = item.get("box")
     corners = None if box is None else (box[0], box[1], box[2], box[3])
-    return Label(item["name"], item["wnid"], item["probability"], corners)
+    own = item.get("label_set", "")
+    return Label(item["name"], item["wnid"], item["probability"], corners, own)
 
 
 def read(file: bytes | str | Path) -> bytes:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.bitstream import Label
-from deepsic.labels import label_set
+from deepsic.labels import classes_of, is_custom
 from deepsic.models.engine import SicEngine
 from deepsic.models.head import SemanticHead
 from deepsic.models.head_input import HEAD_INPUT, head_input, octaves_of, position_at
@@ -37,7 +37,8 @@ class SemanticReader:
 
     def __init__(self, head: SemanticHead, labels: str, engine: SicEngine) -> None:
         self.head, self.engine = head, engine
-        self.classes = label_set(labels).classes()
+        self.classes = classes_of(labels)
+        self._custom = labels if is_custom(labels) else ""
 
     def picture(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
         """All classes of a picture (H, W, 3) cut into `grid`, before rounding, best first."""
@@ -88,7 +89,7 @@ class SemanticReader:
         logits = self.head(canvas, torch.tensor([position_at(place, octaves)]))
         chances = logits.softmax(1)[0].tolist()
         found = [
-            Label(node.name, node.wnid, chance)
+            Label(node.name, node.wnid, chance, label_set=self._custom)
             for node, chance in zip(self.classes, chances, strict=True)
         ]
         return sorted(found, key=lambda label: -label.probability)

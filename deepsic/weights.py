@@ -5,7 +5,8 @@
     table.*  initial probabilities, scale classes, biases by quality, dead zones
     head.*   weights of the semantic heads, if the model has any
 
-Configuration, label set and provenance lie in the file's metadata as JSON. A `.sic` file names
+Configuration, label set (and the names of its classes, where they are the user's own) and
+provenance lie in the file's metadata as JSON. A `.sic` file names
 its model by the first 8 bytes of the SHA-256 of this file, so a wrong model is an error and never
 a wrong picture. Nothing is ever unpickled or downloaded.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepsic.errors import UnknownModelError
+from deepsic.labels import class_names, class_set, is_custom
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +110,8 @@ def read(path: Path) -> ModelFile:
         raise UnknownModelError(f"{path} is not a model file ({error})") from None
     if metadata.get("format") != FORMAT:
         raise UnknownModelError(f"{path} is not a {FORMAT} file; update deepsic or export it anew")
+    if metadata.get("classes"):
+        _learn_classes(path, metadata)
     return ModelFile(
         preset=metadata["preset"],
         config=json.loads(metadata["config"]),
@@ -115,6 +119,16 @@ def read(path: Path) -> ModelFile:
         label_set=metadata.get("label_set") or None,
         provenance=json.loads(metadata.get("provenance", "{}")),
     )
+
+
+def _learn_classes(path: Path, metadata: dict[str, str]) -> None:
+    """Make the file's own classes known by the name of their set."""
+    try:
+        found = class_set(json.loads(metadata["classes"]))
+    except (ValueError, TypeError) as error:
+        raise UnknownModelError(f"{path}: its class names are damaged ({error})") from None
+    if found != metadata.get("label_set"):
+        raise UnknownModelError(f"{path}: its class names aren't those of its label set")
 
 
 def write(path: Path, model: ModelFile) -> bytes:
@@ -128,6 +142,8 @@ def write(path: Path, model: ModelFile) -> bytes:
         "label_set": model.label_set or "",
         "provenance": json.dumps(model.provenance, sort_keys=True),
     }
+    if model.label_set and is_custom(model.label_set):
+        metadata["classes"] = json.dumps(class_names(model.label_set))
     data = _sorted_header(save({k: v.contiguous() for k, v in model.tensors.items()}, metadata))
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)

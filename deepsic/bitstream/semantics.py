@@ -1,9 +1,10 @@
 """The semantics part: what is in the picture, in a few bytes, readable without a model.
 
-    0  1  label set, 0 = names as text
+    0  1  label set, 0 = names as text, 3 = names of a user's own classes
     1  1  bits 0-4 number of labels; bit 5 boxes; bit 6 depths; bit 7 reserved
-    2  …  bit string, most significant bit first; for each label, most probable first:
-            path bits                          `labels/tree.py`; for set 0: 8 bits length, UTF-8
+    2  8  only for set 3: hash of these classes, `labels/custom.py`
+    …  …  bit string, most significant bit first; for each label, most probable first:
+            path bits                          `labels/tree.py`; for sets 0, 3: 8 bits length, UTF-8
             [5 bits: depth]                    only if bit 6 is set: the label is the class's
                                                ancestor at that depth, 0 is the root
             8 bits q: probability (q / 255)^2
@@ -18,12 +19,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepsic.bitstream.bits import BitReader, BitWriter
 from deepsic.bitstream.reader import Reader
 from deepsic.errors import CorruptFileError, UnknownVersionError, UsageError
-from deepsic.labels import SETS, LabelSet, label_set
+from deepsic.labels import SETS, LabelSet, custom_name, is_custom, label_set
 
 __all__ = ["Box", "Label", "Semantics"]
 
@@ -33,6 +34,8 @@ _MAX_LABELS = 31
 _BOXES, _DEPTHS, _RESERVED = 0x20, 0x40, 0x80
 _BOX_STEPS = 1023
 _TEXT = "text"
+_TEXT_NUMBER, _CUSTOM_NUMBER = 0, 3
+_HASH_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,16 @@ class Label:
     """0 to 1."""
     box: Box | None = None
     """Left, top, right, bottom as fractions of width and height, 0 to 1."""
+    label_set: str = ""
+    """The user's own classes that it is one of, such as "custom-0123456789abcdef"; else empty."""
 
 
 @dataclass(frozen=True)
 class Semantics:
     """The labels of a picture, most probable first, and the label set they come from.
 
-    `label_set` is a name from `deepsic.labels.SETS`, or "text" for labels of any other
-    vocabulary, which are stored by name (without wnid).
+    `label_set` is a name from `deepsic.labels.SETS`, that of a custom set, or "text" for labels of
+    any other vocabulary. The last two are stored by name, without wnid.
     """
 
     label_set: str
@@ -68,11 +73,17 @@ class Semantics:
             names = label_set(name)
             if labels and all(names.has_classes(label.wnid) for label in labels):
                 return cls(name, ordered)
-        return cls(_TEXT, ordered)
+        own = {label.label_set for label in labels}
+        return cls((own.pop() if len(own) == 1 else "") or _TEXT, ordered)
 
     def pack(self) -> bytes:
         """Return the part's bytes. Raises `UsageError` for what doesn't fit the format."""
-        names = None if self.label_set == _TEXT else label_set(self.label_set)
+        number, digest, names = _TEXT_NUMBER, b"", None
+        if is_custom(self.label_set):
+            number, digest = _CUSTOM_NUMBER, _digest_of(self.label_set)
+        elif self.label_set != _TEXT:
+            names = label_set(self.label_set)
+            number = names.identity
         if len(self.labels) > _MAX_LABELS:
             raise UsageError(f"{len(self.labels)} labels; a file holds {_MAX_LABELS}")
         boxes = any(label.box for label in self.labels)
@@ -87,7 +98,7 @@ class Semantics:
             if boxes:
                 _write_box(bits, label.box)
         head = len(self.labels) | _BOXES * boxes | _DEPTHS * coarse
-        return bytes((names.identity if names else 0, head)) + bits.getvalue()
+        return bytes((number, head)) + digest + bits.getvalue()
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> Semantics:
@@ -101,13 +112,20 @@ class Semantics:
         identity, head = reader.uint(1), reader.uint(1)
         if head & _RESERVED:
             raise CorruptFileError("semantics: a reserved bit is set: made by a newer writer?")
-        names = None if identity == 0 else _set_of(identity)
+        name, names = _TEXT, None
+        if identity == _CUSTOM_NUMBER:
+            name = custom_name(bytes(reader.take(_HASH_BYTES)))
+        elif identity != _TEXT_NUMBER:
+            names = _set_of(identity)
+            name = names.name
         bits = BitReader(reader.take(reader.left))
         labels = tuple(
             _read_label(bits, names, boxes=bool(head & _BOXES), coarse=bool(head & _DEPTHS))
             for _ in range(head & _MAX_LABELS)
         )
-        return cls(names.name if names else _TEXT, labels)
+        if identity == _CUSTOM_NUMBER:
+            labels = tuple(replace(label, label_set=name) for label in labels)
+        return cls(name, labels)
 
 
 def _set_of(identity: int) -> LabelSet:
@@ -115,6 +133,16 @@ def _set_of(identity: int) -> LabelSet:
         if number == identity:
             return label_set(name)
     raise UnknownVersionError(f"label set {identity} isn't known here: update deepsic")
+
+
+def _digest_of(custom: str) -> bytes:
+    try:
+        digest = bytes.fromhex(custom.rpartition("-")[2])
+    except ValueError:
+        digest = b""
+    if custom_name(digest) != custom or len(digest) != _HASH_BYTES:
+        raise UsageError(f"{custom!r} isn't the name of a custom label set")
+    return digest
 
 
 def _write_text(bits: BitWriter, name: str) -> None:

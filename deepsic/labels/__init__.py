@@ -8,7 +8,29 @@
 
 from __future__ import annotations
 
+from deepsic.labels.custom import (
+    CustomSet,
+    class_names,
+    class_numbers,
+    class_set,
+    classes_of,
+    custom_name,
+    is_custom,
+)
 from deepsic.labels.sets import SETS, is_a, label_set
 from deepsic.labels.tree import LabelSet, Node
 
-__all__ = ["SETS", "LabelSet", "Node", "is_a", "label_set"]
+__all__ = [
+    "SETS",
+    "CustomSet",
+    "LabelSet",
+    "Node",
+    "class_names",
+    "class_numbers",
+    "class_set",
+    "classes_of",
+    "custom_name",
+    "is_a",
+    "is_custom",
+    "label_set",
+]

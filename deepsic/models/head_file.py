@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from torch import Tensor
 
 from deepsic.errors import UnknownModelError
-from deepsic.labels import label_set
+from deepsic.labels import classes_of
 from deepsic.models.head import HeadConfig, SemanticHead
 from deepsic.models.int8_weights import from_int8, to_int8
 from deepsic.weights import ModelFile
@@ -39,7 +39,7 @@ def with_head(
     Raises:
         UnknownModelError: the label set has another number of classes.
     """
-    if len(label_set(labels).classes()) != head.config.classes:
+    if len(classes_of(labels)) != head.config.classes:
         raise UnknownModelError(f"the head has {head.config.classes} classes, {labels} has not")
     tensors: dict[str, Tensor] = {}
     for name, value in head.state_dict().items():

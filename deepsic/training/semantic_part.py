@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepsic.labels import label_set
+from deepsic.labels import classes_of
 from deepsic.models.head import HeadConfig, SemanticHead
 from deepsic.models.head_input import head_input
 from deepsic.models.sic import Output
@@ -28,7 +28,7 @@ class SemanticPart:
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        classes = len(label_set(config.labels).classes())
+        classes = len(classes_of(config.labels))
         sizes = HeadConfig(**asdict(config.head) | {"classes": classes})
         self.head = SemanticHead(sizes).to(device)
         self.average = copy.deepcopy(self.head).requires_grad_(False).eval()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
-from deepsic.labels import label_set
+from deepsic.labels import classes_of, label_set
 from deepsic.models.fourstage.semantic import SemanticModule
 from deepsic.models.head import SemanticHead
 from deepsic.tasks import load_classifier
@@ -29,7 +29,7 @@ class Teacher:
     def __init__(self, labels: str, name: str = "efficientnet-lite0") -> None:
         self.net = load_classifier(name)
         numbers = {node.wnid: node.number for node in label_set("imagenet1k").classes()}
-        wnids = [node.wnid for node in label_set(labels).classes()]
+        wnids = [node.wnid or node.name for node in classes_of(labels)]
         missing = [wnid for wnid in wnids if wnid not in numbers]
         if missing:
             raise UsageError(f"{name} doesn't know {', '.join(missing[:3])} of {labels}")

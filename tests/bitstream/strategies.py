@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from deepsic.bitstream import Container, Header, Label, Semantics
-from deepsic.labels import label_set
+from deepsic.labels import custom_name, label_set
 
 _CLASSES = label_set("imagenet1k").classes()
 _probability = st.integers(0, 255).map(lambda q: (q / 255) ** 2)
@@ -29,6 +31,10 @@ def text_labels(draw: st.DrawFn) -> Label:
 
 @st.composite
 def semantics(draw: st.DrawFn) -> Semantics:
+    if draw(st.booleans()):
+        own = custom_name(draw(st.binary(min_size=8, max_size=8)))
+        found = draw(st.lists(text_labels(), max_size=5))
+        return Semantics(own, tuple(replace(label, label_set=own) for label in found))
     if draw(st.booleans()):
         return Semantics("text", tuple(draw(st.lists(text_labels(), max_size=5))))
     boxes = draw(st.booleans())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deepsic.bitstream import Label, Semantics
-from deepsic.errors import UsageError
+from deepsic.errors import CorruptFileError, UsageError
+from deepsic.labels import class_set
 
 SPRINGER = Label("English springer", "n02102040", 1.0)
 DALMATIAN = Label("dalmatian", "n02110341", 0.25)
@@ -69,3 +70,44 @@ def test_labels_that_do_not_fit(label: Label) -> None:
 def test_too_many_labels() -> None:
     with pytest.raises(UsageError, match="32 labels"):
         Semantics("text", (Label("a", "", 0.5),) * 32).pack()
+
+
+def test_labels_of_own_classes_hold_the_hash_of_their_set() -> None:
+    name = class_set(["bolt", "nut"])
+    own = Semantics.of(
+        [Label("nut", "", 0.25, label_set=name), Label("bolt", "", 1, label_set=name)]
+    )
+    assert own.label_set == name
+    data = own.pack()
+    assert data[:10] == b"\x03\x02" + bytes.fromhex(name[-16:])
+    assert len(data) == 10 + (1 + 4 + 1) + (1 + 3 + 1)
+    back = Semantics.unpack(data)
+    assert [(label.name, label.label_set) for label in back.labels] == [
+        ("bolt", name),
+        ("nut", name),
+    ]
+    assert back.pack() == data
+    assert Semantics.of(back.labels).pack() == data
+
+
+def test_labels_of_several_sets_are_text() -> None:
+    mixed = [Label("nut", "", 0.5, label_set=class_set(["bolt", "nut"])), Label("tree", "", 0.5)]
+    assert Semantics.of(mixed).label_set == "text"
+
+
+def test_own_classes_that_are_imagenets_are_stored_as_paths() -> None:
+    name = class_set(["n02102040", "n02110341"])
+    springer = Label("English springer", "n02102040", 1.0, label_set=name)
+    assert Semantics.of([springer]).label_set == "imagenette"
+
+
+@pytest.mark.parametrize("name", ["custom-12", "custom-zzzzzzzzzzzzzzzz", "custom-"])
+def test_a_custom_set_needs_a_hash(name: str) -> None:
+    with pytest.raises(UsageError, match="isn't the name"):
+        Semantics(name, ()).pack()
+
+
+def test_a_custom_set_cut_short_is_corrupt() -> None:
+    with pytest.raises(CorruptFileError):
+        Semantics.unpack(b"\x03\x00" + bytes(7))
+    assert Semantics.unpack(b"\x03\x00" + bytes(8)).labels == ()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deepsic.bitstream import Container, Header, Label, Semantics, info, pack, unpack
+from deepsic.labels import class_set
 
 FOLDER = Path(__file__).parent
 MODEL = bytes(range(8))
@@ -40,6 +41,11 @@ def containers() -> dict[str, Container]:
         Label("person", "", 0.8, (0.125, 0.25, 0.5, 1.0)),
         Label("Straße", "", 0.3, (0.0, 0.0, 1.0, 0.5)),
     )
+    parts = class_set(["Mutter", "Schraube", "Unterlegscheibe"])
+    own = (
+        Label("Schraube", "", 0.7, label_set=parts),
+        Label("Mutter", "", 0.2, label_set=parts),
+    )
     dog = Label("dog", "n02084071", 0.6)
     return {
         "plain": Container(header=small, tiles=(stream(500, 0),)),
@@ -50,6 +56,7 @@ def containers() -> dict[str, Container]:
             header=small, tiles=(stream(100, 2),), semantics=Semantics.of([SPRINGER])
         ),
         "ancestor": Container(header=small, tiles=(b"",), semantics=Semantics.of([dog, LHASA])),
+        "custom": Container(header=small, tiles=(stream(60, 5),), semantics=Semantics.of(own)),
         "tiles": Container(header=tiled, tiles=(stream(300, 3), stream(20_000, 4))),
         "rich": Container(
             header=rich,

@@ -23,7 +23,7 @@ def test_golden_file_reads_as_ever(name: str) -> None:
     assert json.loads(json.dumps(describe(blob))) == EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", ["plain", "labels", "imagenette", "ancestor", "tiles"])
+@pytest.mark.parametrize("name", ["plain", "labels", "imagenette", "ancestor", "custom", "tiles"])
 def test_writing_them_again_gives_the_same_bytes(name: str) -> None:
     """Not for `rich`: deflate of another zlib may give other bytes that inflate to the same."""
     blob = (FOLDER / f"v1-{name}.sic").read_bytes()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.bitstream import Label
-from deepsic.labels import label_set
+from deepsic.labels import classes_of, is_custom
 from deepsic.models.fourstage.engine import F32, FourStageEngine
 from deepsic.tiling import Tile, pad
 
@@ -23,7 +23,8 @@ class FourStageReader:
 
     def __init__(self, engine: FourStageEngine, labels: str) -> None:
         self.engine = engine
-        self.nodes = label_set(labels).classes()
+        self.nodes = classes_of(labels)
+        self._custom = labels if is_custom(labels) else ""
 
     @property
     def stores(self) -> bool:
@@ -34,7 +35,10 @@ class FourStageReader:
         """All classes of the tiles' softmaxes, most probable first."""
         mean = np.mean(chances, 0)
         order = np.argsort(-mean, kind="stable")
-        return [Label(self.nodes[i].name, self.nodes[i].wnid, float(mean[i])) for i in order]
+        return [
+            Label(node.name, node.wnid, chance, label_set=self._custom)
+            for node, chance in ((self.nodes[i], float(mean[i])) for i in order)
+        ]
 
     def file(
         self, stream: Callable[[int], bytes | memoryview], grid: Sequence[Tile], quality: int
