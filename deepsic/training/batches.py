@@ -93,7 +93,7 @@ class Batches:
         self._images, self._seed, self._rank, self._world = images, seed, rank, world
         self._sizes = sorted(sizes, key=lambda size: size.side)
         sides = [size.side for size in self._sizes]
-        short = np.array([min(images.size(i)) for i in range(len(images))], np.int64)
+        short = images.sizes.min(axis=1)
         _check_fit(short[images.weights > 0], sides)
         self.padded = int((short < sides[0]).sum())
         """Images below the smallest size."""

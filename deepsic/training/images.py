@@ -39,6 +39,10 @@ class ImageSet(Protocol):
     """Images by number, 0 to len - 1."""
 
     @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2) height and width of each image, pixels."""
+
+    @property
     def weights(self) -> NDArray[np.float64]:
         """(N,) how many times an epoch draws each image; not negative."""
 
@@ -50,9 +54,6 @@ class ImageSet(Protocol):
 
     def image(self, index: int) -> Pixels:
         """(H, W, 3) uint8; a view where possible, not to be written to."""
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width in pixels, without reading the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ class MemoryImages:
         labels: Sequence[int] | None = None,
     ) -> None:
         self._images = images
+        self.sizes = np.array([image.shape[:2] for image in images], np.int64).reshape(-1, 2)
         self.weights = _weights(np.ones(len(images)) if weights is None else weights, len(images))
         self.labels = _labels(np.full(len(images), -1) if labels is None else labels, len(images))
 
@@ -106,11 +108,6 @@ class MemoryImages:
         """(H, W, 3) uint8."""
         return self._images[index]
 
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width in pixels."""
-        height, width = self._images[index].shape[:2]
-        return height, width
-
 
 class MappedImages:
     """Images in a memory-mapped file that `write` made.
@@ -123,7 +120,7 @@ class MappedImages:
         self.path = path
         try:
             with np.load(_index_path(path), allow_pickle=False) as index:
-                self._starts, self._sizes = index["starts"], index["sizes"]
+                self._starts, self.sizes = index["starts"], index["sizes"]
                 self.weights = _weights(index["weights"], len(self._starts))
                 self.labels = _labels(index["labels"], len(self._starts))
                 self.tags: NDArray[np.uint64] = index["tags"]
@@ -135,7 +132,7 @@ class MappedImages:
                 f"{_index_path(path)} can't be read ({error}); delete it and {path.name}, "
                 "and make them again"
             ) from None
-        needed = int(self._starts[-1] + self._sizes[-1].prod() * 3) if len(self) else 0
+        needed = int(self._starts[-1] + self.sizes[-1].prod() * 3) if len(self) else 0
         if held != needed:
             raise InputError(
                 f"{path} has {held} bytes, its index says {needed}; delete both and make them again"
@@ -168,14 +165,9 @@ class MappedImages:
 
     def image(self, index: int) -> Pixels:
         """(H, W, 3) uint8, a read-only view of the file."""
-        height, width = self.size(index)
+        height, width = self.sizes[index].tolist()
         start = int(self._starts[index])
         return self._bytes[start : start + height * width * 3].reshape(height, width, 3)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width in pixels."""
-        height, width = self._sizes[index].tolist()
-        return height, width
 
 
 class JoinedImages:
@@ -193,6 +185,7 @@ class JoinedImages:
         self.weights = np.concatenate(
             [images.weights * factor for images, factor in zip(sets, factors, strict=True)]
         )
+        self.sizes = np.concatenate([images.sizes for images in sets])
         self.labels = np.concatenate([images.labels for images in sets])
 
     def __len__(self) -> int:
@@ -200,28 +193,34 @@ class JoinedImages:
 
     def image(self, index: int) -> Pixels:
         """(H, W, 3) uint8."""
-        number, row = self._place(index)
-        return self._sets[number].image(row)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width in pixels."""
-        number, row = self._place(index)
-        return self._sets[number].size(row)
-
-    def _place(self, index: int) -> tuple[int, int]:
-        """The set that an image is in, and its row there."""
         number = int(np.searchsorted(self._ends, index, side="right"))
-        return number, int(index - self._ends[number] + len(self._sets[number]))
+        return self._sets[number].image(int(index - self._ends[number] + len(self._sets[number])))
 
 
 class Subset:
-    """Some images of a set, in the order of `rows`."""
+    """Some images of a set, in the order of `rows`.
 
-    def __init__(self, images: ImageSet, rows: Sequence[int] | NDArray[np.int64]) -> None:
+    Args:
+        rows: numbers in `images`.
+        weights, labels: in place of the set's own, one for each row.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        rows: Sequence[int] | NDArray[np.int64],
+        *,
+        weights: NDArray[np.float64] | None = None,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
         self._images = images
         self._rows = np.asarray(rows, np.int64)
-        self.weights = images.weights[self._rows]
-        self.labels = images.labels[self._rows]
+        self.sizes = images.sizes[self._rows]
+        own = images.weights[self._rows] if weights is None else weights
+        self.weights = _weights(own, len(self._rows))
+        self.labels = _labels(
+            images.labels[self._rows] if labels is None else labels, len(self._rows)
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -230,16 +229,11 @@ class Subset:
         """(H, W, 3) uint8."""
         return self._images.image(int(self._rows[index]))
 
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self._images.size(int(self._rows[index]))
-
 
 def fingerprint(images: ImageSet) -> str:
     """Sixteen hex digits of all sizes, weights and labels, in order: the same set or another."""
-    sizes = np.array([images.size(index) for index in range(len(images))], np.int64)
     digest = hashlib.sha256()
-    for array in (sizes, images.weights, images.labels):
+    for array in (images.sizes, images.weights, images.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

@@ -25,9 +25,9 @@ from pipelines.preparing.policy import Policy, Source
 from pipelines.preparing.rows import pictures_of
 from pipelines.storage import ObjectMissingError, open_storage, put_verified, sha256
 
-__all__ = ["ShardJob", "make_shard", "report_key", "shard_key"]
+__all__ = ["AREA", "ShardJob", "make_shard", "report_key", "shard_key"]
 
-_AREA = 512 * 512
+AREA = 512 * 512
 """A picture of this many pixels has its source's weight."""
 
 
@@ -108,7 +108,7 @@ def _rows(job: ShardJob, file: FileRef) -> list[dict[str, Any]]:
         {
             "image": pixels.tobytes(), "height": pixels.shape[0], "width": pixels.shape[1],
             "label": label, "key": file.key, "source": file.source, "scale": scale,
-            "weight": source.weight * pixels.shape[0] * pixels.shape[1] / _AREA,
+            "weight": source.weight * pixels.shape[0] * pixels.shape[1] / AREA,
         }
         for scale, pixels in pictures_of(read_file(source, file.key), job.policy, scales)
     ]  # fmt: skip

@@ -40,7 +40,7 @@ def entries() -> list[Entry]:
 def test_a_mapped_set_holds_what_was_written(tmp_path: Path) -> None:
     written = MappedImages.write(tmp_path / "new" / "set.bin", iter(entries()))
     for images in (written, MappedImages(written.path), pickle.loads(pickle.dumps(written))):
-        assert [images.size(k) for k in range(len(images))] == SIZES
+        assert images.sizes.tolist() == [list(size) for size in SIZES]
         assert images.weights.tolist() == [0, 0.5, 1, 1.5]
         assert images.labels.tolist() == [-1, 0, 1, 2]
         assert images.tags.tolist() == [2**64 - 1 - k for k in range(4)]
@@ -85,9 +85,11 @@ def test_a_subset_is_a_set_of_its_own() -> None:
     whole: ImageSet = MemoryImages.of(entries())
     part: ImageSet = Subset(whole, [3, 0])
     assert len(part) == 2
-    assert part.size(0) == SIZES[3]
+    assert part.sizes.tolist() == [list(SIZES[3]), list(SIZES[0])]
     assert np.array_equal(part.image(1), whole.image(0))
     assert part.labels.tolist() == [2, -1]
+    other = Subset(whole, [3, 0], weights=np.array([7.0, 8]), labels=np.array([5, 6]))
+    assert (other.weights.tolist(), other.labels.tolist()) == ([7, 8], [5, 6])
     assert fingerprint(part) != fingerprint(Subset(whole, [0, 3]))
 
 
@@ -107,7 +109,7 @@ def test_chosen_rows_are_spread_over_classes_and_the_set() -> None:
 def test_joined_sets_are_numbered_through() -> None:
     parts = [MemoryImages.of(entries()[:1]), MemoryImages([]), MemoryImages.of(entries()[1:])]
     joined: ImageSet = JoinedImages(parts, [1.0, 1.0, 0.1])
-    assert [joined.size(k) for k in range(len(joined))] == SIZES
+    assert joined.sizes.tolist() == [list(size) for size in SIZES]
     assert all(np.array_equal(joined.image(k), e.pixels) for k, e in enumerate(entries()))
     assert joined.weights.tolist() == pytest.approx([0, 0.05, 0.1, 0.15])
     assert joined.labels.tolist() == [-1, 0, 1, 2]
