@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deepsic.client import Client
     from deepsic.codec import Codec
     from deepsic.errors import DeepsicError
+    from deepsic.labeler import load_labeler
     from deepsic.limits import Limits
     from deepsic.pillow_plugin import register_pillow
     from deepsic.refiner import Refiner
@@ -36,6 +37,7 @@ __all__ = [
     "Refiner",
     "__version__",
     "info",
+    "load_labeler",
     "register_pillow",
     "verify",
 ]
@@ -51,6 +53,7 @@ _HOME = {
     "Limits": "deepsic.limits",
     "Refiner": "deepsic.refiner",
     "info": "deepsic.bitstream",
+    "load_labeler": "deepsic.labeler",
     "register_pillow": "deepsic.pillow_plugin",
     "verify": "deepsic.bitstream",
 }
