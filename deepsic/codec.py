@@ -1,9 +1,9 @@
 """The codec: pictures to `.sic` files and back, by one loaded model.
 
->>> from deepsic import Codec                              # doctest: +SKIP
->>> codec = Codec.load("sic")                              # doctest: +SKIP
->>> blob = codec.encode("photo.jpg", bpp=0.25)             # doctest: +SKIP
->>> codec.decode(blob).save("photo.png")                   # doctest: +SKIP
+>>> from deepsic import Codec
+>>> codec = Codec.load("sic")
+>>> blob = codec.encode("photo.jpg", bpp=0.25)
+>>> codec.decode(blob).save("photo.png")
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Refinement: a slow encoder that fits one picture's latents to the networks that will look at it.
 
->>> from deepsic import Codec, Refiner                     # doctest: +SKIP
->>> codec = Codec.load("sic-machine")                      # doctest: +SKIP
->>> refiner = Refiner.load("sic-machine", ["efficientnet-lite0"])    # doctest: +SKIP
->>> blob = codec.encode("photo.jpg", bpp=0.25, refiner=refiner)      # doctest: +SKIP
+>>> from deepsic import Codec, Refiner
+>>> codec = Codec.load("sic-machine")
+>>> refiner = Refiner.load("sic-machine", ["efficientnet-lite0"], steps=4)
+>>> blob = codec.encode("photo.jpg", quality=20, refiner=refiner)
 
 The analysis transform gives latents that are good for the average picture. Refinement goes on from
 there by gradient descent on `bpp + lambda D` (DeepSIC Eq. 4, SAIC Eq. 10) with the latents of this

@@ -23,7 +23,7 @@ def output_key(key: str, suffix: str = ".sic", *, max_key_bytes: int = 1024) -> 
     >>> output_key("trip/a.jpg")
     'trip/a.jpg.sic'
     >>> output_key("../a.jpg")
-    '_renamed/ed7dccf6be2cf1b44b7d7f52aab2a5b9c2c5b9e3b5b6a8d0a3f2c1e0d9b8a7f6.sic'
+    '_renamed/2845741b69a9a93c8fb1f9fb58d1bf310e9edd9ce9ca67f9ec0d75e0d7388a2f.sic'
     """
     made = key + suffix
     parts = made.split("/")

@@ -1,0 +1,35 @@
+"""The examples in docstrings do what they say, beside a `photo.jpg`."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import skimage.data
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for folder in ("deepsic", "pipelines")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if ">>>" in path.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(skimage.data.coffee()).resize((96, 64)).save("photo.jpg")
+    found = doctest.testmod(import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_no_example_is_skipped() -> None:
+    assert MODULES
+    for folder in ("deepsic", "pipelines"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert "doctest: +SKIP" not in path.read_text("utf-8"), path
