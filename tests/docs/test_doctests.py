@@ -26,7 +26,7 @@ def modules() -> Iterator[ParameterSet]:
                 yield pytest.param(".".join(parts).removesuffix(".__init__"), marks=marks)
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(skimage.data.coffee()).resize((96, 64)).save("photo.jpg")
