@@ -10,11 +10,11 @@ from typing import Any
 from deepsic.errors import InputError
 from pipelines.storage import ObjectMissingError, open_storage
 
-__all__ = ["CURRENT", "MANIFEST", "Manifest", "Shard", "find_version"]
+__all__ = ["CURRENT", "FORMAT", "MANIFEST", "Manifest", "Shard", "find_version"]
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
-FORMAT = "deepsic-prepared-1"
+FORMAT = "deepsic-prepared-2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,9 @@ class Manifest:
         try:
             values = json.loads(open_storage(folder).get(MANIFEST).data)
             if values.pop("format", None) != FORMAT:
-                raise InputError(f"{folder}: not a {FORMAT} manifest; prepare the pictures anew")
+                raise InputError(
+                    f"{folder}: not a {FORMAT} manifest: run pipelines/preprocess.py again"
+                )
             shards = [Shard(**shard) for shard in values.pop("shards")]
             return cls(shards=shards, **values)
         except ObjectMissingError:

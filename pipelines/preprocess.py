@@ -1,14 +1,19 @@
-"""Prepare pictures for training: decode safely, scale, cut, write Parquet shards and a manifest.
+"""Prepare images for training: decode safely, scale, cut, write Parquet shards and a manifest.
 
     python pipelines/preprocess.py                                  # photographs of scikit-image
     python pipelines/preprocess.py photos/ --out runs/prepared --scales 1,0.75,0.5
     python pipelines/preprocess.py s3://bucket/imagenet/train --shape center --side 224
     python pipelines/preprocess.py 'cid22?scales=1,0.75,0.5' 'bsds500?weight=0.8&scales=0.9,0.6'
                 'imagenette/train?weight=0.05&scales=0.62&every=3' --exclude 'ILSVRC2012_val_*'
+    python pipelines/preprocess.py 's3://bucket/imagenet-wds?classes=imagenet1k'   # WebDataset tars
+    python pipelines/preprocess.py imagenet-parquet/                               # of a data hub
 
-Class folders (one level, as ImageNet has them) give labels. Bad files go to quarantine.jsonl with
-their reason. The same command goes on where it stopped; changed settings or files start a new
-version beside the old. OUT/current.json names the last.
+A source is a folder or s3:// prefix of images, tars (WebDataset, or folders packed) and Parquet
+files with image bytes. Classes come from class folders (one level, as ImageNet has them), a tar's
+.cls or .json, or a label column; where those are numbers, ?classes= names them: a label set such
+as imagenet1k, or a text file with a name a line. Bad files go to quarantine.jsonl with their
+reason. The same command resumes where it stopped; changed settings or files start a new version
+beside the old. OUT/current.json names the last.
 """
 
 from __future__ import annotations
@@ -34,16 +39,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @exit_codes
 def preprocess(
     source: Annotated[
-        list[str] | None, typer.Argument(metavar="SRC", help="Folders or s3://...; none: embedded.")
+        list[str] | None,
+        typer.Argument(metavar="SRC", help="Folders or s3://...; none: embedded photographs."),
     ] = None,
     out: Annotated[str, typer.Option(help="Folder or s3://...")] = "runs/prepared",
-    scales: Annotated[str, typer.Option(help="Sizes of every picture.")] = "1",
+    scales: Annotated[str, typer.Option(help="Sizes of every image, above 0 to 1.")] = "1",
     shape: Annotated[str, typer.Option(help="whole, center or grid.")] = "whole",
-    side: Annotated[int, typer.Option(help="Largest side, or side of squares.")] = 1024,
-    min_side: Annotated[int, typer.Option(help="Smaller ones are left out.")] = 64,
-    gray: Annotated[bool, typer.Option(help="Keep pictures without colour.")] = True,
-    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of file names.")] = None,
-    pictures_a_shard: Annotated[int, typer.Option(help="Files in a shard.")] = 64,
+    side: Annotated[int, typer.Option(help="Largest side, or side of squares, pixels.")] = 1024,
+    min_side: Annotated[int, typer.Option(help="Pixels; smaller images go to quarantine.")] = 64,
+    gray: Annotated[bool, typer.Option(help="Keep images without colour.")] = True,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Pattern of file names never read.")
+    ] = None,
+    pictures_a_shard: Annotated[int, typer.Option(help="Image files in a shard.")] = 64,
     workers: Annotated[int | None, typer.Option(help="CPUs of a local Ray.")] = None,
 ) -> None:
     """Prepare."""
@@ -57,7 +65,7 @@ def preprocess(
     console.table(f"{out}/{manifest.version}", ("", "count"), rows)
     empty = [name for name, count in manifest.class_counts.items() if not count]
     if empty:
-        console.say(f"classes without a usable picture: {', '.join(empty)}")
+        console.say(f"classes without a usable image: {', '.join(empty)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl
 
 from deepsic.errors import UsageError
+from pipelines.manifest import FORMAT
 
 __all__ = ["EMBEDDED", "Policy", "Source"]
 
@@ -26,7 +27,10 @@ class Source:
     scales: tuple[float, ...] = ()
     """Sizes that every picture is prepared at; the policy's if empty."""
     every: int = 1
-    """Take every n-th picture."""
+    """Take every n-th image; of a tar or Parquet file every n-th in each."""
+    classes: str = ""
+    """Names of classes that tars and Parquet files give as numbers: a label set such as imagenet1k,
+    or a text file with one name a line."""
 
     def __post_init__(self) -> None:
         if self.weight <= 0 or self.every < 1:
@@ -35,14 +39,14 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """Read "PATH" or "PATH?weight=0.8&scales=0.9,0.6&every=3".
+        """Read "PATH" or "PATH?weight=0.8&scales=0.9,0.6&every=3&classes=imagenet1k".
 
         Raises:
             UsageError: an option that isn't there, or is no number.
         """
         url, _, query = text.partition("?")
         values = dict(parse_qsl(query, strict_parsing=bool(query)))
-        unknown = set(values) - {"weight", "scales", "every"}
+        unknown = set(values) - {"weight", "scales", "every", "classes"}
         if unknown:
             raise UsageError(f"{text}: no option {', '.join(sorted(unknown))}")
         try:
@@ -51,6 +55,7 @@ class Source:
                 weight=float(values.get("weight", 1)),
                 scales=parse_scales(values.get("scales", "")),
                 every=int(values.get("every", 1)),
+                classes=values.get("classes", ""),
             )
         except ValueError as error:
             raise UsageError(f"{text}: {error}") from None
@@ -89,7 +94,9 @@ class Policy:
 
 def version_of(policy: Policy, sources: list[Source], source_hash: str) -> str:
     """Eight hex digits that change with settings, sources and any file of them."""
-    text = json.dumps([asdict(policy), [asdict(s) for s in sources], source_hash], sort_keys=True)
+    text = json.dumps(
+        [FORMAT, asdict(policy), [asdict(s) for s in sources], source_hash], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -56,10 +56,13 @@ def read_shard(folder: str, shard: Shard) -> Iterator[Row]:
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise InputError(f"{folder}/{shard.key} is damaged; delete it and {again}")
     table: Any = pq.read_table(io.BytesIO(data))
-    columns = ("key", "image", "height", "width", "weight", "label")
+    columns = ("key", "image", "height", "width", "weight", "class")
+    numbers = {name: number for number, name in enumerate(Manifest.read(folder).classes)}
     for row in table.select(columns).to_pylist():
         pixels = np.frombuffer(row["image"], np.uint8).reshape(row["height"], row["width"], 3)
-        yield Row(key=row["key"], pixels=pixels, weight=row["weight"], label=row["label"])
+        yield Row(
+            key=row["key"], pixels=pixels, weight=row["weight"], label=numbers.get(row["class"], -1)
+        )
 
 
 def class_numbers(manifest: Manifest, labels: str) -> list[int]:

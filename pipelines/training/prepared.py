@@ -24,6 +24,7 @@ from deepsic.training.images import (
     ImageSet,
     JoinedImages,
     MappedImages,
+    Pixels,
     Subset,
     spread,
 )
@@ -32,7 +33,7 @@ from pipelines.node_cache import locked, node_cache, space_errors
 from pipelines.preparing.shards import AREA
 from pipelines.storage import ObjectMissingError, open_storage
 
-__all__ = ["FROM_DATA", "Prepared", "read_shard", "tag_of"]
+__all__ = ["FROM_DATA", "Prepared", "pixels_of", "read_shard", "tag_of"]
 
 FROM_DATA = "data"
 """Label set that is the data's own classes."""
@@ -135,7 +136,22 @@ class Prepared:
                     return MappedImages(path)
                 except InputError:  # cut short by a crash of the machine; it is made again
                     path.unlink()
-            return MappedImages.write(path, _entries(self.folder, shards))
+            return MappedImages.write(path, self._entries(shards))
+
+    def _entries(self, shards: Sequence[Shard]) -> Iterator[Entry]:
+        """Images of shards in order; a few shards are read at a time."""
+        numbers = {name: number for number, name in enumerate(self.manifest.classes)}
+        with ThreadPoolExecutor(_READERS) as pool:
+            for at in range(0, len(shards), _READERS):
+                some = shards[at : at + _READERS]
+                for table in pool.map(lambda shard: read_shard(self.folder, shard), some):
+                    for row in table.to_pylist():
+                        yield Entry(
+                            pixels=pixels_of(row),
+                            weight=row["weight"],
+                            label=numbers.get(row["class"], -1),
+                            tag=tag_of(row["key"]),
+                        )
 
     def _subset(self, rows: NDArray[np.int64]) -> Subset:
         images = self._joined
@@ -161,6 +177,11 @@ class Prepared:
         return name
 
 
+def pixels_of(row: dict[str, Any]) -> Pixels:
+    """The image (H, W, 3) of a shard's row."""
+    return np.frombuffer(row["image"], np.uint8).reshape(row["height"], row["width"], 3)
+
+
 def read_shard(folder: str, shard: Shard) -> Any:
     """A shard as a `pyarrow.Table`.
 
@@ -177,17 +198,3 @@ def read_shard(folder: str, shard: Shard) -> Any:
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise InputError(f"{folder}/{shard.key} is damaged; delete it and {again}")
     return pq.read_table(io.BytesIO(data))
-
-
-def _entries(folder: str, shards: Sequence[Shard]) -> Iterator[Entry]:
-    """Images of shards in order; a few shards are read at a time."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        for at in range(0, len(shards), _READERS):
-            tables = pool.map(lambda shard: read_shard(folder, shard), shards[at : at + _READERS])
-            for table in tables:
-                yield from map(_entry, table.to_pylist())
-
-
-def _entry(row: dict[str, Any]) -> Entry:
-    pixels = np.frombuffer(row["image"], np.uint8).reshape(row["height"], row["width"], 3)
-    return Entry(pixels=pixels, weight=row["weight"], label=row["label"], tag=tag_of(row["key"]))

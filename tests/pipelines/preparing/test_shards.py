@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import InputError, StorageError
-from pipelines.preparing.files import FileList, find_files, read_file
+from pipelines.preparing.files import find_files, samples_of
 from pipelines.preparing.policy import Policy, Source
-from pipelines.preparing.shards import ShardJob, make_shard, shard_key
+from pipelines.preparing.samples import Sample
+from pipelines.preparing.shards import ShardJob, make_shards, shard_key
 from pipelines.storage import open_storage
 from tests.codec.conftest import photograph
 
@@ -49,11 +50,9 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def job_of(url: str, out: str, listed: FileList, policy: Policy) -> ShardJob:
+def job_of(url: str, out: str, policy: Policy) -> ShardJob:
     open_storage(out).create()
-    return ShardJob(
-        out=out, sources=(Source(url=url),), policy=policy, classes=tuple(listed.classes)
-    )
+    return ShardJob(out=out, sources=(Source(url=url),), policy=policy)
 
 
 def test_bad_files_are_quarantined_and_good_ones_kept(tmp_path: Path) -> None:
@@ -61,10 +60,10 @@ def test_bad_files_are_quarantined_and_good_ones_kept(tmp_path: Path) -> None:
     (tmp_path / "in" / "empty_class").mkdir()
     listed = find_files([Source(url=source)])
     assert listed.classes == ["cat", "dog", "empty_class"]
-    job = job_of(source, str(tmp_path / "out"), listed, Policy())
-    report = make_shard(job, 0, listed.files)
+    job = job_of(source, str(tmp_path / "out"), Policy())
+    report = make_shards(job, 0, listed.files)
     assert report["pictures"] == 3
-    assert report["labels"] == {"0": 3}
+    assert report["classes"] == {"cat": 3}
     reasons = {item["key"]: item["reason"] for item in report["quarantine"]}
     assert reasons.pop("dog/tiny.png") == "UnsupportedImageError"
     assert reasons.pop("dog/huge.png") == "LimitError"
@@ -74,17 +73,17 @@ def test_bad_files_are_quarantined_and_good_ones_kept(tmp_path: Path) -> None:
     first = {row["key"]: row for row in rows}["cat/good.png"]
     pixels = np.frombuffer(first["image"], np.uint8).reshape(first["height"], first["width"], 3)
     assert np.array_equal(pixels, photograph(80, 100))
-    assert (first["label"], first["source"], first["scale"]) == (0, 0, 1.0)
+    assert (first["class"], first["source"], first["scale"]) == ("cat", 0, 1.0)
 
 
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     source = str(write(tmp_path / "in", {"a.png": bad_and_good()["cat/good.png"]}))
     listed = find_files([Source(url=source)])
     made = [
-        make_shard(job_of(source, str(tmp_path / n), listed, Policy(gray=False)), 0, listed.files)
+        make_shards(job_of(source, str(tmp_path / n), Policy(gray=False)), 0, listed.files)
         for n in ("x", "y")
     ]
-    assert made[0]["sha256"] == made[1]["sha256"]
+    assert made[0] == made[1]
 
 
 def test_excluded_names_are_never_read(tmp_path: Path) -> None:
@@ -92,7 +91,7 @@ def test_excluded_names_are_never_read(tmp_path: Path) -> None:
     source = str(write(tmp_path / "in", {"a.png": good, "ILSVRC2012_val_1.png": good}))
     listed = find_files([Source(url=source)], ["ILSVRC2012_val_*"])
     assert [file.key for file in listed.files] == ["a.png"]
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         find_files([Source(url=source)], ["*"])
 
 
@@ -103,8 +102,10 @@ def test_s3_in_and_out(bucket: str) -> None:
         storage.put(name, data)
     listed = find_files([Source(url=source)])
     assert listed.classes == ["cat", "dog"]
-    assert read_file(Source(url=source), "cat/good.png") == bad_and_good()["cat/good.png"]
-    report = make_shard(job_of(source, out, listed, Policy()), 7, listed.files)
+    (sample,) = samples_of(Source(url=source), listed.files[2], Policy(), ())
+    assert isinstance(sample, Sample)
+    assert (sample.key, sample.data) == ("cat/good.png", bad_and_good()["cat/good.png"])
+    report = make_shards(job_of(source, out, Policy()), 7, listed.files)
     assert (report["pictures"], len(report["quarantine"])) == (3, 5)
     data = open_storage(out).get(shard_key(7)).data
     assert pq.read_table(io.BytesIO(data)).num_rows == 3

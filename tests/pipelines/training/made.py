@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipelines.manifest import MANIFEST, Manifest, Shard
+from pipelines.manifest import MANIFEST
 from pipelines.preparing.files import find_files
+from pipelines.preparing.job import manifest_of, tasks_of
 from pipelines.preparing.policy import Policy, Source
-from pipelines.preparing.shards import ShardJob, make_shard, shard_key
+from pipelines.preparing.shards import ShardJob, make_shards
 
 CLASSES = ("n01440764", "n03888257")
 
@@ -32,27 +31,9 @@ def prepared(source: Path, out: Path, *, a_shard: int = 5) -> str:
     """A version made of a folder; its place."""
     policy, sources = Policy(pictures_a_shard=a_shard), (Source(url=str(source)),)
     listed = find_files(sources)
-    job = ShardJob(out=str(out), sources=sources, policy=policy, classes=tuple(listed.classes))
+    job = ShardJob(out=str(out), sources=sources, policy=policy)
     out.mkdir(parents=True)
-    files = listed.files
-    chunks = [files[at : at + a_shard] for at in range(0, len(files), a_shard)]
-    reports = [make_shard(job, number, chunk) for number, chunk in enumerate(chunks)]
-    labels: Counter[str] = Counter()
-    for report in reports:
-        labels.update(report["labels"])
-    manifest = Manifest(
-        version="test",
-        source_hash=listed.hash,
-        settings={"policy": asdict(policy), "sources": [asdict(s) for s in sources]},
-        classes=listed.classes,
-        counts={
-            "files": len(files),
-            "pictures": sum(r["pictures"] for r in reports),
-            "quarantined": sum(len(r["quarantine"]) for r in reports),
-        },
-        class_counts=dict(labels),
-        shards=[Shard(key=shard_key(n), pictures=r["pictures"], sha256=r["sha256"])
-                for n, r in enumerate(reports)],
-    )  # fmt: skip
-    (out / MANIFEST).write_text(manifest.to_json())
+    tasks = tasks_of(listed.files, a_shard)
+    reports = [make_shards(job, number, files) for number, files in enumerate(tasks)]
+    (out / MANIFEST).write_text(manifest_of("test", listed, job, reports).to_json())
     return str(out)
