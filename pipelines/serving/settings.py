@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from deepsic import weights
 from deepsic.errors import UsageError
 from deepsic.limits import Limits
 
@@ -56,20 +58,34 @@ class ServeSettings:
     """CPUs of a codec replica, and its torch threads."""
     gpus_per_replica: float = 0.0
     """GPUs of a codec replica; may be a fraction."""
-    max_batch: int = 4
-    """Most pictures that a replica takes together."""
+    bulk_replicas: int = 1
+    """Replicas at the lowest priority for work beyond `bulk_pixels`; 0: all replicas do all."""
+    bulk_pixels: int = 1_000_000
+    """Pixels that the codec goes over, times the passes that a search for a size takes."""
+    max_batch: int = 2
+    """Most images that a replica takes together."""
     batch_wait_s: float = 0.0
     """How long a picture waits for company, seconds; those that come while others are in work go
     together in any case."""
     max_queued: int = 16
-    """Requests that may wait for a codec replica, for each ingress replica; beyond: 503."""
-    drain_s: float = 30.0
-    """How long a stopping replica may finish what it has, seconds."""
+    """Requests of one client that may wait, for each ingress replica; beyond: 503."""
+    drain_s: float = 65.0
+    """How long a stopping replica may finish what it has, seconds; at least `request_timeout_s`."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks whose `X-Forwarded-For` says who the client is."""
+
+    max_uploads_bytes: int = 256_000_000
+    """Images that are kept for further requests, all together, bytes; the oldest go first."""
+    upload_s: float = 900.0
+    """How long an upload is kept after its last use, seconds."""
+    log_file: str | None = None
+    """Where each request's line goes (a file or a pipe); None: the replica's stderr, which Ray
+    keeps."""
 
     def __post_init__(self) -> None:
         if not self.models:
             raise UsageError("models is empty: name at least one, such as 'sic'")
-        zero_is_fine = {"gpus_per_replica", "batch_wait_s"}
+        zero_is_fine = {"gpus_per_replica", "batch_wait_s", "bulk_replicas"}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and value < 0:
@@ -80,6 +96,36 @@ class ServeSettings:
             raise UsageError(
                 f"min_replicas={self.min_replicas} is more than max_replicas={self.max_replicas}"
             )
+
+        if self.drain_s < self.request_timeout_s:
+            raise UsageError(
+                f"drain_s={self.drain_s:g} is less than request_timeout_s="
+                f"{self.request_timeout_s:g}: requests in work would be cut off"
+            )
+        for network in self.trusted_proxies:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise UsageError(f"trusted_proxies: {error}") from error
+
+    def check(self) -> None:
+        """Find what would only fail in a replica: names of models and of the classifier, the token.
+
+        Raises: `UsageError`, `UnknownModelError`, `InputError`.
+        """
+        self.token()
+        for model in self.models:
+            weights.read(weights.resolve(model))
+        if self.classifier is not None:
+            try:
+                from deepsic.tasks import load_classifier
+            except ImportError as error:
+                raise UsageError(
+                    f"classifier {self.classifier!r} needs {error.name}: pip install "
+                    "'deepsic[tasks]', or serve without one (--classifier none)"
+                ) from error
+
+            load_classifier(self.classifier)
 
     @property
     def limits(self) -> Limits:

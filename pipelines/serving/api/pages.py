@@ -6,25 +6,29 @@ Nothing here makes a browser ask another origin.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from PIL import Image
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from deepsic.errors import DeepsicError
 from pipelines.serving.http.metrics import CONTENT_TYPE_LATEST, Metrics
+from pipelines.serving.http.problems import BusyError
 from pipelines.serving.work.backends import Backend
 
 __all__ = ["add_pages", "page_router"]
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 DAY = {"Cache-Control": "public, max-age=86400"}
+#: Kept, but asked about each time: a new version shows at once, and mostly the answer is 304.
+ASK = {"Cache-Control": "no-cache"}
 #: Photographs inside packages that the evaluation needs anyway: file -> package folder, caption.
 SAMPLES = {
     "chelsea.png": ("skimage.data", "Chelsea, a cat"),
@@ -65,14 +69,15 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
 
     @router.get("/")
     async def page() -> Response:
-        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(WEB / "index.html", headers=ASK)
 
     @router.get("/favicon.ico")
     async def icon() -> Response:
         return FileResponse(WEB / "icon.svg", media_type="image/svg+xml", headers=DAY)
 
     @router.get("/samples")
-    async def samples() -> list[dict[str, str]]:
+    async def samples(response: Response) -> list[dict[str, str]]:
+        response.headers.update(ASK)
         return [
             {"name": name, "caption": caption}
             for name, (_, caption) in SAMPLES.items()
@@ -83,7 +88,7 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
     async def sample(name: str, thumb: bool = False) -> Response:
         data = sample_bytes(name) if name in SAMPLES else None
         if data is None:
-            return Response(status_code=404)
+            raise HTTPException(404, f"no sample {name[:40]!r}; see /samples")
         if thumb:
             return Response(thumbnail(name), media_type="image/jpeg", headers=DAY)
         return Response(data, media_type=MEDIA[Path(name).suffix], headers=DAY)
@@ -94,19 +99,22 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/readyz")
-    async def readyz(response: Response) -> dict[str, Any]:
+    async def readyz() -> dict[str, Any]:
         """Whether a codec replica answers."""
         try:
             await backend.models()
             classifier = await backend.classifier()  # never cached: this reaches a replica
         except DeepsicError as error:
-            response.status_code = 503
-            return {"status": "not ready", "reason": str(error)}
+            raise BusyError(f"not ready: {error}") from error
         return {"status": "ready", "classifier": classifier}
 
     @router.get("/metrics")
     async def prometheus() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @router.get("/openapi.json")
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(request.app.openapi(), headers=ASK)
 
     @router.get("/docs")
     async def docs() -> Response:
@@ -133,7 +141,21 @@ def swagger_page() -> Response:
             '<a href="/openapi.json">openapi.json</a>. For an interactive page: '
             "pip install fastapi-offline"
         )
-    return FileResponse(WEB / "docs.html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(WEB / "docs.html", headers=ASK)
+
+
+class Static(StaticFiles):
+    """Static files that say how long they may be kept."""
+
+    def __init__(self, directory: Path, headers: Mapping[str, str]) -> None:
+        super().__init__(directory=directory)
+        self.headers = headers
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """A file, or 304."""
+        answer = super().file_response(*arguments, **options)
+        answer.headers.update(self.headers)
+        return answer
 
 
 def add_pages(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
@@ -141,5 +163,5 @@ def add_pages(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
     app.include_router(page_router(backend, metrics))
     folder = swagger_folder()
     if folder is not None:
-        app.mount("/static/swagger", StaticFiles(directory=folder), name="swagger")
-    app.mount("/static", StaticFiles(directory=WEB), name="static")
+        app.mount("/static/swagger", Static(folder, DAY), name="swagger")
+    app.mount("/static", Static(WEB, ASK), name="static")

@@ -1,23 +1,25 @@
 """What a request may cost before it is understood: bytes, time to deliver them, total time.
 
 The body is read here, in full, before any parser sees it: at most `max_body_bytes` of it, within
-`body_timeout_s`, and with all bodies of this process together under `max_buffered_bytes`.
+`body_timeout_s`, and with all bodies of this process together under `max_buffered_bytes`. A body
+that is packed with gzip counts unpacked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepsic.errors import LimitError, UsageError
+from deepsic.errors import InputError, LimitError, UsageError
 from pipelines.serving.http.problems import BusyError, TimeLimitError, problem_of
 from pipelines.serving.settings import ServeSettings
 
-__all__ = ["BoundsMiddleware", "SlowBodyError"]
+__all__ = ["BoundsMiddleware", "PackedBodyError", "SlowBodyError"]
 
 #: How many times the largest body is read and thrown away before the connection is cut.
 DISCARD = 3
@@ -29,6 +31,12 @@ class SlowBodyError(TimeLimitError):
 
     http_status = 408
     title = "Body too slow"
+
+
+class PackedBodyError(InputError):
+    """The body is packed in a way that isn't taken, or badly."""
+
+    title = "Unsupported encoding"
 
 
 @dataclass
@@ -60,14 +68,25 @@ class BoundsMiddleware:
                 except LimitError:
                     await self._discard(receive)
                     raise
+                encoding = Headers(scope=scope).get("content-encoding", "identity").strip().lower()
+                if encoding not in ("identity", "gzip", "x-gzip"):
+                    raise PackedBodyError(
+                        f"Content-Encoding {encoding[:40]!r} isn't taken: send gzip or none"
+                    )
                 body = await self._read(receive)
                 held = len(body)
+                if encoding != "identity":
+                    body = await asyncio.to_thread(self._unpack, body)
+                    self.buffered.count += len(body) - held
+                    held = len(body)
             await self._run(scope, _replay(body, receive), send)
         except ClientDisconnect:
             return  # nobody is left to answer
-        except (LimitError, BusyError, TimeLimitError, UsageError) as error:
+        except (LimitError, BusyError, TimeLimitError, UsageError, PackedBodyError) as error:
             identity = scope["deepsic.request_id"]
             answer = problem_of(error, identity, self.settings.retry_after_s)
+            if isinstance(error, PackedBodyError):
+                answer.headers["Accept-Encoding"] = "gzip"
             # The rest of the body is unread: the connection can't carry another request.
             answer.headers["Connection"] = "close"
             await answer(scope, receive, send)
@@ -120,6 +139,18 @@ class BoundsMiddleware:
             self.buffered.count -= held
             raise
         return b"".join(chunks)
+
+    def _unpack(self, body: bytes) -> bytes:
+        """A gzip body unpacked, as far as the limit and a byte."""
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            data = unpacker.decompress(body, self.settings.max_body_bytes + 1)
+        except zlib.error as error:
+            raise PackedBodyError(f"the body isn't sound gzip: {error}") from error
+        self._check_size(len(data))
+        if not unpacker.eof:
+            raise PackedBodyError("the gzip body is cut short")
+        return data
 
     async def _discard(self, receive: Receive) -> None:
         """Let the client finish a body that is too large, within reason, without keeping it.

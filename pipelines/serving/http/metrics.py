@@ -9,7 +9,10 @@ replicas, queues and autoscaling are in Ray's own metrics (its metrics port, one
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
+import psutil
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -19,7 +22,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-__all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
+__all__ = ["CONTENT_TYPE_LATEST", "Metrics", "remove_folder_when_last"]
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BATCH = (1, 2, 4, 8, 16, 32)
@@ -82,3 +85,13 @@ class Metrics:
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return generate_latest(everybody)
+
+
+def remove_folder_when_last(folder: Path) -> None:
+    """Remove the shared folder, unless another living process counts in it.
+
+    The client library names its files KIND_PID.db.
+    """
+    writers = {int(file.stem.rpartition("_")[2]) for file in folder.glob("*_*.db")}
+    if not any(pid != os.getpid() and psutil.pid_exists(pid) for pid in writers):
+        shutil.rmtree(folder, ignore_errors=True)

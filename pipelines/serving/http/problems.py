@@ -10,21 +10,24 @@ can report an error without our telling them where it happened. No trace, no pat
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from deepsic.errors import DeepsicError, InputError
+from pipelines.serving.http.log import log
 
 __all__ = [
     "PROBLEM_RESPONSES",
     "BusyError",
     "MissingClassifierError",
+    "ProblemDocument",
     "TimeLimitError",
+    "UnknownUploadError",
     "install_handlers",
     "problem_of",
     "problem_response",
@@ -32,7 +35,6 @@ __all__ = [
 
 MEDIA_TYPE = "application/problem+json"
 HIDDEN = "The service failed; the operator finds the reason in the log under this request's id."
-log = logging.getLogger("deepsic.serve")
 
 
 class BusyError(DeepsicError):
@@ -50,6 +52,16 @@ class TimeLimitError(DeepsicError):
 
     http_status = 504
     title = "Time limit exceeded"
+
+
+class UnknownUploadError(DeepsicError):
+    """A handle that names no upload: it has expired, or its process was restarted."""
+
+    http_status = 404
+    title = "Unknown upload"
+
+    def __init__(self, message: str = "this upload has expired: send the file again") -> None:
+        super().__init__(message)
 
 
 class MissingClassifierError(InputError):
@@ -93,10 +105,11 @@ def problem_response(
 def problem_of(error: Exception, request_id: str, retry_after_s: int = 2) -> Response:
     """The response for any exception; what isn't meant for the public is only logged."""
     if not isinstance(error, DeepsicError):
-        log.error("request %s failed", request_id, exc_info=error)
+        log.error("failed", exc_info=error, extra={"fields": {"id": request_id}})
         return problem_response(500, "Internal error", HIDDEN, request_id)
     if error.http_status >= 500 and not isinstance(error, (BusyError, MissingClassifierError)):
-        log.error("request %s: %s", request_id, error)
+        fields = {"id": request_id, "title": error.title, "detail": str(error)}
+        log.error("failed", extra={"fields": fields})
     detail = str(error) if error.public else HIDDEN
     headers = {"Retry-After": str(retry_after_s)} if error.http_status == 503 else {}
     return problem_response(error.http_status, error.title, detail, request_id, headers=headers)
@@ -140,30 +153,41 @@ def install_handlers(app: FastAPI, retry_after_s: int) -> None:
         )
 
 
-def _documented(description: str) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "required": ["type", "title", "status", "detail", "instance"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "instance": {"type": "string"},
-        },
+class ProblemDocument(BaseModel):
+    """An error, as RFC 9457 writes it."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str = Field(examples=["urn:deepsic:problem:limit-exceeded"])
+    title: str = Field(examples=["Limit exceeded"])
+    status: int = Field(examples=[413])
+    detail: str = Field(examples=["the body is larger than 20,000,000 bytes"])
+    instance: str = Field(examples=["urn:deepsic:request:5f0c1be2a0e94f1c9a7c3d0b4f6a8e21"])
+
+
+def _documented(description: str, **headers: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
     }
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+    if headers:
+        answer["headers"] = {
+            name.replace("_", "-"): {"schema": {"type": "string"}, "description": text}
+            for name, text in headers.items()
+        }
+    return answer
 
 
 #: For FastAPI's `responses=`: what any endpoint that takes a body may answer besides success.
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: _documented("A parameter is missing, out of range, or contradicts another"),
-    401: _documented("The bearer token is missing or wrong"),
+    400: _documented("A parameter is unknown, missing, out of range, or contradicts another"),
+    401: _documented("The bearer token is missing or wrong", WWW_Authenticate="Bearer"),
     403: _documented("Another site's page made the request"),
+    404: _documented("The upload that a handle names has expired"),
     408: _documented("The body came too slowly"),
-    413: _documented("Body or picture larger than the service takes"),
-    415: _documented("Not a picture, or of a kind that isn't taken"),
+    413: _documented("Body or image larger than the service takes"),
+    415: _documented("Not an image, or of a kind that isn't taken"),
     422: _documented("A damaged .sic file, or one of an unknown version or model"),
-    503: _documented("All replicas are busy; see Retry-After"),
+    501: _documented("The service has no classifier"),
+    503: _documented("Busy, starting or ending", Retry_After="Seconds"),
     504: _documented("The work took too long"),
 }

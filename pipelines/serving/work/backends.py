@@ -7,11 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from pipelines.serving.http.problems import BusyError
+from pipelines.serving.settings import ServeSettings
 from pipelines.serving.work.jobs import Job, ModelInfo
+from pipelines.serving.work.turns import Turns
+from pipelines.serving.work.uploads import Uploads
 from pipelines.serving.work.worker import CodecLike, Worker
 
-__all__ = ["Backend", "LocalBackend"]
+__all__ = ["Backend", "LocalBackend", "Queued"]
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -23,26 +25,40 @@ class Backend(Protocol):
     async def models(self) -> list[ModelInfo]: ...
     async def classifier(self) -> str | None: ...
     async def do(self, job: Job[R]) -> R: ...
+    async def keep(self, data: bytes, client: str) -> str: ...
+    async def kept(self, handle: str) -> bytes | None: ...
+
+
+class Queued:
+    """A backend whose clients take turns; work beyond `bulk_pixels` has a line of its own."""
+
+    def __init__(self, backend: Backend, settings: ServeSettings) -> None:
+        self.backend = backend
+        self.settings = settings
+        slots = 2 * settings.max_batch * settings.max_replicas
+        self.small = Turns(slots, max(settings.max_replicas, slots // 2), settings.max_queued)
+        self.bulk = self.small
+        if settings.bulk_replicas:
+            self.bulk = Turns(settings.bulk_replicas, settings.bulk_replicas, settings.max_queued)
+
+    async def do(self, job: Job[R], client: str) -> R:
+        """Do one request's work when it is the client's turn."""
+        turns = self.bulk if job.cost > self.settings.bulk_pixels else self.small
+        async with turns.turn(client):
+            return await self.backend.do(job)
 
 
 class LocalBackend:
-    """One worker in a thread of this process, with a bounded queue and no batching."""
+    """One worker in a thread of this process, without batching."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.codecs: dict[str, CodecLike] = {}
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="codec")
-        self.waiting = 0
+        self.uploads = Uploads(worker.settings.max_uploads_bytes, worker.settings.upload_s)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self.waiting > self.worker.settings.max_queued:
-            raise BusyError
-        self.waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.thread, function, *arguments)
-        finally:
-            self.waiting -= 1
+        return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
 
     async def _codec(self, name: str) -> CodecLike:
         if name not in self.codecs:
@@ -63,3 +79,11 @@ class LocalBackend:
         """Do one request's work."""
         codec = await self._codec(job.model) if job.model else None
         return await self._run(self.worker.do, codec, job)
+
+    async def keep(self, data: bytes, client: str) -> str:
+        """Keep a file for further requests; its handle."""
+        return self.uploads.put(data, client)
+
+    async def kept(self, handle: str) -> bytes | None:
+        """A file that was kept."""
+        return self.uploads.get(handle)

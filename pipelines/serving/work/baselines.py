@@ -1,25 +1,28 @@
-"""The same picture as JPEG, WebP or AVIF of at most as many bytes: what the page compares with."""
+"""The same image as JPEG, WebP or AVIF of at most as many bytes: what the page compares with.
+
+Each codec runs as in the project's measurements (`Coder.settings` names how). Its size is that
+of the pixels alone; metadata comes on top, as it does for a `.sic` file, and is the same for all.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
-from PIL import Image, features
+from PIL import Image
 
-from pipelines.serving.work.images import on_white
+from deepsic.rivals import Coder, find_coders
+from pipelines.serving.work.images import metadata_of, on_white
 
-__all__ = ["BASELINES", "Baseline", "available", "fit"]
+__all__ = ["MEDIA_TYPES", "Baseline", "available", "coder_of", "fit"]
 
-#: Media type and Pillow options of each baseline. JPEG gets what a careful user gives it; AVIF runs
-#: at speed 8, because the search below encodes seven times while a person waits.
-BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
-    "jpeg": ("image/jpeg", {"optimize": True, "progressive": True}),
-    "webp": ("image/webp", {"method": 4}),
-    "avif": ("image/avif", {"speed": 8, "subsampling": "4:2:0", "max_threads": 1}),
-}
+#: Name on the wire -> the library's codec. Users write progressive JPEGs: they are smaller.
+CODERS = {"jpeg": "jpeg-progressive", "webp": "webp", "avif": "avif"}
+MEDIA_TYPES = {name: f"image/{name}" for name in CODERS}
+#: Encodings of one search; the range of qualities is halved each time.
+TRIES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,45 +30,64 @@ class Baseline:
     """The best file under the limit, or the smallest there is."""
 
     data: bytes
-    quality: int
+    """The whole file, metadata included."""
+    pixel_bytes: int
+    """The file without metadata."""
+    knob: float
+    """The codec's own quality."""
     fits: bool
 
 
-def available() -> list[str]:
-    """Rivals that this build of Pillow can write."""
-    return [name for name in BASELINES if name == "jpeg" or features.check(name)]
+@cache
+def available() -> dict[str, str]:
+    """Codecs that this build of Pillow can write, with their settings."""
+    found, _ = find_coders(list(CODERS.values()))
+    settings = {coder.name: coder.settings for coder in found}
+    return {name: settings[coder] for name, coder in CODERS.items() if coder in settings}
 
 
-def largest_fitting(encode: Callable[[int], bytes], max_bytes: int, top: int) -> Baseline:
-    """Search qualities 1..top by halving; size grows with quality, nearly always.
+@cache
+def coder_of(name: str) -> Coder:
+    """The library's codec for a name on the wire."""
+    found, _ = find_coders([CODERS[name]])
+    return found[0]
 
-    >>> largest_fitting(lambda quality: bytes(quality * 10), 255, 100).quality
-    25
+
+def largest_fitting(
+    encode: Callable[[float], bytes], max_bytes: int, low: float, high: float
+) -> tuple[bytes, float, bool]:
+    """Halve the range of qualities; size grows with quality, nearly always.
+
+    Returns: the file, its quality, and whether it fits.
+
+    >>> data, quality, fits = largest_fitting(lambda q: bytes(int(q * 10)), 255, 1, 100)
+    >>> len(data) <= 255, round(quality), fits
+    (True, 25, True)
     """
-    low, high = 1, top
-    best = Baseline(data=encode(1), quality=1, fits=True)
-    if len(best.data) > max_bytes:
-        return Baseline(data=best.data, quality=1, fits=False)
-    while low < high:
-        middle = (low + high + 1) // 2
+    best, knob = encode(low), low
+    if len(best) > max_bytes:
+        return best, low, False
+    for _ in range(TRIES):
+        middle = (low + high) / 2
         data = encode(middle)
         if len(data) <= max_bytes:
-            low = middle
-            best = Baseline(data=data, quality=middle, fits=True)
+            best, knob, low = data, middle, middle
         else:
-            high = middle - 1
-    return best
+            high = middle
+    return best, knob, True
 
 
 def fit(image: Image.Image, name: str, max_bytes: int) -> Baseline:
-    """`image`, with its EXIF and ICC profile, as the best `name` file of `max_bytes`."""
-    flat = image if image.mode in ("L", "RGB") else on_white(image)
-    kept = {key: flat.info[key] for key in ("exif", "icc_profile") if flat.info.get(key)}
-    _, options = BASELINES[name]
-
-    def encode(quality: int) -> bytes:
-        out = io.BytesIO()
-        flat.save(out, name.upper(), quality=quality, **options, **kept)
-        return out.getvalue()
-
-    return largest_fitting(encode, max_bytes, 95 if name == "jpeg" else 100)
+    """`image` as the best `name` file of which the pixels take at most `max_bytes`."""
+    coder = coder_of(name)
+    flat = image.copy() if image.mode in ("L", "RGB") else on_white(image)
+    metadata: dict[str, Any] = dict(metadata_of(image))
+    flat.info.clear()
+    encode = partial(coder.encode, flat)
+    data, knob, fits = largest_fitting(encode, max_bytes, coder.low, coder.high)
+    whole = data
+    if metadata:
+        # The library's codecs know nothing of metadata, and leave the saving to Pillow.
+        setattr(flat, "save", partial(Image.Image.save, flat, **metadata))  # noqa: B010
+        whole = coder.encode(flat, knob)
+    return Baseline(data=whole, pixel_bytes=len(data), knob=knob, fits=fits)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from deepsic.bitstream.semantics import Label
-from deepsic.errors import DeepsicError, UsageError
+from deepsic.errors import UsageError
 from deepsic.labels import label_set
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ MIN_PROBABILITY = 0.02
 #: Where the classes are told apart in space, for the map that people look at: the last convolution.
 #: (The layers that the losses read are earlier and finer, and look like noise to a person.)
 LAST_LAYERS = {"efficientnet-lite": "_conv_head"}
-log = logging.getLogger("deepsic.serve")
 
 
 class ImageReader:
@@ -39,16 +37,15 @@ class ImageReader:
 
     @classmethod
     def load(cls, name: str | None) -> ImageReader | None:
-        """The classifier called `name`; None, and a line in the log, if it isn't installed."""
+        """The classifier called `name`; None for None.
+
+        Raises: `UsageError` for an unknown name, or if its package isn't installed.
+        """
         if name is None:
             return None
-        try:
-            from deepsic.tasks import load_classifier
+        from deepsic.tasks import load_classifier
 
-            return cls(load_classifier(name))
-        except (ImportError, DeepsicError) as error:
-            log.warning("no labels and no heat maps: %s", error)
-            return None
+        return cls(load_classifier(name))
 
     def labels(self, image: Image.Image) -> list[Label]:
         """The most probable classes of a picture, at most five."""

@@ -1,4 +1,4 @@
-"""Pictures in ordinary formats: measured from their header, opened, written as the client asks."""
+"""Images in ordinary formats: measured from their header, opened, written as the client asks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from deepsic.data.image import load_image, to_pil
 from deepsic.errors import InputError, LimitError, UnsupportedImageError
 from deepsic.limits import Limits
 
-__all__ = ["MEDIA_TYPES", "Measured", "choose_media_type", "measure", "open_image", "write"]
+__all__ = [
+    "MEDIA_TYPES",
+    "Size",
+    "choose_media_type",
+    "measure",
+    "metadata_of",
+    "on_white",
+    "open_image",
+    "shrink",
+    "write",
+]
 
 #: Pillow's decoders that may see uploaded bytes; each more is attack surface. (JPEG includes MPO.)
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
@@ -27,12 +37,17 @@ MEDIA_TYPES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a picture's header says."""
+class Size:
+    """What an image's header says."""
 
     width: int
     height: int
     format: str
+
+    @property
+    def pixels(self) -> int:
+        """Width x height."""
+        return self.width * self.height
 
 
 def _open(data: bytes) -> Image.Image:
@@ -51,7 +66,7 @@ def _open(data: bytes) -> Image.Image:
         raise InputError("the picture's header can't be read") from error
 
 
-def measure(data: bytes, limits: Limits) -> Measured:
+def measure(data: bytes, limits: Limits) -> Size:
     """Width, height and format from the header alone, checked against `limits`.
 
     Raises: `InputError`, `UnsupportedImageError` (an animation), `LimitError`.
@@ -60,7 +75,7 @@ def measure(data: bytes, limits: Limits) -> Measured:
         limits.check_size(*image.size)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise UnsupportedImageError("more than one picture in the file; send the one you want")
-        return Measured(width=image.width, height=image.height, format=str(image.format))
+        return Size(width=image.width, height=image.height, format=str(image.format))
 
 
 def open_image(data: bytes, limits: Limits) -> Image.Image:
@@ -103,15 +118,30 @@ def choose_media_type(accept: str | None) -> str | None:
     return best if weight_of(best) > 0 else None
 
 
+def metadata_of(image: Image.Image) -> dict[str, bytes]:
+    """EXIF and ICC profile, as Pillow's `save` takes them."""
+    return {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+
+
 def write(image: Image.Image, media_type: str) -> bytes:
     """`image` as a file of `media_type`, with its EXIF and ICC profile."""
     kind, options = MEDIA_TYPES[media_type]
-    kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
     if kind == "JPEG" and image.mode not in ("L", "RGB"):
         image = on_white(image)
     out = io.BytesIO()
-    image.save(out, kind, **options, **kept)
+    image.save(out, kind, **options, **metadata_of(image))
     return out.getvalue()
+
+
+def shrink(image: Image.Image, longest: int) -> Image.Image:
+    """`image` with at most `longest` pixels a side, metadata kept; never enlarged."""
+    if max(image.size) <= longest:
+        return image
+    scale = longest / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small.info = dict(image.info)
+    return small
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -17,11 +17,16 @@ __all__ = [
     "HeatJob",
     "Job",
     "LabelsJob",
+    "MeasureJob",
+    "Measured",
     "ModelInfo",
+    "ShrinkJob",
 ]
 
 
 R = TypeVar("R")
+#: How often a search for a size encodes, about.
+SEARCH_PASSES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class Encoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """An ordinary picture file."""
+    """An ordinary image file."""
 
     data: bytes
     media_type: str
@@ -55,18 +60,37 @@ class Decoded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How close a file is to the image it was made from."""
+
+    psnr: float | None
+    """dB over RGB; None: equal."""
+    ms_ssim: float | None
+    """0 to 1; None: the image is too small for it."""
+    labels: list[Label] | None
+    """What the classifier sees in the file; None: there is no classifier."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job(Generic[R]):
     """One request's work; R is what it gives."""
 
     data: bytes
-    """The request's body: a picture file or a `.sic` file."""
+    """The request's body: an image file or a `.sic` file."""
+    pixels: int
+    """Size of the image, from its header."""
     model: str = ""
     """Which codec does it; empty if none is needed."""
+
+    @property
+    def cost(self) -> int:
+        """Pixels, times how often they are gone over."""
+        return self.pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeJob(Job[Encoded]):
-    """A picture as it was uploaded, and the size that its file should have."""
+    """An image as it was uploaded, and the size that its file should have."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -78,12 +102,26 @@ class EncodeJob(Job[Encoded]):
         """Jobs with equal keys may go through the net together."""
         return (self.model, self.quality, self.bpp, self.max_bytes, self.labels)
 
+    @property
+    def cost(self) -> int:
+        """A size is searched for."""
+        return self.pixels * (1 if self.quality is not None else SEARCH_PASSES)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeJob(Job[Decoded]):
-    """A `.sic` file, and the kind of picture that is wanted."""
+    """A `.sic` file, and the kind of image that is wanted."""
 
     media_type: str
+    width: int | None = None
+    """Pixels at most; None: as large as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkJob(Job[Decoded]):
+    """An image that is to be no longer than `longest` pixels a side, without other loss."""
+
+    longest: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +133,27 @@ class LabelsJob(Job[list[Label]]):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineJob(Job[Decoded]):
-    """A picture for an ordinary codec, under a number of bytes."""
+    """An image for an ordinary codec, under a number of bytes without metadata."""
 
     format: str
     max_bytes: int
 
+    @property
+    def cost(self) -> int:
+        """A size is searched for."""
+        return self.pixels * SEARCH_PASSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureJob(Job[Measured]):
+    """An image, and a file that was made from it: `.sic` (of `model`) or an ordinary one."""
+
+    file: bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeatJob(Job[Decoded]):
-    """A picture for the map of what the classifier looks at."""
+    """An image for the map of what the classifier looks at."""
 
     label: str | None = None
     """wnid of the class to explain; None: the most likely one."""
@@ -111,4 +161,4 @@ class HeatJob(Job[Decoded]):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyJob(Job[list[Label]]):
-    """A picture to name."""
+    """An image to name."""

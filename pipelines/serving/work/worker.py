@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from deepsic.bitstream.semantics import Label
-from deepsic.errors import DeepsicError, InputError, UnknownModelError
+from deepsic.errors import DeepsicError, InputError, UnknownModelError, UsageError
 from pipelines.serving.http.problems import MissingClassifierError
 from pipelines.serving.settings import ServeSettings
 from pipelines.serving.work import baselines, images
@@ -26,7 +27,10 @@ from pipelines.serving.work.jobs import (
     HeatJob,
     Job,
     LabelsJob,
+    Measured,
+    MeasureJob,
     ModelInfo,
+    ShrinkJob,
 )
 
 __all__ = ["CodecLike", "Loader", "Worker", "load_codec"]
@@ -80,6 +84,8 @@ class Worker:
             BaselineJob: self.baseline,
             ClassifyJob: self.classify,
             HeatJob: self.heat,
+            ShrinkJob: self.shrink,
+            MeasureJob: self.measure,
         }
 
     def load(self, name: str) -> CodecLike:
@@ -143,24 +149,27 @@ class Worker:
         return [Encoded(blob=blob, seconds=seconds, batch=len(images)) for blob in blobs]
 
     def decode(self, codec: CodecLike, job: DecodeJob) -> Decoded:
-        """Decode a `.sic` file and write it as an ordinary picture."""
+        """Decode a `.sic` file and write it as an ordinary image."""
         started = time.perf_counter()
         image = codec.decode(job.data)
+        if job.width is not None and job.width < image.width:
+            longest = round(job.width * max(image.size) / image.width)
+            image = images.shrink(image, longest)
         seconds = time.perf_counter() - started
-        return Decoded(
-            data=images.write(image, job.media_type),
-            media_type=job.media_type,
-            width=image.width,
-            height=image.height,
-            seconds=seconds,
-        )
+        return decoded(image, job.media_type, seconds)
+
+    def shrink(self, _: None, job: ShrinkJob) -> Decoded:
+        """The image reduced, as PNG."""
+        started = time.perf_counter()
+        image = images.shrink(images.open_image(job.data, self.settings.limits), job.longest)
+        return decoded(image, "image/png", time.perf_counter() - started)
 
     def labels(self, codec: CodecLike, job: LabelsJob) -> list[Label]:
         """Labels by the model's semantic head; a codec without one says so."""
         return list(codec.labels(job.data, top=job.top))
 
     def baseline(self, _: None, job: BaselineJob) -> Decoded:
-        """The same picture by an ordinary codec, within a number of bytes."""
+        """The same image by an ordinary codec, within a number of bytes."""
         if job.format not in baselines.available():
             raise InputError(f"this service can't write {job.format}; see /v1/models")
         started = time.perf_counter()
@@ -168,11 +177,36 @@ class Worker:
         best = baselines.fit(image, job.format, job.max_bytes)
         return Decoded(
             data=best.data,
-            media_type=baselines.BASELINES[job.format][0],
+            media_type=baselines.MEDIA_TYPES[job.format],
             width=image.width,
             height=image.height,
             seconds=time.perf_counter() - started,
-            headers={"X-Quality": str(best.quality), "X-Fits": "yes" if best.fits else "no"},
+            headers={
+                "X-Quality": f"{best.knob:.4g}",
+                "X-Fits": "yes" if best.fits else "no",
+                "X-Pixel-Bytes": str(best.pixel_bytes),
+            },
+        )
+
+    def measure(self, codec: CodecLike | None, job: MeasureJob) -> Measured:
+        """How close a file is to the image it was made from."""
+        from deepsic.metrics.distortion import IDENTICAL_DB, compare
+
+        original = images.open_image(job.data, self.settings.limits)
+        if codec is not None:
+            made = codec.decode(job.file)
+        else:
+            made = images.open_image(job.file, self.settings.limits)
+        if made.size != original.size:
+            raise UsageError(
+                f"the file has {made.width}x{made.height} pixels, the image "
+                f"{original.width}x{original.height}: send a file that was made from it"
+            )
+        found = compare(*(np.asarray(images.on_white(image)) for image in (original, made)))
+        return Measured(
+            psnr=None if found.psnr_rgb >= IDENTICAL_DB else found.psnr_rgb,
+            ms_ssim=found.ms_ssim_rgb,
+            labels=None if self.reader is None else self.reader.labels(made),
         )
 
     def classify(self, _: None, job: ClassifyJob) -> list[Label]:
@@ -188,14 +222,19 @@ class Worker:
         started = time.perf_counter()
         image = images.open_image(job.data, self.settings.limits)
         heat, label = self.reader.heat(image, job.label)
-        return Decoded(
-            data=images.write(heat, "image/png"),
-            media_type="image/png",
-            width=heat.width,
-            height=heat.height,
-            seconds=time.perf_counter() - started,
-            headers={
-                "X-Label": label.name.encode("ascii", "replace").decode(),
-                "X-Wnid": label.wnid,
-            },
-        )
+        headers = {"X-Label": label.name.encode("ascii", "replace").decode(), "X-Wnid": label.wnid}
+        return decoded(heat, "image/png", time.perf_counter() - started, headers)
+
+
+def decoded(
+    image: Image.Image, media_type: str, seconds: float, headers: dict[str, str] | None = None
+) -> Decoded:
+    """A finished image as an answer; `seconds` is what making it took, without writing it."""
+    return Decoded(
+        data=images.write(image, media_type),
+        media_type=media_type,
+        width=image.width,
+        height=image.height,
+        seconds=seconds,
+        headers=headers or {},
+    )

@@ -19,10 +19,10 @@ from pipelines.serving.app import create_app
 from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
 from pipelines.serving.work.backends import LocalBackend
 from pipelines.serving.work.worker import Worker
-from tests.pipelines.serving.fakes import load_fake
+from tests.pipelines.serving.fakes import FakeReader, load_fake
 
 SMALL = ServeSettings(
-    classifier=None,
+    classifier="fake",
     max_body_bytes=2_000_000,
     max_pixels=1_000_000,
     max_buffered_bytes=4_000_000,
@@ -32,11 +32,20 @@ SMALL = ServeSettings(
 )
 
 
+def backend_of(settings: ServeSettings) -> LocalBackend:
+    """The fake codec in this process, and a fake classifier where the settings name one."""
+    worker = Worker(replace(settings, classifier=None), load_fake)
+    worker.settings = settings
+    if settings.classifier is not None:
+        worker.reader = FakeReader()  # type: ignore[assignment]
+    return LocalBackend(worker)
+
+
 class Service:
     """The application, called in this process; a running event loop isn't needed."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self.backend = LocalBackend(Worker(settings, load_fake))
+        self.backend = backend_of(settings)
         self.app = create_app(settings, self.backend)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -73,7 +82,7 @@ def service(make_service: Callable[..., Service]) -> Service:
 @contextmanager
 def running(settings: ServeSettings) -> Iterator[str]:
     """The same application on a real port, in a thread; gives its address."""
-    app = create_app(settings, LocalBackend(Worker(settings, load_fake)))
+    app = create_app(settings, backend_of(settings))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))

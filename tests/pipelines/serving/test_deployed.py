@@ -12,12 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.ports import free_port
 from deepsic.bitstream.container import unpack
+from deepsic.client import Client
 from pipelines.runtime import RuntimeOptions, start_ray, stop_ray
+from pipelines.serving.ray.environment import RAY_ENVIRONMENT, http_options
 from pipelines.serving.settings import ServeSettings
 from tests.pipelines.serving.fakes import load_slow, picture_bytes
 
@@ -37,34 +40,40 @@ SETTINGS = ServeSettings(
     cpus_per_replica=0.4,
     max_batch=4,
     batch_wait_s=0.03,
-    max_queued=8,
-    max_pixels=4_000_000,
-    max_body_bytes=8_000_000,
-    request_timeout_s=20,
-    drain_s=10,
+    max_queued=16,
+    max_pixels=50_000_000,
+    max_body_bytes=20_000_000,
+    request_timeout_s=55,
+    drain_s=60,
 )
 
 
 def deploy(settings: ServeSettings = SETTINGS) -> None:
     from ray import serve
 
-    from pipelines.serving.deploy import build_application
+    from pipelines.serving.ray.deploy import build_application
 
     serve.run(build_application(settings, load_slow), name="deepsic")
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**RAY_ENVIRONMENT, "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}.items():
+            patch.setenv(name, value)
+        yield from served()
+
+
+def served() -> Iterator[str]:
+    """The application on a Ray of its own."""
     import ray
 
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
-    os.environ.setdefault("RAY_worker_niceness", "0")
     ran_before = ray.is_initialized()
     start_ray(RuntimeOptions(address="local", num_cpus=2, object_store_mb=200))
     from ray import serve
 
     port = free_port()
-    serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 25})
+    serve.start(http_options=http_options(SETTINGS, "127.0.0.1", port))
     try:
         deploy()
         yield f"http://127.0.0.1:{port}"
@@ -76,13 +85,18 @@ def url() -> Iterator[str]:
 
 def codec_pids() -> list[int]:
     """Processes of the codec replicas."""
+    return replica_pids("codec")
+
+
+def replica_pids(deployment: str) -> list[int]:
+    """Processes of a deployment's replicas."""
     import ray
     from ray.util.state import list_actors
 
     # Without an address it may ask another cluster of this machine.
     here = ray.get_runtime_context().gcs_address
     actors = list_actors(here, filters=[("state", "=", "ALIVE")], detail=True)
-    return [actor.pid for actor in actors if "codec" in (actor.name or "").lower()]
+    return [actor.pid for actor in actors if f"#{deployment}#" in (actor.name or "")]
 
 
 def test_a_picture_goes_round(url: str) -> None:
@@ -92,8 +106,83 @@ def test_a_picture_goes_round(url: str) -> None:
         assert unpack(answer.content).header.quality == 80
         back = http.post("/v1/decode", content=answer.content)
         assert Image.open(io.BytesIO(back.content)).size == (200, 100)
-        told = http.post("/v1/labels", content=answer.content[:256]).json()
+        told = http.post("/v1/labels?look=true", content=answer.content).json()
         assert told["labels"][0]["name"] == "English springer"
+
+
+def noise(width: int, height: int) -> bytes:
+    """A PNG that is as large as its pixels."""
+    out = io.BytesIO()
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, "PNG", compress_level=0)
+    return out.getvalue()
+
+
+def test_bodies_and_answers_pass_that_are_larger_than_grpcs_default(url: str) -> None:
+    data = noise(2570, 2560)
+    assert 19_500_000 < len(data) < 20_000_000
+    with httpx.Client(base_url=url, timeout=60) as http:
+        blob = http.post("/v1/encode?quality=90", content=data)
+        assert blob.status_code == 200, blob.text
+        back = http.post("/v1/decode", content=blob.content)
+        assert back.status_code == 200, back.text
+        assert len(back.content) > 3 * 2**22
+        handle = http.post("/v1/uploads", content=data).json()["handle"]
+        again = http.post(f"/v1/encode?quality=90&upload={handle}")
+        assert again.content == blob.content
+
+
+@pytest.mark.slow
+def test_fifty_megapixels_come_down(url: str) -> None:
+    out = io.BytesIO()
+    Image.effect_noise((8165, 6123), 60).convert("RGB").save(out, "JPEG", quality=30)
+    assert len(out.getvalue()) < 20_000_000
+    with Client(url, timeout_s=120) as client:
+        image = client.decode(client.encode(out.getvalue(), quality=95))
+    assert image.size == (8165, 6123)
+
+
+def test_while_the_application_is_away_there_is_a_problem_document(url: str) -> None:
+    from ray import serve
+
+    serve.delete("deepsic")
+    try:
+        answer = httpx.get(f"{url}/v1/models", timeout=30)
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "5"
+    finally:
+        deploy()
+    assert httpx.get(f"{url}/readyz", timeout=30).status_code == 200
+
+
+def test_an_upload_store_that_was_killed_says_send_it_again(url: str) -> None:
+    body = picture_bytes()
+    with httpx.Client(base_url=url, timeout=60) as http:
+        handle = http.post("/v1/uploads", content=body).json()["handle"]
+        assert http.post(f"/v1/encode?upload={handle}").status_code == 200
+        (pid,) = replica_pids("uploads")
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 40
+        while (answer := http.post(f"/v1/encode?upload={handle}")).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        assert (answer.status_code, answer.json()["title"]) == (404, "Unknown upload")
+        handle = http.post("/v1/uploads", content=body).json()["handle"]
+        assert http.post(f"/v1/encode?upload={handle}").status_code == 200
+
+
+def test_large_work_runs_at_the_lowest_priority(url: str) -> None:
+    def niceness(pid: int) -> set[int]:
+        threads = os.listdir(f"/proc/{pid}/task")
+        return {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads}
+
+    for side in (400, 1100):
+        body = picture_bytes(width=side, height=side)
+        assert httpx.post(f"{url}/v1/encode", content=body, timeout=60).status_code == 200
+    (bulk,) = replica_pids("bulk")
+    assert niceness(bulk) == {0, 19}, "its codec's thread has the lowest priority"
+    assert {0} == {value for pid in codec_pids() for value in niceness(pid)}
 
 
 def test_readiness_and_models(url: str) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from deepsic.bitstream.container import unpack
+from deepsic.errors import UsageError
 from deepsic.limits import Limits
 from pipelines.serving.work import baselines, images
 from tests.pipelines.serving.conftest import Service
-from tests.pipelines.serving.fakes import EXIF_ORIENTATION, picture, picture_bytes
+from tests.pipelines.serving.fakes import EXIF_ORIENTATION, FakeCodec, picture, picture_bytes
 
 
 def encoded(service: Service, **options: int) -> bytes:
@@ -49,9 +51,16 @@ def test_encode_takes_a_form(service: Service) -> None:
 
 
 def test_a_form_without_a_file_is_refused(service: Service) -> None:
-    answer = service.request("POST", "/v1/encode", files={"file": (None, "text")})
+    answer = service.request("POST", "/v1/encode", files={"file": ("p.png", b"")})
     assert answer.status_code == 415
-    assert "form" in answer.json()["detail"]
+    field = {"quality": (None, "50"), "file": ("p.png", picture_bytes(), "image/png")}
+    answer = service.request("POST", "/v1/encode", files=field)
+    assert answer.status_code == 400, "it would be ignored in silence"
+    assert "form field quality" in answer.json()["detail"]
+    two = [("file", ("a.png", picture_bytes())), ("file", ("b.png", picture_bytes()))]
+    answer = service.request("POST", "/v1/encode", files=two)
+    assert answer.status_code == 415
+    assert "holds 2 files" in answer.json()["detail"]
 
 
 def test_encode_keeps_below_max_bytes(service: Service) -> None:
@@ -145,6 +154,39 @@ def test_labels_need_only_the_first_bytes(service: Service) -> None:
     assert 0 < told["bytes_semantics"] < 16
 
 
+def test_a_file_without_labels_is_sound_and_says_so(service: Service) -> None:
+    blob = service.post("/v1/encode?labels=false", picture_bytes()).content
+    for body in (blob, blob[:256]):
+        told = service.post("/v1/labels", body)
+        assert told.status_code == 200, told.text
+        assert told.json()["labels"] == []
+        assert told.json()["source"] == "none"
+        assert "no labels are stored" in told.json()["reason"]
+    told = service.post("/v1/labels?look=true", blob).json()
+    assert told["source"] == "model"
+    assert told["labels"][0]["name"] == "English springer"
+
+
+def test_a_model_that_reads_no_labels_says_why(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def headless(*_: object, **__: object) -> None:
+        raise UsageError("model sic has no semantic head")
+
+    monkeypatch.setattr(FakeCodec, "labels", headless)
+    blob = service.post("/v1/encode?labels=false", picture_bytes()).content
+    told = service.post("/v1/labels?look=true", blob).json()
+    assert (told["labels"], told["source"]) == ([], "none")
+    assert told["reason"] == "model sic has no semantic head"
+
+
+def test_a_thumbnail_is_no_wider_than_asked(service: Service) -> None:
+    blob = encoded(service, width=400, height=300)
+    answer = service.post("/v1/decode?width=100", blob)
+    assert Image.open(io.BytesIO(answer.content)).size == (100, 75)
+    assert Image.open(io.BytesIO(service.post("/v1/decode?width=900", blob).content)).width == 400
+
+
 def test_labels_read_when_the_picture_is_damaged(service: Service) -> None:
     blob = bytearray(encoded(service))
     blob[-20:] = b"\0" * 20
@@ -161,8 +203,6 @@ def test_info_tells_the_header(service: Service) -> None:
 
 
 def test_decode_names_a_model_that_is_missing(service: Service) -> None:
-    from tests.pipelines.serving.fakes import FakeCodec
-
     blob = FakeCodec("another").encode(picture())
     answer = service.post("/v1/decode", blob)
     assert answer.status_code == 422
@@ -174,31 +214,44 @@ def test_models_tell_limits(service: Service) -> None:
     told = service.get("/v1/models").json()
     assert told["default"] == "sic"
     assert told["limits"] == {"max_body_bytes": 2_000_000, "max_pixels": 1_000_000}
-    assert told["classifier"] is None
+    assert told["classifier"] == "fake"
+    assert "speed 6" in told["baselines"]["avif"]
 
 
 @pytest.mark.parametrize("name", baselines.available())
-def test_a_rival_fits(service: Service, name: str) -> None:
+def test_a_baseline_fits_as_well_as_it_can(service: Service, name: str) -> None:
     data = picture_bytes(width=256, height=192)
     answer = service.post(f"/v1/baseline?format={name}&max_bytes=4000", data)
     assert answer.status_code == 200
     assert len(answer.content) <= 4000
     assert answer.headers["x-fits"] == "yes"
-    # One quality more doesn't fit: it is the best, not just one that is small enough.
-    quality = int(answer.headers["x-quality"])
-    out = io.BytesIO()
+    # A little more doesn't fit: it is the best, not just one that is small enough.
+    coder = baselines.coder_of(name)
+    more = float(answer.headers["x-quality"]) + (coder.high - coder.low) / 2**baselines.TRIES
     image = images.open_image(data, Limits())
-    image.save(out, name.upper(), quality=quality + 1, **baselines.BASELINES[name][1])
-    assert len(out.getvalue()) > 4000 or quality >= 95
+    assert len(coder.encode(image, min(more, coder.high))) > 4000 or more >= coder.high
 
 
-def test_a_rival_that_cannot_be_that_small_says_so(service: Service) -> None:
+def test_metadata_comes_on_top_of_a_baseline_and_is_the_same(service: Service) -> None:
+    image, out = picture(256, 192), io.BytesIO()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.save(out, "PNG", icc_profile=profile)
+    for name in baselines.available():
+        answer = service.post(f"/v1/baseline?format={name}&max_bytes=3000", out.getvalue())
+        pixels = int(answer.headers["x-pixel-bytes"])
+        assert pixels <= 3000 < len(answer.content), "only the pixels are held to the limit"
+        made = Image.open(io.BytesIO(answer.content))
+        assert made.info["icc_profile"] == profile
+
+
+def test_a_baseline_that_cannot_be_that_small_says_so(service: Service) -> None:
     data = picture_bytes(width=512, height=512)
     answer = service.post("/v1/baseline?format=jpeg&max_bytes=64", data)
     assert (answer.status_code, answer.headers["x-fits"]) == (200, "no")
 
 
-def test_no_classifier_is_said_plainly(service: Service) -> None:
+def test_no_classifier_is_said_plainly(make_service: Callable[..., Service]) -> None:
+    service = make_service(classifier=None)
     for verb in ("heatmap", "classify"):
         answer = service.post(f"/v1/{verb}", picture_bytes())
         assert answer.status_code == 501

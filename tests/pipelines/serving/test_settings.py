@@ -23,7 +23,7 @@ def test_the_shipped_config_is_valid_for_ray_and_for_us() -> None:
     (application,) = told["applications"]
     settings = settings_from(application["args"])
     assert settings.models == ("sic",)
-    assert application["import_path"] == "pipelines.serving.deploy:build"
+    assert application["import_path"] == "pipelines.serving.ray.deploy:build"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,10 @@ from deepsic.errors import DeepsicError
 from pipelines.serving.http.problems import BusyError
 from pipelines.serving.settings import ServeSettings
 from pipelines.serving.work.jobs import Encoded, EncodeJob, Job, ModelInfo
+from pipelines.serving.work.uploads import Uploads
 from pipelines.serving.work.worker import CodecLike, Loader, Worker, load_codec
 
-__all__ = ["CodecReplica", "RayBackend"]
+__all__ = ["CodecReplica", "RayBackend", "UploadsReplica"]
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -28,15 +30,22 @@ MODELS_PER_REPLICA = 3
 #: A replica that dies takes its requests with it. The work has no side effects, so it is done
 #: again elsewhere; a picture that kills every replica it meets must not go on for ever.
 ATTEMPTS = 3
+#: Of replicas that take the idle time only.
+LOWEST_PRIORITY = 19
 REPLICA_GONE = (ActorDiedError, ActorUnavailableError, RayActorError)
 
 
 class CodecReplica:
     """One process with codecs. The event loop stays free: all work runs in one thread."""
 
-    def __init__(self, settings: ServeSettings, loader: Loader = load_codec) -> None:
+    def __init__(
+        self, settings: ServeSettings, loader: Loader = load_codec, bulk: bool = False
+    ) -> None:
         self.settings = settings
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="codec")
+        # On Linux niceness is a thread's own, and those that it starts (torch's) inherit it.
+        self.thread = ThreadPoolExecutor(
+            1, "codec", initializer=os.nice, initargs=(LOWEST_PRIORITY if bulk else 0,)
+        )
         self.worker = Worker(settings, loader)
         # Loaded before Serve sends anything here, so that a rolling redeploy never answers slowly.
         self.default = self.worker.load(settings.models[0])
@@ -77,16 +86,22 @@ class CodecReplica:
                 results.update(zip(indices, done, strict=True))
         return [results[index] for index in range(len(jobs))]
 
-    async def do(self, job: Job[R]) -> R:
-        """Do one request's work; pictures to encode go with those that wait beside them."""
-        if isinstance(job, EncodeJob):
-            encoded: Any = await self.together(job)
-            if isinstance(encoded, Exception):
-                raise encoded
-            done: R = encoded
-            return done
-        codec = await self.codec(job.model) if job.model else None
-        return await self._run(self.worker.do, codec, job)
+    async def do(self, job: Job[R]) -> R | DeepsicError:
+        """Do one request's work; images to encode go with those that wait beside them.
+
+        An error that was foreseen is the result: raised, Serve would log it as a failure of ours.
+        """
+        try:
+            if isinstance(job, EncodeJob):
+                encoded: Any = await self.together(job)
+                if isinstance(encoded, Exception):
+                    raise encoded
+                done: R = encoded
+                return done
+            codec = await self.codec(job.model) if job.model else None
+            return await self._run(self.worker.do, codec, job)
+        except DeepsicError as error:
+            return error.with_traceback(None)
 
     async def describe(self, name: str) -> ModelInfo:
         """A model's identity."""
@@ -97,27 +112,58 @@ class CodecReplica:
         return None if self.worker.reader is None else self.worker.reader.name
 
 
-class RayBackend:
-    """Calls the replicas through a deployment handle."""
+class UploadsReplica:
+    """The uploads of all ingress processes; they end with this process."""
 
-    def __init__(self, settings: ServeSettings, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, settings: ServeSettings) -> None:
+        self.uploads = Uploads(settings.max_uploads_bytes, settings.upload_s)
+
+    async def put(self, data: bytes, client: str) -> str:
+        """Keep `data`; its handle."""
+        return self.uploads.put(data, client)
+
+    async def get(self, handle: str) -> bytes | None:
+        """What was kept."""
+        return self.uploads.get(handle)
+
+
+class RayBackend:
+    """Calls the replicas through deployment handles.
+
+    bulk: does what costs more than `bulk_pixels`; None: `codec` does all.
+    """
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        codec: DeploymentHandle[Any],
+        bulk: DeploymentHandle[Any] | None,
+        uploads: DeploymentHandle[Any],
+    ) -> None:
         self.settings = settings
-        self.handle = handle
-        self._handles: dict[tuple[str, str], DeploymentHandle[Any]] = {}
+        self.codec = codec
+        self.bulk = bulk or codec
+        self.uploads = uploads
+        self._handles: dict[tuple[str, str, bool], DeploymentHandle[Any]] = {}
         self._models: list[ModelInfo] | None = None
 
-    def _to(self, method: str, model: str) -> DeploymentHandle[Any]:
-        key = (method, model)
+    def _to(self, method: str, model: str, bulk: bool) -> DeploymentHandle[Any]:
+        key = (method, model, bulk)
         if key not in self._handles:
-            self._handles[key] = self.handle.options(method_name=method, multiplexed_model_id=model)
+            handle = self.bulk if bulk else self.codec
+            self._handles[key] = handle.options(method_name=method, multiplexed_model_id=model)
         return self._handles[key]
 
-    async def _call(self, method: str, argument: Any, model: str = "") -> Any:
+    async def _call(self, method: str, argument: Any, model: str = "", bulk: bool = False) -> Any:
         if model == self.settings.default_model:
             model = ""  # every replica has it: none has to be looked for
+        return await self._again(self._to(method, model, bulk), argument)
+
+    async def _again(self, handle: DeploymentHandle[Any], *arguments: Any) -> Any:
+        """Call until a replica lives to answer, some times."""
         for _ in range(ATTEMPTS):
             try:
-                return await self._to(method, model).remote(argument)
+                answer = await handle.remote(*arguments)
             except RayTaskError as error:
                 # Its text is a trace; the error inside is what the codec meant to say.
                 if isinstance(error.cause, DeepsicError):
@@ -129,6 +175,9 @@ class RayBackend:
                 continue
             except DeploymentUnavailableError:
                 raise BusyError("the codec is being deployed") from None
+            if isinstance(answer, DeepsicError):
+                raise answer
+            return answer
         raise BusyError("the codec's replicas are restarting")
 
     async def models(self) -> list[ModelInfo]:
@@ -145,5 +194,16 @@ class RayBackend:
 
     async def do(self, job: Job[R]) -> R:
         """Do one request's work on some replica."""
-        result: R = await self._call("do", job, job.model)
+        bulk = job.cost > self.settings.bulk_pixels
+        result: R = await self._call("do", job, job.model, bulk)
         return result
+
+    async def keep(self, data: bytes, client: str) -> str:
+        """Keep a file for further requests; its handle."""
+        handle: str = await self._again(self.uploads.put, data, client)
+        return handle
+
+    async def kept(self, handle: str) -> bytes | None:
+        """A file that was kept."""
+        data: bytes | None = await self._again(self.uploads.get, handle)
+        return data

@@ -1,0 +1,1 @@
+"""The service on Ray Serve: what is deployed, the codec's replicas, and what stands in front."""
