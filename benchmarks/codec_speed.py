@@ -30,11 +30,11 @@ from rich.console import Console
 from rich.table import Table
 
 from deepsic.errors import DeepsicError, InputError
-from deepsic.metrics.provenance import provenance
-from deepsic.rivals import Coder, search_bpp
-from deepsic.rivals.jpeg import Jpeg
-from deepsic.rivals.modern import Avif, Jpeg2000, WebP
-from deepsic.rivals.sic import Sic
+from deepsic.evaluation.baselines import Coder, search_bpp
+from deepsic.evaluation.baselines.jpeg import Jpeg
+from deepsic.evaluation.baselines.modern import Avif, Jpeg2000, WebP
+from deepsic.evaluation.baselines.sic import Sic
+from deepsic.evaluation.provenance import provenance
 
 COMPRESSAI = ("bmshj2018-hyperprior", "mbt2018-mean")
 THREADS = (1, 2)

@@ -27,14 +27,14 @@ from rich.console import Console
 from rich.table import Table
 
 from deepsic.codec import Codec
-from deepsic.entropy import contexts
-from deepsic.entropy.coder import POSITION
+from deepsic.coding import binarisation
+from deepsic.coding.range_coder import POSITION
 from deepsic.errors import UsageError
-from deepsic.models.calibration import CountingEncoder
-from deepsic.models.engine import SicEngine
-from deepsic.models.layout import F32, I16
-from deepsic.models.probability import U8, Decoder, Encoder, EntropyTables, PassPlan
-from deepsic.tiling import pad
+from deepsic.models.sic.calibration import CountingEncoder
+from deepsic.models.sic.engine import SicEngine
+from deepsic.models.sic.layout import F32, I16
+from deepsic.models.sic.probability import U8, Decoder, Encoder, EntropyTables, PassPlan
+from deepsic.models.tiling import pad
 
 Call = tuple[PassPlan, I16, U8]
 
@@ -86,8 +86,8 @@ class Recording:
         return float(length + self._signs())
 
     def _signs(self) -> int:
-        grid = self.counts[: contexts.ESCAPE_AT, 1].reshape(-1, contexts.PER_CLASS)
-        return int(grid[:, : contexts.NEIGHBOURS].sum())
+        grid = self.counts[: binarisation.ESCAPE_AT, 1].reshape(-1, binarisation.PER_CLASS)
+        return int(grid[:, : binarisation.NEIGHBOURS].sum())
 
     def symbols(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """All coded wavelet symbols with their classes, for rivals."""
@@ -98,7 +98,7 @@ class Recording:
             count = len(plan.channels)
             table = code.symbols8 if plan.tensor == 8 else code.symbols16
             own = table[1:, 1:-1][:, :, plan.channels].reshape(-1, count)
-            coded = index > contexts.SKIP
+            coded = index > binarisation.SKIP
             values.append(own[coded])
             classes.append(index[coded])
         return np.concatenate(values).astype(np.int32), np.concatenate(classes).astype(np.int32)
@@ -118,7 +118,7 @@ def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
             calls.append((plan, means, classes))
             return super().run(plan, means, classes)
 
-    counts = np.zeros((contexts.COUNT, 2), np.int64)
+    counts = np.zeros((binarisation.COUNT, 2), np.int64)
     with torch.inference_mode():
         z = engine.transforms.hyper(v8, v16)
         engine.probabilities.run(Recorder(tables, v8, v16, z, counts), quality)

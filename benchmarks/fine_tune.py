@@ -37,9 +37,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from deepsic import weights
 from deepsic.errors import DeepsicError
 from deepsic.losses import Distortion, DistortionMix
-from deepsic.models.binary import BinaryNet
-from deepsic.models.binary_engine import pack_binary
-from deepsic.models.sic import SicNet
+from deepsic.models.saic.engine import pack_binary
+from deepsic.models.saic.net import BinaryNet
+from deepsic.models.sic.net import SicNet
 from deepsic.tasks import load_classifier
 from deepsic.training.fine_tune import FineTune, FineTuneConfig
 from deepsic.training.start import load_fixed_rate, load_start, mean_of
@@ -190,7 +190,7 @@ def _export(run: FineTune[Any], data: torch.Tensor, out: Path, about: dict[str, 
 
 
 def _packed(net: SicNet, data: torch.Tensor, provenance: dict[str, object]) -> weights.ModelFile:
-    from deepsic.models.packing import pack
+    from deepsic.models.sic.packing import pack
 
     net.context.set_quantised(True)
     measured = [picture.permute(1, 2, 0).numpy().copy() for picture in data[:: len(data) // 16]]

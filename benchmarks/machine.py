@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from deepsic.metrics.provenance import command_line
+from deepsic.evaluation.provenance import command_line
 
 __all__ = ["clean_up_when_terminated", "describe_run"]
 

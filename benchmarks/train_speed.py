@@ -22,7 +22,7 @@ import torch
 import typer
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from deepsic.models.sic import SicConfig
+from deepsic.models.sic.net import SicConfig
 from deepsic.training.config import TrainConfig
 from deepsic.training.state import TrainState
 from pipelines import console

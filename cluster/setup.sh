@@ -23,4 +23,4 @@ fi
 
 # The codec's loops are compiled now, not while the first job runs.
 cd "$home"
-.venv/bin/python -m deepsic.warm
+.venv/bin/python -m deepsic.compile_kernels

@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from deepsic.cli import run
+    from deepsic.cli.commands import run
 
     sys.exit(run())
 

@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic import weights
-from deepsic.alpha import pack_alpha, unpack_alpha
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
-from deepsic.data.image import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.errors import UnknownModelError, UsageError
-from deepsic.labeler import Labeler
+from deepsic.image_io.alpha import pack_alpha, unpack_alpha
+from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from deepsic.models.binary_engine import BinaryEngine
-from deepsic.models.engine import HALO, SicEngine
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.reader import STORED, FourStageReader
-from deepsic.models.head_file import unpack_head
-from deepsic.models.layout import F32
-from deepsic.models.packing import unpack as unpack_model
-from deepsic.semantic_reader import SemanticReader
+from deepsic.models.saic.engine import BinaryEngine
+from deepsic.models.semantic.head_file import unpack_head
+from deepsic.models.semantic.labeler import Labeler
+from deepsic.models.semantic.reader import SemanticReader
+from deepsic.models.sic.engine import HALO, SicEngine
+from deepsic.models.sic.layout import F32
+from deepsic.models.sic.packing import unpack as unpack_model
+from deepsic.models.tiling import Tile, assemble_latents, crop_latents, pad, tiles
 from deepsic.targets import smallest_loss
 from deepsic.threads import each
-from deepsic.tiling import Tile, assemble_latents, crop_latents, pad, tiles
 
 if TYPE_CHECKING:
     from deepsic.refiner import Refiner
@@ -137,7 +137,7 @@ class Codec:
 
         Raises:
             UsageError: more than one target, one that can't be met, or another model's refiner.
-            InputError, LimitError: as `deepsic.data.image.load_image`.
+            InputError, LimitError: as `deepsic.image_io.load.load_image`.
         """
         given = [v is not None for v in (quality, bpp, max_bytes)]
         if sum(given) > 1:

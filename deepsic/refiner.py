@@ -25,14 +25,14 @@ from torch import Tensor
 from deepsic import weights
 from deepsic.errors import LimitError, UsageError
 from deepsic.losses import Distortion, DistortionMix
-from deepsic.models.integer_net import has_bf16
-from deepsic.models.layout import F32
 from deepsic.models.quality import lagrangian, position
-from deepsic.models.sic import Latents, SicNet
-from deepsic.models.trainable import from_model_file
+from deepsic.models.sic.int8.integer_net import has_bf16
+from deepsic.models.sic.layout import F32
+from deepsic.models.sic.net import Latents, SicNet
+from deepsic.models.sic.trainable import from_model_file
+from deepsic.models.tiling import pad
 from deepsic.tasks import load_classifier
 from deepsic.tasks.observer import Observer
-from deepsic.tiling import pad
 
 __all__ = ["REFINED", "Refiner"]
 

@@ -29,10 +29,10 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import InputError, StorageError
-from deepsic.metrics.measure import Plan, Row
-from deepsic.metrics.provenance import provenance
-from deepsic.metrics.summary import summarise
-from deepsic.rivals import Coder, find_coders
+from deepsic.evaluation.baselines import Coder, find_coders
+from deepsic.evaluation.measure import Plan, Row
+from deepsic.evaluation.provenance import provenance
+from deepsic.evaluation.summary import summarise
 from pipelines import console, tracking
 from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
 from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pictures
@@ -42,7 +42,7 @@ from pipelines.exits import exit_codes, fail_if
 from pipelines.runtime import RuntimeOptions, cluster_cpus, ray_runtime
 
 if TYPE_CHECKING:
-    from deepsic.metrics.judges import Judge
+    from deepsic.evaluation.evaluators import Judge
     from pipelines.evaluation.job import Work
 
 HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
@@ -141,7 +141,7 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
 
 
 def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge], dict[str, str]]:
-    from deepsic.metrics.judges import find_judges
+    from deepsic.evaluation.evaluators import find_judges
 
     classes = tuple(sorted({ref.label for ref in pictures if ref.label is not None}))
     judges, missing = find_judges(make_judges(settings, classes))

@@ -25,8 +25,8 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError
-from deepsic.models.head import HeadConfig
-from deepsic.models.sic import SicConfig
+from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.sic.net import SicConfig
 from deepsic.training.config import TrainConfig
 from deepsic.training.presets import AnyConfig, four_stage_config
 from pipelines import console, tracking

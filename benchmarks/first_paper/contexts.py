@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.codec import Codec
-from deepsic.data.image import load_image
-from deepsic.entropy import coder, contexts, planes
+from deepsic.coding import binarisation, bit_planes, range_coder
 from deepsic.errors import UsageError
+from deepsic.image_io.load import load_image
 from deepsic.models.fourstage.bits import bordered
 from deepsic.models.fourstage.engine import FourStageEngine
-from deepsic.tiling import pad
+from deepsic.models.tiling import pad
 from pipelines import console
 
 __all__ = ["SETS", "compare_contexts"]
@@ -27,10 +27,10 @@ def _fixed_bytes(m: NDArray[np.int16], engine: FourStageEngine, sets: int, quali
     """Stream with adaptive contexts by rule, all starting from even chances."""
     rest, _, *others = engine.tables.arrays()
     group = (np.arange(len(m)) * sets // len(m)).astype(np.int32)
-    states = contexts.fresh_states(np.full(planes.FIXED_CONTEXTS, 32768, np.uint16))
-    state, out = coder.encoder_state(), np.empty(m.size + 1024, np.uint8)
-    planes.encode_planes(state, out, states, m, rest, group, *others, quality, 0)
-    return int(coder.finish(state, out))
+    states = binarisation.fresh_states(np.full(bit_planes.FIXED_CONTEXTS, 32768, np.uint16))
+    state, out = range_coder.encoder_state(), np.empty(m.size + 1024, np.uint8)
+    bit_planes.encode_planes(state, out, states, m, rest, group, *others, quality, 0)
+    return int(range_coder.finish(state, out))
 
 
 def compare_contexts(
@@ -51,7 +51,7 @@ def compare_contexts(
                 v8, v16, _ = engine.analyse(pad(rgb), quality)
                 m = bordered(engine.symbols(v8))
                 row["pixels"] += rgb.shape[0] * rgb.shape[1]
-                row["raw"] += v8.size * planes.PLANES / 8
+                row["raw"] += v8.size * bit_planes.PLANES / 8
                 row["trained"] += len(engine.encode(v8, v16, quality))
                 for sets in SETS:
                     row[f"fixed{sets}"] += _fixed_bytes(m, engine, sets, quality)

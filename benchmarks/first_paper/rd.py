@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.machine import describe_run
 from benchmarks.saic.arms import find_arm
-from deepsic.data.image import load_image, to_pil
-from deepsic.metrics.distortion import compare
-from deepsic.rivals.base import Coder
+from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.metrics.distortion import compare
+from deepsic.image_io.load import load_image, to_pil
 from pipelines import console
 
 __all__ = ["Curve", "at_rates", "curves", "measure_rd", "published"]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.errors import UsageError
-from deepsic.rivals.base import Coder
-from deepsic.rivals.registry import find_coders
-from deepsic.rivals.search import Memory, search_bpp
-from deepsic.rivals.sic import Sic
+from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.registry import find_coders
+from deepsic.evaluation.baselines.search import Memory, search_bpp
+from deepsic.evaluation.baselines.sic import Sic
 
 __all__ = ["code", "family", "find_arm"]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from benchmarks.saic.arms import code, find_arm, stem
 from deepsic.data.readers import Sample, yolo
-from deepsic.metrics.detection import Boxes, detection
-from deepsic.metrics.distortion import compare
-from deepsic.rivals import Memory
+from deepsic.evaluation.baselines import Memory
+from deepsic.evaluation.metrics.detection import Boxes, detection
+from deepsic.evaluation.metrics.distortion import compare
 from deepsic.tasks import Detector, load_detector
 from pipelines import console
 

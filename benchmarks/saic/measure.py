@@ -15,10 +15,10 @@ from benchmarks.machine import describe_run
 from benchmarks.saic.arms import code, find_arm, stem
 from deepsic.data.readers import Sample, class_folder
 from deepsic.errors import UsageError
+from deepsic.evaluation.baselines import Memory
+from deepsic.evaluation.metrics.distortion import compare
 from deepsic.labels import label_set
 from deepsic.losses import feature_errors
-from deepsic.metrics.distortion import compare
-from deepsic.rivals import Memory
 from deepsic.tasks import Classifier, load_classifier
 from pipelines import console
 

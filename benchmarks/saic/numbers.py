@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from benchmarks.saic.arms import family
 from deepsic.errors import InputError
-from deepsic.metrics.accuracy import Prediction, accuracy
-from deepsic.metrics.semantic_information import SemanticInformation, semantic_information
+from deepsic.evaluation.metrics.accuracy import Prediction, accuracy
+from deepsic.evaluation.metrics.semantic_information import (
+    SemanticInformation,
+    semantic_information,
+)
 
 __all__ = ["Interval", "Measured", "load", "mean_interval"]
 

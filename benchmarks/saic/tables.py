@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.saic.numbers import Interval, Measured, load, mean_interval
 from benchmarks.saic.paper import TABLES
-from deepsic.metrics.semantic_information import SemanticInformation
+from deepsic.evaluation.metrics.semantic_information import SemanticInformation
 from pipelines import console
 
 __all__ = ["show"]

@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.data.image import load_image
 from deepsic.errors import InputError
+from deepsic.image_io.load import load_image
 
 __all__ = ["VOC_CLASSES", "Box", "Sample", "class_folder", "pascal_voc", "stl10", "yolo"]
 

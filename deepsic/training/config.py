@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from deepsic.errors import UsageError
-from deepsic.models.head import HeadConfig
-from deepsic.models.sic import SicConfig
+from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.sic.net import SicConfig
 
 _SEMANTIC = ("semantic", "head", "labels", "teacher")
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.losses.mix import SAIC, Distortion, DistortionMix
-from deepsic.models.binary import BinaryNet
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
-from deepsic.models.sic import SicNet
+from deepsic.models.saic.net import BinaryNet
+from deepsic.models.sic.net import SicNet
 
 __all__ = ["FineTune", "FineTuneConfig"]
 

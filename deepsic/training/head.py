@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.models.fourstage.semantic import SemanticModule
-from deepsic.models.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head import HeadConfig, SemanticHead
 from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.lessons import Lessons
 from deepsic.training.objective import semantic

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepsic.errors import UsageError
-from deepsic.metrics.semantic_information import semantic_information
+from deepsic.evaluation.metrics.semantic_information import semantic_information
 from deepsic.models.fourstage.net import FourStageNet
-from deepsic.models.sic import SicNet
+from deepsic.models.sic.net import SicNet
 from deepsic.tasks.classifier import Classifier
 
 __all__ = ["Judgement", "decode_at", "judge", "position_for"]

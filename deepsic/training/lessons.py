@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from deepsic.models.engine import SicEngine
 from deepsic.models.fourstage.engine import FourStageEngine
-from deepsic.models.head_input import SIDE, head_input
 from deepsic.models.quality import position
+from deepsic.models.semantic.head_input import SIDE, head_input
+from deepsic.models.sic.engine import SicEngine
 from deepsic.training.teacher import Teacher
 
 __all__ = ["Lessons", "lessons", "view_of"]

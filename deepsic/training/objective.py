@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deepsic.models.output import Output
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
-from deepsic.models.sic import Output
 
 
 @dataclass(frozen=True, kw_only=True)

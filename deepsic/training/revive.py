@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.models.blocks import ResidualBlock
-from deepsic.models.context import Pass, State
 from deepsic.models.integer import IntegerConv
 from deepsic.models.quality import position
-from deepsic.models.sic import SicNet
-from deepsic.models.transforms import Analysis, Trunk
+from deepsic.models.sic.entropy_model.context import Pass, State
+from deepsic.models.sic.net import SicNet
+from deepsic.models.sic.transforms import Analysis, Trunk
 
 __all__ = ["dead_inputs", "revive"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from deepsic.labels import classes_of
-from deepsic.models.head import HeadConfig, SemanticHead
-from deepsic.models.head_input import head_input
-from deepsic.models.sic import Output
+from deepsic.models.output import Output
+from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head_input import head_input
 from deepsic.training.config import TrainConfig
 from deepsic.training.objective import semantic
 from deepsic.training.teacher import Teacher

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from deepsic.errors import InputError, UsageError
-from deepsic.models.binary import BinaryConfig, BinaryNet
-from deepsic.models.binary_engine import unpack_binary
-from deepsic.models.sic import SicNet
-from deepsic.models.trainable import from_model_file
+from deepsic.models.saic.engine import unpack_binary
+from deepsic.models.saic.net import BinaryConfig, BinaryNet
+from deepsic.models.sic.net import SicNet
+from deepsic.models.sic.trainable import from_model_file
 from deepsic.training.config import TrainConfig
 from deepsic.weights import read, resolve
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
-from deepsic.models.sic import SicNet
+from deepsic.models.sic.net import SicNet
 from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.config import TrainConfig
 from deepsic.training.objective import Terms, draw_positions, rate_distortion

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deepsic.errors import UsageError
 from deepsic.labels import classes_of, label_set
 from deepsic.models.fourstage.semantic import SemanticModule
-from deepsic.models.head import SemanticHead
+from deepsic.models.semantic.head import SemanticHead
 from deepsic.tasks import load_classifier
 
 __all__ = ["Teacher"]

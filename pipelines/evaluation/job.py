@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from deepsic.errors import DeepsicError
-from deepsic.metrics.judges import Judge
-from deepsic.metrics.measure import Plan, Row, measure
-from deepsic.rivals import Coder, Memory
+from deepsic.evaluation.baselines import Coder, Memory
+from deepsic.evaluation.evaluators import Judge
+from deepsic.evaluation.measure import Plan, Row, measure
 from pipelines.evaluation.pictures import PictureRef, read_picture
 from pipelines.evaluation.record import Task
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepsic.errors import DeepsicError, StorageError
-from deepsic.metrics.measure import Row
-from deepsic.metrics.summary import Summary
-from deepsic.rivals import Coder
-from deepsic.rivals.sic import Sic
+from deepsic.evaluation.baselines import Coder
+from deepsic.evaluation.baselines.sic import Sic
+from deepsic.evaluation.measure import Row
+from deepsic.evaluation.summary import Summary
 from pipelines import console
 from pipelines.evaluation.pictures import PictureRef, read_picture
 from pipelines.evaluation.settings import Settings

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.errors import InputError, UnsupportedImageError, UsageError
-from deepsic.metrics.measure import Subject
+from deepsic.evaluation.measure import Subject
 from pipelines.storage import open_storage
 
 __all__ = ["EMBEDDED", "PictureRef", "annotated_classes", "find_pictures", "read_picture"]
@@ -97,7 +97,7 @@ def annotated_classes(pictures: Iterable[PictureRef]) -> list[int] | None:
 
 
 def _pixels(ref: PictureRef) -> NDArray[np.uint8]:
-    from deepsic.data.image import load_image
+    from deepsic.image_io.load import load_image
 
     if ref.source is not None:
         return load_image(open_storage(ref.source).get(ref.key).data).rgb

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepsic.metrics.judges import Judge
-from deepsic.metrics.measure import ORIGINAL, Plan, Row
-from deepsic.rivals import Coder
+from deepsic.evaluation.baselines import Coder
+from deepsic.evaluation.evaluators import Judge
+from deepsic.evaluation.measure import ORIGINAL, Plan, Row
 from pipelines import console
 
 __all__ = ["Record", "Task"]

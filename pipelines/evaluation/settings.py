@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deepsic import zoo
-from deepsic.metrics.judges import ClassifierJudge, DetectorJudge, Judge
-from deepsic.metrics.measure import Plan
-from deepsic.rivals import RIVALS
+from deepsic.evaluation.baselines import RIVALS
+from deepsic.evaluation.evaluators import ClassifierJudge, DetectorJudge, Judge
+from deepsic.evaluation.measure import Plan
 
 __all__ = ["Settings", "default_codecs", "make_judges"]
 
@@ -27,7 +27,7 @@ class Settings:
     out: str = "runs/evaluate"
     """Folder for the results."""
     codecs: tuple[str, ...] = ()
-    """Names for `deepsic.rivals.find_coders`; empty: `default_codecs()`."""
+    """Names for `deepsic.evaluation.baselines.find_coders`; empty: `default_codecs()`."""
     anchor: str = "jpeg"
     """Codec that BD-rates are given against."""
     plan: Plan = field(default_factory=Plan)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepsic.data.image import load_image
 from deepsic.errors import UnsupportedImageError
+from deepsic.image_io.load import load_image
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from pipelines.preparing.policy import Policy
 

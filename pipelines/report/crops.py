@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.errors import DeepsicError, InputError
-from deepsic.metrics.distortion import luma
-from deepsic.metrics.measure import Row
-from deepsic.rivals import Coder
+from deepsic.evaluation.baselines import Coder
+from deepsic.evaluation.measure import Row
+from deepsic.evaluation.metrics.distortion import luma
 
 __all__ = ["Tile", "Wall", "picture_wall", "worst_pictures"]
 

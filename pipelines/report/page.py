@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepsic.metrics.summary import Summary, ms_ssim_db
+from deepsic.evaluation.summary import Summary, ms_ssim_db
 from pipelines.report.crops import Wall
 from pipelines.report.figures import Series, curves_svg
 from pipelines.report.published import Published

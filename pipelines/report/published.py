@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepsic.errors import UsageError
-from deepsic.metrics.bdrate import Curve
+from deepsic.evaluation.metrics.bdrate import Curve
 
 __all__ = ["QUALITIES", "Published"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deepsic.metrics.measure import ORIGINAL
-from deepsic.metrics.summary import Point, Summary
+from deepsic.evaluation.measure import ORIGINAL
+from deepsic.evaluation.summary import Point, Summary
 
 __all__ = ["Table", "judge_tables", "rate_distortion_table", "target_table"]
 

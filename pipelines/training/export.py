@@ -12,15 +12,15 @@ import torch
 
 from deepsic import weights
 from deepsic.errors import InputError
+from deepsic.evaluation.provenance import provenance
 from deepsic.labels import label_set
-from deepsic.metrics.provenance import provenance
 from deepsic.models.fourstage.config import PRESETS
 from deepsic.models.fourstage.file import pack_four_stage
 from deepsic.models.fourstage.net import FourStageNet
-from deepsic.models.head import HeadConfig, SemanticHead
-from deepsic.models.head_file import with_head
-from deepsic.models.packing import pack
-from deepsic.models.sic import SicNet
+from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head_file import with_head
+from deepsic.models.sic.net import SicNet
+from deepsic.models.sic.packing import pack
 from deepsic.training.config import TrainConfig
 from deepsic.training.four_stage import FourStageTrainConfig
 from deepsic.training.presets import read_config

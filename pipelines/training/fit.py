@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepsic.errors import DeepsicError
-from deepsic.metrics.provenance import provenance
+from deepsic.evaluation.provenance import provenance
 from pipelines import console, tracking
 from pipelines.runtime import RuntimeOptions, ray_runtime
 from pipelines.training.board import Board

@@ -13,15 +13,15 @@ import torch
 from deepsic import weights
 from deepsic.codec import Codec
 from deepsic.errors import InputError, UsageError
+from deepsic.evaluation.provenance import provenance
 from deepsic.labels import label_set
-from deepsic.metrics.provenance import provenance
-from deepsic.models.engine import SicEngine
 from deepsic.models.fourstage.config import PRESETS
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.file import unpack_four_stage, with_semantics
 from deepsic.models.fourstage.semantic import SemanticModule
-from deepsic.models.head import HeadConfig, SemanticHead
-from deepsic.models.head_file import unpack_head, with_head
+from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head_file import unpack_head, with_head
+from deepsic.models.sic.engine import SicEngine
 from deepsic.training.head import HeadTraining, HeadTrainingConfig, top1
 from deepsic.training.lessons import Lessons, lessons
 from deepsic.training.teacher import Teacher

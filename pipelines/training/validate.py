@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepsic.metrics.distortion import compare
+from deepsic.evaluation.metrics.distortion import compare
 from deepsic.models.fourstage.net import FourStageNet
-from deepsic.models.head import SemanticHead
 from deepsic.models.quality import position
-from deepsic.models.sic import SicNet
+from deepsic.models.semantic.head import SemanticHead
+from deepsic.models.sic.net import SicNet
 from deepsic.training.judge import decode_at
 from deepsic.training.semantic_part import SemanticPart
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepsic.data.image import load_image
 from deepsic.errors import DeepsicError, InputError
+from deepsic.image_io.load import load_image
 from pipelines import console
 
 __all__ = ["SIDE", "PictureSet", "embedded", "from_folder", "read_folder"]

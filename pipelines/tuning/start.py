@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from deepsic import weights
-from deepsic.models.sic import SicNet
+from deepsic.models.sic.net import SicNet
 from deepsic.training import start
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.outcome import Trial
@@ -55,7 +55,7 @@ def export_best(
 
     Returns: its path, or None if no trial left a checkpoint.
     """
-    from deepsic.models.packing import pack
+    from deepsic.models.sic.packing import pack
 
     for trial in trials:
         if trial.checkpoint is None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from deepsic.losses import Distortion, DistortionMix
-from deepsic.models.sic import SicConfig, SicNet
+from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.tasks import load_classifier
 from deepsic.training.fine_tune import FineTune, FineTuneConfig
 from deepsic.training.judge import Judgement, judge, position_for

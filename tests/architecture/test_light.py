@@ -41,7 +41,7 @@ def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("verb", ["labels", "info", "verify"])
 def test_light_verbs_import_nothing_heavy(verb: str, file: Path) -> None:
     code = (
-        "import sys; from deepsic.cli import run; code = run(sys.argv[1:]); "
+        "import sys; from deepsic.cli.commands import run; code = run(sys.argv[1:]); "
         f"print([name for name in {HEAVY!r} if name in sys.modules], code)"
     )
     assert run("-c", code, verb, str(file)).stdout.endswith("[] 0\n")

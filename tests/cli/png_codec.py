@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from deepsic.bitstream import Container, Header, Label, Semantics, pack, unpack
-from deepsic.data.image import LoadedImage, load_image, to_pil
+from deepsic.image_io.load import LoadedImage, load_image, to_pil
 
 MODEL_ID = b"pngcodec"
 

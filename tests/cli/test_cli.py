@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepsic import cli
 from deepsic.bitstream import Container, Header, Label, Semantics, info, pack, read_semantics
+from deepsic.cli import commands
 
 from .png_codec import PngCodec
 
@@ -22,7 +22,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_load_codec", lambda model, device: PngCodec())
+    monkeypatch.setattr(commands, "_load_codec", lambda model, device: PngCodec())
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    return cli.run([str(argument) for argument in arguments])
+    return commands.run([str(argument) for argument in arguments])
 
 
 def test_there_and_back(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepsic import cli, info
+from deepsic import info
+from deepsic.cli import commands
 from deepsic.errors import CorruptFileError
 
 
@@ -25,7 +26,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> int:
-    return cli.run([str(argument) for argument in arguments])
+    return commands.run([str(argument) for argument in arguments])
 
 
 def test_there_and_back(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,10 +147,10 @@ def test_setup_installs_nothing_for_a_lock_file_that_is_installed(node: Node) ->
     lock = (node.checkout / "cluster" / "requirements.lock").read_bytes()
     stamp = node.checkout / ".venv" / "locked"
     stamp.write_text(hashlib.sha256(lock).hexdigest() + "\n", "ascii")
-    assert node.run("setup.sh") == "python -m deepsic.warm\n"
+    assert node.run("setup.sh") == "python -m deepsic.compile_kernels\n"
     stamp.write_text("of another lock file\n", "ascii")
     calls = node.run("setup.sh")
     assert "uv venv" in calls
     assert "--require-hashes" in calls
-    assert calls.endswith("python -m deepsic.warm\n")
+    assert calls.endswith("python -m deepsic.compile_kernels\n")
     assert stamp.read_text("ascii").strip() == hashlib.sha256(lock).hexdigest()

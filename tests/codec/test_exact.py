@@ -11,9 +11,9 @@ import torch
 
 from deepsic import weights
 from deepsic.codec import Codec
-from deepsic.models import int8
-from deepsic.models.integer_net import IntegerLayer
-from deepsic.models.probability import Decoder
+from deepsic.models.sic.int8 import byte_conv
+from deepsic.models.sic.int8.integer_net import IntegerLayer
+from deepsic.models.sic.probability import Decoder
 from tests.codec.conftest import photograph, small_net
 from tests.reference.decoder import StreamDecoder
 
@@ -44,14 +44,14 @@ def load_file_without_bf16(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_fast_and_exact_sums_agree_on_hard_cases() -> None:
-    if not int8.available():
+    if not byte_conv.available():
         pytest.skip("this CPU has no 8-bit integer units: only the exact path is used here")
     generator = torch.Generator().manual_seed(7)
     for inputs, kernel in ((100, 3), (64, 1), (24, 3)):
         w = torch.randint(-127, 128, (64, inputs, kernel, kernel), generator=generator)
         x = torch.randint(-128, 128, (1, inputs, 33, 21), generator=generator)
         fast, slow = (
-            IntegerLayer.of(w, None, rounded=False, fast=way).sums(int8.as_bytes(x))
+            IntegerLayer.of(w, None, rounded=False, fast=way).sums(byte_conv.as_bytes(x))
             for way in (True, False)
         )
         truth = torch.nn.functional.conv2d(x.double(), w.double(), padding=kernel // 2)
@@ -72,7 +72,7 @@ def test_symbols_do_not_depend_on_the_machine(
     expected = reference.engine.decode(stream, 160, 224, 70)
     before = torch.get_num_threads()
     if not fast:
-        monkeypatch.setattr(int8, "available", lambda: False)
+        monkeypatch.setattr(byte_conv, "available", lambda: False)
     try:
         torch.set_num_threads(threads)
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
@@ -116,7 +116,7 @@ def test_training_computes_what_inference_computes(codec: Codec) -> None:
     names = ["4a", "4b", "3a", "3b", "2a", "2b", "1a", "1b", "1c"]
     y = {8: torch.from_numpy(code.y8), 16: torch.from_numpy(code.y16)}
     y8, y16 = (t.permute(2, 0, 1)[None] for t in (y[8], y[16]))
-    from deepsic.models.sic import TrainingCoder
+    from deepsic.models.sic.net import TrainingCoder
 
     class Replay(TrainingCoder):
         def __call__(self, name, mean, index, pictures=None):  # type: ignore[no-untyped-def]

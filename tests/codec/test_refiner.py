@@ -17,8 +17,8 @@ from deepsic.bitstream import info, verify
 from deepsic.codec import Codec
 from deepsic.errors import LimitError, UnknownModelError, UsageError
 from deepsic.losses import DistortionMix, agreement_errors
-from deepsic.models import bands
-from deepsic.models.trainable import from_model_file
+from deepsic.models.sic.trainable import from_model_file
+from deepsic.models.sic.wavelet import bands
 from deepsic.refiner import Refiner
 from deepsic.targets import smallest_loss
 from deepsic.tasks import load_classifier

@@ -12,7 +12,7 @@ from PIL import Image
 
 import deepsic
 from deepsic import weights, zoo
-from deepsic.cli import run
+from deepsic.cli.commands import run
 from deepsic.codec import Codec
 
 #: Of a codec alone, and of one with a semantic head.

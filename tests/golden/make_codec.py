@@ -18,8 +18,8 @@ from deepsic import codec as codec_module
 from deepsic import weights
 from deepsic.bitstream import Label, unpack
 from deepsic.codec import Codec
-from deepsic.models import packing
-from deepsic.tiling import tiles
+from deepsic.models.sic import packing
+from deepsic.models.tiling import tiles
 from tests.codec.conftest import photograph, small_net
 
 HERE = Path(__file__).parent / "codec"

@@ -30,7 +30,7 @@ def cut(name: str) -> Image.Image:
 
 def measure(codec: Any, name: str) -> list[list[float]]:
     """Quality, bytes and dB of RGB at each of `QUALITIES`."""
-    from deepsic.metrics.distortion import compare
+    from deepsic.evaluation.metrics.distortion import compare
 
     image = cut(name)
     found = []

@@ -11,9 +11,9 @@ from torch import Tensor
 from deepsic import weights
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.losses import SAIC, TDIC, Distortion, DistortionMix
-from deepsic.models.binary import BinaryConfig, BinaryNet
-from deepsic.models.binary_engine import pack_binary
-from deepsic.models.sic import SicConfig, SicNet
+from deepsic.models.saic.engine import pack_binary
+from deepsic.models.saic.net import BinaryConfig, BinaryNet
+from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.tasks.classifier import Classifier, Preparation
 from deepsic.training.fine_tune import FineTune, FineTuneConfig
 from deepsic.training.judge import judge, position_for

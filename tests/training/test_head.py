@@ -10,8 +10,8 @@ import torch
 
 from deepsic.codec import Codec
 from deepsic.errors import UsageError
-from deepsic.models.head import HeadConfig, SemanticHead
-from deepsic.models.head_input import HEAD_INPUT
+from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head_input import HEAD_INPUT
 from deepsic.training.head import HeadTraining, HeadTrainingConfig, top1
 from deepsic.training.lessons import Lessons, lessons
 from deepsic.training.objective import semantic

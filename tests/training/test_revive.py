@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from deepsic.models.sic import SicConfig, SicNet
+from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.training.revive import dead_inputs, revive
 
 

@@ -9,8 +9,8 @@ import torch
 
 from deepsic import weights
 from deepsic.errors import InputError, UnknownModelError, UsageError
-from deepsic.models.packing import pack
-from deepsic.models.sic import SicConfig, SicNet
+from deepsic.models.sic.net import SicConfig, SicNet
+from deepsic.models.sic.packing import pack
 from deepsic.training.start import load_start, mean_of
 
 SMALL = SicConfig(width8=16, width16=16, depth=1)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from deepsic.errors import InputError, UsageError
-from deepsic.models.head import HeadConfig
-from deepsic.models.sic import SicConfig
+from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.sic.net import SicConfig
 from deepsic.training.config import TrainConfig
 from deepsic.training.crops import CropSampler
 from deepsic.training.state import TrainState

@@ -2,7 +2,7 @@
 
 `BitClassifier` is that classifier while it is trained: a hidden layer that sees the neighbourhood
 and the bits of the same feature so far, and one logit for the next bit. `BitTables` is what
-becomes of it in a model file: whole numbers, which `deepsic.entropy.planes` runs alike on every
+becomes of it in a model file: whole numbers, which `deepsic.coding.bit_planes` runs alike on every
 machine. A quantised logit is a context of the adaptive coder, whose first probability is counted
 on the training pictures; so the coder goes on correcting in each file what training got wrong.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepsic.entropy import contexts, planes
+from deepsic.coding import binarisation, bit_planes
 from deepsic.errors import UsageError
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, round_through
 
@@ -35,7 +35,7 @@ _BIAS_STEPS = WEIGHT_STEPS * ACTIVATION_STEPS
 
 @dataclass(frozen=True, kw_only=True)
 class BitTables:
-    """Integers that ship with a model, as `deepsic.entropy.planes` takes them."""
+    """Integers that ship with a model, as `deepsic.coding.bit_planes` takes them."""
 
     rest: NDArray[np.int32]
     """(C,) level at which each channel rests."""
@@ -62,7 +62,7 @@ class BitTables:
 
     def states(self) -> NDArray[np.int32]:
         """States of the contexts at the start of a stream."""
-        return contexts.fresh_states(self.start.astype(np.uint16))
+        return binarisation.fresh_states(self.start.astype(np.uint16))
 
 
 def bordered(m: NDArray[np.int16]) -> I16:
@@ -87,9 +87,9 @@ def choose_parents(sights: Iterable[Sight], channels: int) -> NDArray[np.int32]:
         sizes -= sizes.mean(1, keepdims=True)
         spread = np.sqrt((sizes**2).sum(1)) + 1e-6
         total += (sizes @ sizes.T) / np.outer(spread, spread)
-    parents = np.full((channels, planes.PARENTS), -1, np.int32)
+    parents = np.full((channels, bit_planes.PARENTS), -1, np.int32)
     for c in range(1, channels):
-        best = np.argsort(-total[c, :c], kind="stable")[: planes.PARENTS]
+        best = np.argsort(-total[c, :c], kind="stable")[: bit_planes.PARENTS]
         parents[c, : len(best)] = best
     return parents
 
@@ -100,10 +100,10 @@ def gather(
     """Rows (N, FEATURES + 2) of features, channel and level for training."""
     parts = []
     for number, sight in enumerate(sights):
-        rows = np.empty((sight.m.size // every + 1, planes.FEATURES + 2), np.int16)
-        count = planes.gather_planes(sight.m, parents, sight.quality, every, number, rows)
+        rows = np.empty((sight.m.size // every + 1, bit_planes.FEATURES + 2), np.int16)
+        count = bit_planes.gather_planes(sight.m, parents, sight.quality, every, number, rows)
         parts.append(rows[:count])
-    return np.concatenate(parts) if parts else np.empty((0, planes.FEATURES + 2), np.int16)
+    return np.concatenate(parts) if parts else np.empty((0, bit_planes.FEATURES + 2), np.int16)
 
 
 class BitClassifier(nn.Module):
@@ -115,12 +115,12 @@ class BitClassifier(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = planes.HIDDEN
+        hidden = bit_planes.HIDDEN
         self.bias = nn.Parameter(torch.zeros(channels, hidden))
-        self.first = nn.Parameter(0.1 * torch.randn(planes.FEATURES, hidden))
-        self.node = nn.Parameter(0.5 * torch.randn(planes.NODES, hidden))
-        self.second = nn.Parameter(0.2 * torch.randn(planes.PLANES, hidden))
-        self.offset = nn.Parameter(torch.zeros(planes.NODES))
+        self.first = nn.Parameter(0.1 * torch.randn(bit_planes.FEATURES, hidden))
+        self.node = nn.Parameter(0.5 * torch.randn(bit_planes.NODES, hidden))
+        self.second = nn.Parameter(0.2 * torch.randn(bit_planes.PLANES, hidden))
+        self.offset = nn.Parameter(torch.zeros(bit_planes.NODES))
         self.quantised = False
 
     def forward(self, x: Tensor, channel: Tensor, path: Tensor) -> Tensor:
@@ -149,9 +149,9 @@ def _whole(value: Tensor, steps: float) -> NDArray[np.int32]:
 
 def _paths(u: Tensor) -> tuple[Tensor, Tensor]:
     """Bits (N, PLANES) of levels u in 0 .. 63, and the path before each."""
-    shifts = torch.arange(planes.PLANES - 1, -1, -1)
+    shifts = torch.arange(bit_planes.PLANES - 1, -1, -1)
     bits = (u[:, None] >> shifts) & 1
-    before = (u[:, None] >> (shifts + 1)) | (1 << torch.arange(planes.PLANES))
+    before = (u[:, None] >> (shifts + 1)) | (1 << torch.arange(bit_planes.PLANES))
     return bits, before
 
 
@@ -159,8 +159,8 @@ def _fit(rows: Tensor, rest: Tensor, channels: int, steps: int) -> BitClassifier
     """One group's classifier by Adam on the bits' cross entropy; the last third on the grid."""
     net = BitClassifier(channels)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
-    x, channel = rows[:, : planes.FEATURES].float(), rows[:, planes.FEATURES].long()
-    u = rows[:, planes.FEATURES + 1].long() + rest[channel] + planes.HALF
+    x, channel = rows[:, : bit_planes.FEATURES].float(), rows[:, bit_planes.FEATURES].long()
+    u = rows[:, bit_planes.FEATURES + 1].long() + rest[channel] + bit_planes.HALF
     bits, path = _paths(u)
     for step in range(steps):
         net.quantised = step >= 2 * steps // 3
@@ -200,10 +200,10 @@ def train_tables(
         [np.abs(np.stack([s.m[c].std() for s in sights])).mean() for c in range(channels)]
     )
     group = np.empty(channels, np.int32)
-    group[np.argsort(-spread, kind="stable")] = np.arange(channels) * planes.GROUPS // channels
+    group[np.argsort(-spread, kind="stable")] = np.arange(channels) * bit_planes.GROUPS // channels
     nets = []
-    for g in range(planes.GROUPS):
-        mine = rows[torch.from_numpy(group)[rows[:, planes.FEATURES].long()] == g]
+    for g in range(bit_planes.GROUPS):
+        mine = rows[torch.from_numpy(group)[rows[:, bit_planes.FEATURES].long()] == g]
         nets.append(_fit(mine if len(mine) else rows, torch.from_numpy(rest), channels, steps))
     tables = BitTables(
         rest=rest.astype(np.int32),
@@ -214,32 +214,32 @@ def train_tables(
         node=np.stack([_whole(net.node, _BIAS_STEPS) for net in nets]),
         second=np.stack([_whole(net.second, WEIGHT_STEPS) for net in nets]),
         offset=np.stack([_whole(net.offset, _BIAS_STEPS) for net in nets]),
-        start=np.full(planes.CONTEXTS, 32768, np.int32),
+        start=np.full(bit_planes.CONTEXTS, 32768, np.int32),
     )
     return count_starts(tables, rows.numpy())
 
 
 def count_starts(tables: BitTables, rows: NDArray[np.int16]) -> BitTables:
     """The tables with first probabilities as counted on rows of `gather`."""
-    x = rows[:, : planes.FEATURES].astype(np.int64)
-    channel = rows[:, planes.FEATURES].astype(np.int64)
-    u = torch.from_numpy(rows[:, planes.FEATURES + 1].astype(np.int64) + tables.rest[channel])
-    bits, path = (part.numpy() for part in _paths(u + planes.HALF))
+    x = rows[:, : bit_planes.FEATURES].astype(np.int64)
+    channel = rows[:, bit_planes.FEATURES].astype(np.int64)
+    u = torch.from_numpy(rows[:, bit_planes.FEATURES + 1].astype(np.int64) + tables.rest[channel])
+    bits, path = (part.numpy() for part in _paths(u + bit_planes.HALF))
     g = tables.group[channel]
-    counts = np.zeros((planes.CONTEXTS, 2))
-    for k in range(planes.GROUPS):
+    counts = np.zeros((bit_planes.CONTEXTS, 2))
+    for k in range(bit_planes.GROUPS):
         mine = g == k
         s = tables.bias[channel[mine]] + x[mine] @ tables.first[k]
-        for plane in range(planes.PLANES):
+        for plane in range(bit_planes.PLANES):
             at = path[mine, plane]
             a = np.clip((s + tables.node[k][at] + 32) >> 6, 0, 127)
             logit = tables.offset[k][at] + a @ tables.second[k][plane].astype(np.int64)
-            bucket = np.clip((logit >> 8) + planes.BUCKETS // 2, 0, planes.BUCKETS - 1)
-            context = (k * planes.PLANES + plane) * planes.BUCKETS + bucket
+            bucket = np.clip((logit >> 8) + bit_planes.BUCKETS // 2, 0, bit_planes.BUCKETS - 1)
+            context = (k * bit_planes.PLANES + plane) * bit_planes.BUCKETS + bucket
             np.add.at(counts, (context, bits[mine, plane]), 1)
-    buckets = (np.arange(planes.CONTEXTS) % planes.BUCKETS) - planes.BUCKETS / 2 + 0.5
+    buckets = (np.arange(bit_planes.CONTEXTS) % bit_planes.BUCKETS) - bit_planes.BUCKETS / 2 + 0.5
     prior = 1 / (1 + np.exp(buckets / 4))
-    prior[planes.ACTIVE_AT] = 0.5
+    prior[bit_planes.ACTIVE_AT] = 0.5
     share = (counts[:, 0] + 4 * prior) / (counts.sum(1) + 4)
     start = np.clip(np.round(share * 65536), 32, 65504).astype(np.int32)
     return replace(tables, start=start)

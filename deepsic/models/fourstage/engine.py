@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsic.entropy import coder, planes
+from deepsic.coding import bit_planes, range_coder
 from deepsic.errors import CorruptFileError
 from deepsic.models.fourstage.bits import BitTables, Sight, bordered
 from deepsic.models.fourstage.net import FourStageNet
@@ -67,10 +67,10 @@ class FourStageEngine:
     def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
         """Stream of a tile's features: six planes through the trained contexts."""
         m = bordered(self.symbols(v8, zone))
-        state, out = coder.encoder_state(), np.empty(2 * v8.size + 1024, np.uint8)
+        state, out = range_coder.encoder_state(), np.empty(2 * v8.size + 1024, np.uint8)
         states = self.tables.states()
-        planes.encode_planes(state, out, states, m, *self.tables.arrays(), quality, 1)
-        return out[: coder.finish(state, out)].tobytes()
+        bit_planes.encode_planes(state, out, states, m, *self.tables.arrays(), quality, 1)
+        return out[: range_coder.finish(state, out)].tobytes()
 
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
         """Dequantised features in levels of a tile of height x width pixels.
@@ -81,11 +81,11 @@ class FourStageEngine:
         s, channels = self.strides[0], self.net.config.filters
         m = np.zeros((channels, height // s + 2, width // s + 4), np.int16)
         data = np.frombuffer(stream, np.uint8)
-        state = coder.decoder_state(data)
+        state = range_coder.decoder_state(data)
         states = self.tables.states()
-        planes.decode_planes(state, data, states, m, *self.tables.arrays(), quality, 1)
-        if len(data) > int(state[coder.POSITION]):
-            left = len(data) - int(state[coder.POSITION])
+        bit_planes.decode_planes(state, data, states, m, *self.tables.arrays(), quality, 1)
+        if len(data) > int(state[range_coder.POSITION]):
+            left = len(data) - int(state[range_coder.POSITION])
             raise CorruptFileError(f"{left} bytes follow the last symbol")
         n = m[:, 1:-1, 2:-2].transpose(1, 2, 0) + self.tables.rest
         levels = np.ascontiguousarray(n, np.float32)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsic.entropy import planes
+from deepsic.coding import bit_planes
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.fourstage.bits import BitTables, train_tables
 from deepsic.models.fourstage.config import PRESETS, FourStageConfig
@@ -39,15 +39,15 @@ def empty_tables(net: FourStageNet) -> BitTables:
     """Tables of an untrained classifier, to look at features with."""
     c = net.config.filters
     shapes = {
-        "group": (c,), "parents": (c, planes.PARENTS), "bias": (c, planes.HIDDEN),
-        "first": (planes.GROUPS, planes.FEATURES, planes.HIDDEN),
-        "node": (planes.GROUPS, planes.NODES, planes.HIDDEN),
-        "second": (planes.GROUPS, planes.PLANES, planes.HIDDEN),
-        "offset": (planes.GROUPS, planes.NODES),
+        "group": (c,), "parents": (c, bit_planes.PARENTS), "bias": (c, bit_planes.HIDDEN),
+        "first": (bit_planes.GROUPS, bit_planes.FEATURES, bit_planes.HIDDEN),
+        "node": (bit_planes.GROUPS, bit_planes.NODES, bit_planes.HIDDEN),
+        "second": (bit_planes.GROUPS, bit_planes.PLANES, bit_planes.HIDDEN),
+        "offset": (bit_planes.GROUPS, bit_planes.NODES),
     }  # fmt: skip
     zeros = {name: np.zeros(shape, np.int32) for name, shape in shapes.items()}
     rest = (-net.leave.detach().cpu().numpy()).astype(np.int32)
-    return BitTables(rest=rest, start=np.full(planes.CONTEXTS, 32768, np.int32), **zeros)
+    return BitTables(rest=rest, start=np.full(bit_planes.CONTEXTS, 32768, np.int32), **zeros)
 
 
 def pack_four_stage(
@@ -71,7 +71,7 @@ def pack_four_stage(
         UsageError: a net that files can't hold, or no picture.
     """
     c = net.config
-    if c.bits != planes.PLANES or c.filters > _MOST_FILTERS:
+    if c.bits != bit_planes.PLANES or c.filters > _MOST_FILTERS:
         raise UsageError(f"files hold six bits and at most {_MOST_FILTERS} filters, not {c}")
     chosen = qualities if c.many_rates else qualities[:1]
     tensors = _stored(net)
@@ -106,7 +106,7 @@ def unpack_four_stage(model: ModelFile, device: torch.device) -> FourStageEngine
         tables = BitTables(**found)
         channels = net.config.filters
         # Kernels index with these and check nothing.
-        inside = (tables.group >= 0).all() and (tables.group < planes.GROUPS).all()
+        inside = (tables.group >= 0).all() and (tables.group < bit_planes.GROUPS).all()
         before = tables.parents < np.arange(channels)[:, None]
         if model.preset not in PRESETS or not inside or not before.all():
             raise KeyError("its tables contradict each other")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepsic.models.blocks import compand
-from deepsic.models.head import InvertedResidual
+from deepsic.models.semantic.head import InvertedResidual
 
 __all__ = ["BOUND", "UNLABELLED", "SemanticModule", "semantic_loss"]
 

@@ -84,7 +84,7 @@ class ModelSource:
         if self.labeler == "head":
             helpers["labeler"] = functools.partial(codec.read, top=self.top)
         elif self.labeler is not None:
-            from deepsic.labeler import load_labeler
+            from deepsic.models.semantic.labeler import load_labeler
 
             helpers["labeler"] = load_labeler(self.labeler, top=self.top)
         if self.refine_for:

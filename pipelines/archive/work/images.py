@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from deepsic.data.image import load_image, to_pil
 from deepsic.errors import (
     DeepsicError,
     InputError,
@@ -16,6 +15,7 @@ from deepsic.errors import (
     UnsupportedImageError,
     VerificationError,
 )
+from deepsic.image_io.load import load_image, to_pil
 from deepsic.limits import Limits
 from pipelines.archive.chunks import Item
 from pipelines.archive.work.timing import TimeLimitError

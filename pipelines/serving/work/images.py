@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from deepsic.data.image import load_image, to_pil
 from deepsic.errors import InputError, LimitError, UnsupportedImageError
+from deepsic.image_io.load import load_image, to_pil
 from deepsic.limits import Limits
 
 __all__ = [
@@ -81,7 +81,7 @@ def measure(data: bytes, limits: Limits) -> Size:
 def open_image(data: bytes, limits: Limits) -> Image.Image:
     """The whole picture, upright, as the codec sees it.
 
-    Raises: as `deepsic.data.image.load_image`.
+    Raises: as `deepsic.image_io.load.load_image`.
     """
     return to_pil(load_image(data, limits))
 

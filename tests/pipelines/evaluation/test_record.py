@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deepsic.metrics.judges import ClassifierJudge
-from deepsic.metrics.measure import ORIGINAL, Plan, Row
-from deepsic.rivals.jpeg import Jpeg, ProgressiveJpeg
+from deepsic.evaluation.baselines.jpeg import Jpeg, ProgressiveJpeg
+from deepsic.evaluation.evaluators import ClassifierJudge
+from deepsic.evaluation.measure import ORIGINAL, Plan, Row
 from pipelines.evaluation.record import Record, Task
 
 PLAN = Plan(bpp=(0.5, 1.0), ladder=False)

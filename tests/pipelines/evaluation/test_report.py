@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from deepsic.errors import UsageError
-from deepsic.metrics.measure import Plan, Subject, measure
-from deepsic.metrics.summary import summarise
-from deepsic.rivals import Coder, find_coders
+from deepsic.evaluation.baselines import Coder, find_coders
+from deepsic.evaluation.measure import Plan, Subject, measure
+from deepsic.evaluation.summary import summarise
 from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
 from pipelines.report.figures import Series, _apart, curves_svg
 from pipelines.report.page import Report, render

@@ -17,8 +17,8 @@ from PIL import Image
 from deepsic.bitstream.container import Container, pack, unpack
 from deepsic.bitstream.header import Header
 from deepsic.bitstream.semantics import Label, Semantics
-from deepsic.data.image import ImageSource, load_image, to_pil
 from deepsic.errors import UsageError
+from deepsic.image_io.load import ImageSource, load_image, to_pil
 from pipelines.serving.settings import ServeSettings
 
 SPRINGER = Label("English springer", "n02102040", 0.91)

@@ -11,7 +11,7 @@ from PIL import Image
 from deepsic.bitstream import read_semantics
 from deepsic.codec import Codec
 from deepsic.errors import InputError, UnknownModelError, UsageError
-from deepsic.models.head import HeadConfig
+from deepsic.models.semantic.head import HeadConfig
 from deepsic.training.head import HeadTrainingConfig
 from pipelines.training.head import HeadJob, train_head
 from tests.codec.conftest import model_path as model_path

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import ray.train
 
-from deepsic.models.head import HeadConfig
-from deepsic.models.sic import SicConfig
+from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.sic.net import SicConfig
 from deepsic.training.config import TrainConfig
 from pipelines.training.job import TrainJob
 from pipelines.training.loop import CHECKPOINT, train_loop

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from deepsic.errors import InputError, UsageError
-from deepsic.models.sic import SicConfig, SicNet
+from deepsic.models.sic.net import SicConfig, SicNet
 from pipelines.tuning.job import TuneJob, load_space
 from pipelines.tuning.outcome import Trial, draw_pareto, draw_tau, pareto, write_json
 from pipelines.tuning.pictures import SIDE, embedded, from_folder

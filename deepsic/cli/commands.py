@@ -1,0 +1,377 @@
+"""The command `deepsic`: encode, decode, info, labels, verify, models, bench.
+
+    deepsic encode photos/ -o sic/ --quality 60        # folders, files, globs, or - for a pipe
+    deepsic labels sic/*.sic --depth 8                 # what is in them, without torch
+    deepsic decode sic/cat.sic -o cat.png
+
+Exit codes: 0 ok, 1 some items failed, 2 usage, 3 input unreadable, 4 corrupt file, 5 unknown
+version or model, 6 limit exceeded, 7 verification mismatch, 8 storage error, 130 interrupted.
+Only the verbs that touch pixels import torch, numpy or Pillow. The parser is argparse because
+`labels` must answer within 200 ms: importing typer, with the pydantic it needs, takes 350.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepsic import __version__
+from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
+from deepsic.cli import files
+from deepsic.cli.report import Report, run_verb
+from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
+from deepsic.labels import label_set
+
+if TYPE_CHECKING:
+    from deepsic.codec import Codec
+
+__all__ = ["bench", "decode", "encode", "labels", "models", "run", "show_info", "verify"]
+
+_SIC = frozenset({".sic"})
+
+
+def encode(
+    *,
+    sources: list[str],
+    output: str | None,
+    force: bool,
+    quality: int | None,
+    bpp: float | None,
+    max_bytes: int | None,
+    model: str,
+    labeler: str | None,
+    refine_for: list[str] | None,
+    refine_steps: int | None,
+    device: str,
+    json: bool,
+) -> None:
+    """Compress pictures to .sic files."""
+    goals = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes}
+    chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
+    jobs = files.plan(files.expand(sources, files.PICTURES), output, ".sic")
+    codec = _load_codec(model, device)
+    if labeler is not None:
+        from deepsic.models.semantic.labeler import load_labeler
+
+        chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
+    if refine_steps is not None and not refine_for:
+        raise UsageError("--refine-steps needs --refine-for: which classifier will look?")
+    if refine_for:
+        from deepsic.refiner import STEPS, Refiner
+
+        steps = refine_steps or STEPS
+        chosen["refiner"] = Refiner.load(model, refine_for, steps=steps, device=device)
+    with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
+        for job in jobs:
+            with out.item(str(job.source)) as item:
+                files.check_free(job.target, force=force)
+                picture = files.read(job.source) if job.source == files.STREAM else job.source
+                blob = codec.encode(picture, **chosen)
+                files.write(job.target, blob, force=force)
+                item.done(_facts(info(blob), str(job.target)), _encoded_line)
+
+
+def decode(
+    *,
+    sources: list[str],
+    output: str | None,
+    force: bool,
+    format: str,
+    region: tuple[int, int, int, int] | None,
+    model: str | None,
+    device: str,
+    json: bool,
+) -> None:
+    """Turn .sic files into ordinary pictures."""
+    suffix = "." + format.removeprefix(".")
+    jobs = files.plan(files.expand(sources, _SIC), output, suffix)
+    codecs: dict[str, Codec] = {}
+    with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
+        for job in jobs:
+            with out.item(str(job.source)) as item:
+                files.check_free(job.target, force=force)
+                blob = files.read(job.source)
+                facts = info(blob)
+                image = _codec_for(facts, model, device, codecs).decode(blob, region=region)
+                from deepsic.image_io.save import picture_bytes
+
+                kind = suffix if job.target == files.STREAM else job.target.suffix
+                files.write(job.target, picture_bytes(image, kind), force=force)
+                item.done(_facts(facts, str(job.target)), _decoded_line)
+
+
+def show_info(*, sources: list[str], json: bool) -> None:
+    """Say what .sic files hold, from their first bytes."""
+    found = files.expand(sources, _SIC)
+    with Report(len(found), json=json) as out:
+        for source, _ in found:
+            with out.item(str(source)) as item:
+                facts = info(files.read(source) if source == files.STREAM else source)
+                item.done(_facts(facts), _info_text)
+
+
+def labels(
+    *,
+    sources: list[str],
+    top: int,
+    depth: int | None,
+    model: str | None,
+    device: str,
+    json: bool,
+) -> None:
+    """Say what is in the pictures; a model is asked only where a file stores no labels."""
+    found = files.expand(sources, _SIC)
+    codecs: dict[str, Codec] = {}
+    with Report(len(found), json=json) as out:
+        for source, _ in found:
+            with out.item(str(source)) as item:
+                # Only the start of the file, so that damage behind it doesn't matter.
+                start = files.read_start(source, PREFIX_BYTES)
+                stored = read_semantics(start)
+                if stored is None:
+                    blob = start if source == files.STREAM else files.read(source)
+                    codec = _codec_for(info(blob), model, device, codecs)
+                    seen: Sequence[Label] = codec.labels(blob, top=top)
+                else:
+                    seen = stored.labels
+                shown = _at_depth(seen, depth)[:top]
+                item.done({"labels": [_label(label) for label in shown]}, _labels_line)
+
+
+def verify(*, sources: list[str], json: bool) -> None:
+    """Check every checksum of .sic files, without a model."""
+    found = files.expand(sources, _SIC)
+    with Report(len(found), json=json) as out:
+        for source, _ in found:
+            with out.item(str(source)) as item:
+                blob = files.read(source)
+                unpack(blob)
+                item.done({"bytes_total": len(blob)}, lambda row: f"{row['source']}: ok")
+
+
+def models(*, json: bool) -> None:
+    """List the models that ship."""
+    from deepsic import zoo
+
+    found = zoo.names()
+    with Report(len(found), json=json) as out:
+        for name in found:
+            with out.item(name) as item:
+                path = zoo.path_of(name)
+                row = {"identity": zoo.identity_of(path).hex(), "bytes": path.stat().st_size}
+                item.done(row, lambda r: f"{r['source']:16} {r['identity']}  {r['bytes']:>12,} B")
+
+
+def bench(*, sources: list[str], model: str, output: Path | None) -> None:
+    """Measure rate, distortion and speed on pictures, beside JPEG, WebP and AVIF."""
+    from importlib import import_module
+
+    try:
+        import_module("scipy")  # for BD-rates, at the end
+        module = import_module("deepsic.evaluation.bench")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"bench needs {error.name}; pip install 'deepsic[bench]'") from error
+    paths = [path for path, _ in files.expand(sources, files.PICTURES)]
+
+    def tell(line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    measured = module.run(paths, model=model, output=output, tell=tell)
+    sys.stdout.write(f"{measured}\n")
+    if measured.skipped:
+        raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} pictures were skipped")
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    return run_verb(_parser(), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepsic", description="Compress pictures to .sic files that say what is in them."
+    )
+    parser.add_argument("--version", action="version", version=f"deepsic {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    verb = _verb(verbs, "encode", encode)
+    _output_options(verb)
+    goal = verb.add_mutually_exclusive_group()
+    goal.add_argument("--quality", type=int, metavar="1..100", help="the default is 50")
+    goal.add_argument("--bpp", type=float, help="size to aim for, bits a pixel")
+    goal.add_argument("--max-bytes", type=int, metavar="N", help="size of the file at most")
+    verb.add_argument("--model", default="sic", help="a shipped model or a model file [sic]")
+    verb.add_argument(
+        "--labeler",
+        metavar="NAME",
+        help="store labels: head, efficientnet-lite0, or module:function",
+    )
+    verb.add_argument(
+        "--refine-for",
+        action="append",
+        metavar="NETWORK",
+        help="fit each file to a classifier that will look at it, such as efficientnet-lite0: "
+        "slow; repeat for several",
+    )
+    verb.add_argument("--refine-steps", type=_at_least(1), metavar="N", help="how hard to try [16]")
+    verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
+
+    verb = _verb(verbs, "decode", decode)
+    _output_options(verb)
+    verb.add_argument("--format", default="png", metavar="SUFFIX", help="of the pictures [png]")
+    verb.add_argument(
+        "--region", type=_region, metavar="L,T,R,B", help="decode only this box, pixels"
+    )
+    _model_options(verb)
+
+    _verb(verbs, "info", show_info)
+
+    verb = _verb(verbs, "labels", labels)
+    verb.add_argument(
+        "--top", type=_at_least(1), default=5, metavar="K", help="how many at most [5]"
+    )
+    verb.add_argument(
+        "--depth", type=_at_least(0), metavar="N", help="name the ancestor at this depth of WordNet"
+    )
+    _model_options(verb)
+
+    _verb(verbs, "verify", verify)
+    _verb(verbs, "models", models, sources=False)
+
+    verb = _verb(verbs, "bench", bench, json=False)
+    verb.add_argument("--model", default="sic", help="a shipped model or a model file [sic]")
+    verb.add_argument("-o", "--output", type=Path, metavar="JSON", help="report to write")
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, function: Any, *, sources: bool = True, json: bool = True
+) -> argparse.ArgumentParser:
+    text = function.__doc__.strip()
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(verb=function)
+    if sources:
+        verb.add_argument("sources", nargs="+", help="files, folders, globs, or - for a pipe")
+    if json:
+        verb.add_argument("--json", action="store_true", help="one JSON object a line")
+    return verb
+
+
+def _output_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("-o", "--output", metavar="PATH", help="file, or folder for several sources")
+    verb.add_argument("-f", "--force", action="store_true", help="replace files that exist")
+
+
+def _model_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", help="model file, where the one a file names doesn't ship")
+    verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{value} is less than {low}")
+        return value
+
+    return number
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("give four whole numbers: left,top,right,bottom") from None
+    return left, top, right, bottom
+
+
+def _uses_stdout(jobs: Sequence[files.Job]) -> bool:
+    """Whether standard output carries data, so that a report has no room there."""
+    return any(job.target == files.STREAM for job in jobs)
+
+
+def _load_codec(model: str, device: str) -> Codec:
+    from deepsic import Codec
+
+    return Codec.load(model, device=device)
+
+
+def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Codec]) -> Codec:
+    """Return the codec for a file, by the model that the file names unless the user names one."""
+    name = model or facts.model_name
+    if name is None:
+        raise UnknownModelError(
+            f"the file was made with model {facts.model_id}, which doesn't ship; "
+            "give its model file with --model"
+        )
+    if name not in loaded:
+        loaded[name] = _load_codec(name, device)
+    return loaded[name]
+
+
+def _at_depth(seen: Sequence[Label], depth: int | None) -> list[Label]:
+    """Replace labels by their ancestors at `depth` and add up what falls together.
+
+    Labels with different boxes are different objects: two dogs stay two (DeepSIC section IV-D).
+    """
+    if depth is None:
+        return list(seen)
+    names = label_set("imagenet1k")
+    total: dict[tuple[object, str], Label] = {}
+    for label in seen:
+        node = names.above(label.wnid, depth) if label.wnid in names else label
+        key = label.box, node.wnid or node.name
+        before = total[key].probability if key in total else 0.0
+        sure = min(1.0, label.probability + before)
+        total[key] = replace(label, name=node.name, wnid=node.wnid, probability=sure)
+    return sorted(total.values(), key=lambda label: -label.probability)
+
+
+def _label(label: Label) -> dict[str, Any]:
+    row = {"name": label.name, "wnid": label.wnid, "probability": round(label.probability, 4)}
+    return row if label.box is None else {**row, "box": [round(value, 4) for value in label.box]}
+
+
+def _facts(facts: Info, target: str | None = None) -> dict[str, Any]:
+    row = facts.to_dict()
+    row["bpp"] = round(facts.bpp, 4)
+    row["labels"] = [_label(label) for label in facts.labels]
+    return row if target is None else {"target": target, **row}
+
+
+def _labels_text(row: dict[str, Any]) -> str:
+    return ", ".join(f"{label['name']} {label['probability']:.1%}" for label in row["labels"])
+
+
+def _labels_line(row: dict[str, Any]) -> str:
+    return f"{row['source']}: {_labels_text(row) or 'no labels'}"
+
+
+def _encoded_line(row: dict[str, Any]) -> str:
+    line = f"{row['source']} -> {row['target']}  {row['bytes_total']:,} B  {row['bpp']:.3f} bpp"
+    return f"{line}  {_labels_text(row)}" if row["labels"] else line
+
+
+def _decoded_line(row: dict[str, Any]) -> str:
+    return f"{row['source']} -> {row['target']}  {row['width']}x{row['height']} {row['mode']}"
+
+
+def _info_text(row: dict[str, Any]) -> str:
+    tiles = f"{row['tiles']} of {row['tile_side']} px" if row["tile_side"] else "1"
+    lines = (
+        f"{row['source']}: .sic version {row['version']}, {row['bytes_total']:,} B, "
+        f"{row['bpp']:.3f} bpp",
+        f"  picture   {row['width']}x{row['height']} {row['mode']}"
+        + (" (16 bits reduced to 8)" if row["sixteen_bit"] else ""),
+        f"  model     {row['model_name'] or 'not installed here'} ({row['model_id']}), "
+        f"quality {row['quality']}, coder {row['coder']}, tiles {tiles}",
+        f"  bytes     {row['bytes_semantics']:,} semantics, {row['bytes_picture']:,} picture, "
+        f"{row['bytes_metadata']:,} metadata and alpha",
+        f"  labels    {_labels_text(row) or 'none stored'}",
+    )
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""Labels from latents: the semantic head at work on pictures (pre) and on files (post).
+
+No pixel is made. A large file's tiles are decoded one by one, and only what the head needs of
+each is kept: its bands at the scale that the head was trained at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepsic.bitstream import Label
+from deepsic.labels import classes_of, is_custom
+from deepsic.models.quality import position
+from deepsic.models.semantic.head import SemanticHead
+from deepsic.models.semantic.head_input import HEAD_INPUT, head_input, octaves_of, position_at
+from deepsic.models.sic.engine import SicEngine
+from deepsic.models.sic.layout import F32
+from deepsic.models.tiling import Tile, pad
+
+__all__ = ["SemanticReader"]
+
+_MAX_OCTAVES = 6
+"""Beyond, a tile would be less than two places wide."""
+
+
+class SemanticReader:
+    """A head with the engine whose latents it reads.
+
+    Args:
+        labels: name of the head's label set.
+    """
+
+    def __init__(self, head: SemanticHead, labels: str, engine: SicEngine) -> None:
+        self.head, self.engine = head, engine
+        self.classes = classes_of(labels)
+        self._custom = labels if is_custom(labels) else ""
+
+    def picture(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
+        """All classes of a picture (H, W, 3) cut into `grid`, before rounding, best first."""
+
+        def latents(number: int) -> tuple[F32, F32]:
+            tile = grid[number]
+            piece = pad(rgb[tile.top : tile.bottom, tile.left : tile.right])
+            v8, v16, _ = self.engine.analyse(piece, quality)
+            return v8, v16
+
+        # Latents that were never rounded are as if the step were the finest.
+        return self._read(grid, latents, quality, 1.0)
+
+    def file(
+        self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int
+    ) -> list[Label]:
+        """All classes of a file's decoded latents, best first.
+
+        Args:
+            stream: gives the stream of a tile by its number.
+
+        Raises:
+            CorruptFileError: a stream is damaged.
+        """
+
+        def latents(number: int) -> tuple[F32, F32]:
+            return self.engine.decode(bytes(stream(number)), *grid[number].padded, quality)
+
+        return self._read(grid, latents, quality, float(position(float(quality))))
+
+    @torch.inference_mode()
+    def _read(
+        self,
+        grid: list[Tile],
+        latents: Callable[[int], tuple[F32, F32]],
+        quality: int,
+        place: float,
+    ) -> list[Label]:
+        height, width = grid[-1].bottom, grid[-1].right
+        octaves = min(octaves_of(height, width), _MAX_OCTAVES)
+        cell = 8 << octaves
+        canvas = torch.zeros(1, HEAD_INPUT, -(-height // cell), -(-width // cell))
+        for number, tile in enumerate(grid):
+            part = self._bands(*latents(number), quality, octaves)
+            y, x = tile.top // cell, tile.left // cell
+            target = canvas[:, :, y : y + part.shape[2], x : x + part.shape[3]]
+            target.copy_(part[:, :, : target.shape[2], : target.shape[3]])
+        logits = self.head(canvas, torch.tensor([position_at(place, octaves)]))
+        chances = logits.softmax(1)[0].tolist()
+        found = [
+            Label(node.name, node.wnid, chance, label_set=self._custom)
+            for node, chance in zip(self.classes, chances, strict=True)
+        ]
+        return sorted(found, key=lambda label: -label.probability)
+
+    def _bands(self, v8: F32, v16: F32, quality: int, octaves: int) -> Tensor:
+        """The head's input of a tile's latents in steps."""
+        _, step8, step16 = self.engine.transforms.steps(quality)
+        y8 = torch.from_numpy(v8 * step8).permute(2, 0, 1)[None]
+        y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
+        return head_input(y8, y16, octaves)

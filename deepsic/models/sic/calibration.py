@@ -1,0 +1,147 @@
+"""Measures, on pictures, what ships in a model's integer tables: initial probabilities.
+
+Runs the real encoder and counts, for every context, how often each answer came.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepsic.coding import binarisation
+from deepsic.models.sic.entropy_model import likelihood
+from deepsic.models.sic.layout import F32, I16
+from deepsic.models.sic.net import SicNet
+from deepsic.models.sic.probability import U8, Encoder, EntropyTables, PassPlan
+
+PRIOR = 6.0
+"""Weight of the logistic density, in observations, against what was counted."""
+
+
+def scale_class(log_s: float) -> int:
+    """Nearest scale class of a natural log of the scale, never a skipped one."""
+    index = (log_s / math.log(2.0) - likelihood.LOG2_MIN) / likelihood.LOG2_STEP
+    return min(likelihood.SCALES - 1, max(binarisation.SKIP + 1, round(index)))
+
+
+def first_tables(net: SicNet) -> EntropyTables:
+    """Tables from the trained net alone, initial probabilities from the logistic density."""
+    shifts = {}
+    at = torch.linspace(0, 1, 100)
+    for name in ("state4", "state_up", "state2", "state1"):
+        table = getattr(net.context, name).shift(at)[:, :, 0, 0].detach().double()
+        shifts[name] = torch.floor(table * 1024 + 0.5).int().numpy()
+    activity = torch.arange(256.0)
+    offset, slope = net.ll_scale.detach()
+    ll_log = offset[:, None] + slope[:, None] * torch.log1p(0.5 * activity)
+    indices = torch.arange(64.0)
+    return EntropyTables(
+        start=_logistic_start(),
+        z_classes=np.array([scale_class(float(s)) for s in net.z_log_scale.detach()], np.uint8),
+        ll_classes=np.array([[scale_class(float(s)) for s in row] for row in ll_log], np.uint8),
+        shifts=shifts,
+        zone=likelihood.dead_zone(likelihood.log_scale(indices)).numpy().astype(np.float32),
+    )
+
+
+def _logistic_start() -> NDArray[np.uint16]:
+    """Probability of a 0 for every context under the density of its class."""
+    start = np.full(binarisation.COUNT, 32768, np.float64)
+    magnitudes = torch.arange(binarisation.UNARY + 1.0).double()
+    for index in range(binarisation.CLASSES):
+        log_s = likelihood.log_scale(torch.tensor(float(index), dtype=torch.float64))
+        mass = torch.exp2(-likelihood.bits(magnitudes, log_s)).numpy()
+        mass[1:] *= 2
+        tail = np.maximum(1.0 - np.concatenate(([0.0], np.cumsum(mass))), 1e-9)
+        stay = np.clip(mass / tail[:-1], 1e-4, 1 - 1e-4)
+        for group in range(len(binarisation.GROUPS)):
+            base = (group * binarisation.CLASSES + index) * binarisation.PER_CLASS
+            start[base : base + binarisation.NEIGHBOURS] = stay[0] * 65536
+            one = base + binarisation.ONE_AT
+            start[one : one + binarisation.NEIGHBOURS] = stay[1] * 65536
+            more = base + binarisation.MORE_AT
+            start[more : base + binarisation.PER_CLASS] = stay[2 : binarisation.UNARY] * 65536
+    return np.clip(start, 32, 65504).astype(np.uint16)
+
+
+class CountingEncoder(Encoder):
+    """An encoder that counts the answers (COUNT, 2) in `counts`."""
+
+    def __init__(
+        self, tables: EntropyTables, v8: F32, v16: F32, z: F32, counts: NDArray[np.int64]
+    ) -> None:
+        super().__init__(tables, v8, v16, z)
+        self.counts = counts
+
+    def hyper(self) -> NDArray[np.int32]:
+        z_hat = super().hyper()
+        padded = np.zeros((z_hat.shape[0] + 1, z_hat.shape[1] + 2, z_hat.shape[2]), np.int64)
+        padded[1:, 1:-1] = z_hat
+        near = np.abs(padded[1:, :-2]) + np.abs(padded[:-1, 1:-1])
+        near[:, :, 1:] += np.abs(z_hat[:, :, :-1])
+        classes = np.broadcast_to(self.tables.z_classes, z_hat.shape)
+        self._count("z", z_hat, classes, np.minimum(near, 2))
+        return z_hat
+
+    def lowest(self) -> NDArray[np.int32]:
+        ll = super().lowest().astype(np.int64)
+        west, north, corner = ll[1:, :-2], ll[:-1, 1:-1], ll[:-1, :-2]
+        low, high = np.minimum(west, north), np.maximum(west, north)
+        guess = np.maximum(np.minimum(west + north - corner, high), low)
+        activity = np.abs(north - corner) + np.abs(west - corner)
+        colours = np.broadcast_to(np.arange(3), guess.shape)
+        classes = self.tables.ll_classes[colours, np.minimum(activity, 255)]
+        self._count("ll", ll[1:, 1:-1] - guess, classes, np.minimum(2, activity // 4))
+        return self.ll
+
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
+        seen = super().run(plan, means, classes)
+        symbols = (self.symbols8 if plan.tensor == 8 else self.symbols16).astype(np.int64)
+        height, width = seen.shape[:2]
+        grid = classes.reshape(height, width, -1)
+        before = -1
+        for k, channel in enumerate(plan.channels):
+            plane = symbols[:, :, channel]
+            near = np.abs(plane[1:, :-2]) + np.abs(plane[:-1, 1:-1])
+            coded = grid[:, :, k] > binarisation.SKIP
+            if before >= 0:
+                near = near + np.abs(symbols[1:, 1:-1, before])
+            before = int(channel)
+            inner = plane[1:, 1:-1]
+            group = binarisation.GROUPS[
+                plan.group // (binarisation.CLASSES * binarisation.PER_CLASS)
+            ]
+            self._count(group, inner[coded], grid[:, :, k][coded], np.minimum(near, 2)[coded])
+        return seen
+
+    def _count(self, group: str, symbols: object, classes: object, near: object) -> None:
+        s = np.abs(np.asarray(symbols)).ravel()
+        base = binarisation.group_start(group) + np.asarray(classes).ravel().astype(np.int64) * (
+            binarisation.PER_CLASS
+        )
+        n = np.asarray(near).ravel()
+        np.add.at(self.counts, (base + n, (s != 0).astype(int)), 1)
+        some = s > 0
+        one = base[some] + binarisation.ONE_AT + n[some]
+        np.add.at(self.counts, (one, (s[some] > 1).astype(int)), 1)
+        for level in range(2, binarisation.UNARY):
+            at = s >= level
+            more = base[at] + binarisation.MORE_AT + level - 2
+            np.add.at(self.counts, (more, (s[at] > level).astype(int)), 1)
+
+
+def calibrated(tables: EntropyTables, counts: NDArray[np.int64]) -> EntropyTables:
+    """Tables whose initial probabilities are what was counted, shrunk to the density's."""
+    prior = tables.start.astype(np.float64) / 65536
+    share = (counts[:, 0] + PRIOR * prior) / (counts.sum(1) + PRIOR)
+    start = np.clip(np.round(share * 65536), 32, 65504).astype(np.uint16)
+    return EntropyTables(
+        start=start,
+        z_classes=tables.z_classes,
+        ll_classes=tables.ll_classes,
+        shifts=tables.shifts,
+        zone=tables.zone,
+    )

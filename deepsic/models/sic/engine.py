@@ -1,0 +1,62 @@
+"""`sic` at inference: windows of a picture to streams and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepsic.models.sic.calibration import CountingEncoder
+from deepsic.models.sic.layout import F32
+from deepsic.models.sic.probability import Decoder, Encoder, ProbabilityModel
+from deepsic.models.sic.transform_runner import TransformRunner
+
+HALO = 96
+"""Pixels around a tile that its transforms see; what lies farther hardly matters."""
+
+
+class SicEngine:
+    """Transforms and probability model of one loaded model; stateless between calls."""
+
+    strides = (8, 16)
+    """Pixels a side behind each vector of the two latents."""
+
+    def __init__(self, transforms: TransformRunner, probabilities: ProbabilityModel) -> None:
+        self.transforms = transforms
+        self.probabilities = probabilities
+
+    @torch.inference_mode()
+    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
+        """Latents in steps and semantic features of a window, see `TransformRunner.analyse`."""
+        return self.transforms.analyse(rgb, quality)
+
+    @torch.inference_mode()
+    def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
+        """Stream of a tile's latents in steps; `zone` stretches the dead zones."""
+        z = self.transforms.hyper(v8, v16)
+        tables = self.probabilities.tables
+        code = Encoder(tables, v8, v16, z, np.minimum(tables.zone * np.float32(zone), 0.49))
+        self.probabilities.run(code, quality)
+        return code.finish()
+
+    @torch.inference_mode()
+    def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
+        """Latents in steps of a tile of height x width pixels, multiples of 32."""
+        code = Decoder(self.probabilities.tables, stream, height, width)
+        self.probabilities.run(code, quality)
+        code.finish()
+        return code.y8, code.y16
+
+    @torch.inference_mode()
+    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
+        """Picture (H, W, 3) of decoded latents in steps."""
+        return self.transforms.synthesise(v8, v16, quality)
+
+    @torch.inference_mode()
+    def count(self, rgb: NDArray[np.uint8], quality: int, counts: NDArray[np.int64]) -> None:
+        """Add to `counts` (COUNT, 2) the answers of every context on a picture."""
+        v8, v16, _ = self.transforms.analyse(rgb, quality)
+        z = self.transforms.hyper(v8, v16)
+        code = CountingEncoder(self.probabilities.tables, v8, v16, z, counts)
+        self.probabilities.run(code, quality)

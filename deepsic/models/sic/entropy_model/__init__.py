@@ -1,0 +1,8 @@
+"""What each latent's probability is taken from: the hyper-latent and all coarser levels.
+
+context.py          the passes, coarse to fine: start here
+hyper.py            the hyper-analysis
+likelihood.py       bits of a symbol under a logistic density
+training.py         rounding with gradients, pass by pass, and the rate
+likelihood_cpu.py   the same in one compiled sweep
+"""

@@ -1,0 +1,157 @@
+"""`sic`, the default preset: wavelet and residual networks, one model for all rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepsic.models.blocks import QualityTable, compand, contrast
+from deepsic.models.output import Output
+from deepsic.models.quality import base_step
+from deepsic.models.sic.entropy_model import likelihood
+from deepsic.models.sic.entropy_model.context import HYPER, ContextModel
+from deepsic.models.sic.entropy_model.hyper import HyperAnalysis
+from deepsic.models.sic.entropy_model.training import TrainingCoder
+from deepsic.models.sic.transforms import Analysis, Synthesis
+from deepsic.models.sic.wavelet import bands, lifting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SicConfig:
+    """Sizes of the default preset."""
+
+    width8: int = 96
+    """Channels of the transforms at 1/8."""
+    width16: int = 128
+    """Channels of the transforms at 1/16."""
+    depth: int = 2
+    """Residual blocks at each resolution."""
+    context: int = 64
+    """Channels of the probability model."""
+    rounded_sums: bool = False
+    """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
+
+    @classmethod
+    def from_file(cls, values: Mapping[str, Any]) -> SicConfig:
+        """Of a model file; what the first ones don't say is as it was then."""
+        return cls(**{"rounded_sums": True, **values})
+
+
+@dataclass(kw_only=True)
+class Latents:
+    """Latents of a batch, in coefficient units, with the steps that quantise them."""
+
+    y8: Tensor
+    """(B, 189, H/8, W/8)"""
+    y16: Tensor
+    """(B, 12, H/16, W/16)"""
+    step8: Tensor
+    """(B, 189, 1, 1)"""
+    step16: Tensor
+    """(B, 12, 1, 1)"""
+
+
+def median_prediction(ll: Tensor) -> tuple[Tensor, Tensor]:
+    """JPEG-LS's predictor over (B, C, H, W), and the local activity |N - NW| + |W - NW|."""
+    west = functional.pad(ll[..., :-1], (1, 0))
+    north = functional.pad(ll[..., :-1, :], (0, 0, 1, 0))
+    corner = functional.pad(ll[..., :-1, :-1], (1, 0, 1, 0))
+    plane = west + north - corner
+    low, high = torch.minimum(west, north), torch.maximum(west, north)
+    activity = (north - corner).abs() + (west - corner).abs()
+    return torch.maximum(torch.minimum(plane, high), low), activity
+
+
+class SicNet(nn.Module):
+    """Joint codec: RGB (B, 3, H, W) in [0, 255], sides multiples of 32, to `Output`.
+
+    x -> wavelet -> + f -> / step -> ContextModel -> * step -> + g -> inverse wavelet -> x_hat
+                              |-> HyperAnalysis -> z -^
+    """
+
+    def __init__(self, config: SicConfig | None = None) -> None:
+        super().__init__()
+        c = config or SicConfig()
+        self.config = c
+        self.g_a = Analysis(c.width8, c.width16, c.depth)
+        self.g_s = Synthesis(c.width8, c.width16, c.depth)
+        self.h_a = HyperAnalysis()
+        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums)
+        self.gain8 = QualityTable(bands.Y8)
+        self.gain16 = QualityTable(bands.Y16)
+        self.z_log_scale = nn.Parameter(torch.zeros(HYPER))
+        self.ll_scale = nn.Parameter(torch.tensor([[0.0, -1.0, -1.0], [0.8, 0.8, 0.8]]))
+
+    def analyse(self, x: Tensor, position: Tensor) -> tuple[Latents, Tensor]:
+        """Latents and semantic features of pictures (B, 3, H, W) at positions (B,)."""
+        c8 = lifting.forward8(lifting.rgb_to_colours(x))
+        ll, level4 = lifting.forward_level(c8[:, : bands.LL])
+        c16 = torch.cat((ll, level4), 1)
+        step = base_step(position)[:, None, None, None]
+        v8 = torch.cat((contrast(c8[:, : bands.LL]), c8[:, bands.LL :]), 1) / step
+        v16 = torch.cat((contrast(ll), level4), 1) / step
+        r8, r16, features = self.g_a(compand(v8), compand(v16), position)
+        latents = Latents(
+            y8=c8[:, bands.LL :] + r8.float() * step,
+            y16=c16 + r16.float() * step,
+            step8=step * self.gain8(position).exp(),
+            step16=step * self.gain16(position).exp(),
+        )
+        return latents, features
+
+    def synthesise(self, y8: Tensor, y16: Tensor, position: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) from latents in coefficient units."""
+        step = base_step(position)[:, None, None, None]
+        ll8 = lifting.inverse_level(y16[:, : bands.LL], y16[:, bands.LL :])
+        v8 = torch.cat((contrast(ll8), y8), 1) / step
+        v16 = torch.cat((contrast(y16[:, : bands.LL]), y16[:, bands.LL :]), 1) / step
+        r8 = self.g_s(compand(v8), compand(v16), position).float() * step
+        return lifting.colours_to_rgb(lifting.inverse8(torch.cat((ll8, y8), 1) + r8))
+
+    def hyper(self, v8: Tensor, v16: Tensor) -> Tensor:
+        """Unrounded hyper-latent of latents in steps."""
+        smooth = torch.cat((contrast(v16[:, : bands.LL]), v16[:, bands.LL :]), 1)
+        return torch.as_tensor(self.h_a(compand(v8), compand(smooth)))
+
+    def forward(self, x: Tensor, position: Tensor) -> Output:
+        latents, _ = self.analyse(x, position)
+        return self.code(latents, position)
+
+    def code(self, latents: Latents, position: Tensor) -> Output:
+        """Quantise latents, count their bits, and draw the picture that a decoder would."""
+        v8, v16 = latents.y8 / latents.step8, latents.y16 / latents.step16
+        coder = TrainingCoder(v8, v16)
+        z = self.hyper(v8, v16)
+        z_hat = z + (torch.round(z) - z).detach()
+        z_scale = self.z_log_scale[None, :, None, None]
+        coder.count("z", self._bits(z_hat, z, z_scale))
+        v_ll = v16[:, : bands.LL]
+        ll = v_ll + (torch.round(v_ll) - v_ll).detach()
+        prediction, activity = median_prediction(ll)
+        offset, slope = self.ll_scale[:, None, :, None, None]
+        log_s = offset + slope * torch.log1p(0.5 * activity)
+        coder.count("ll", self._bits(ll - prediction, v_ll - prediction, log_s))
+        self.context(z_hat, ll, position, coder)
+        v8_hat, level4 = coder.assemble()
+        y8 = v8_hat * latents.step8
+        y16 = torch.cat((ll, level4), 1) * latents.step16
+        x_hat = self.synthesise(y8, y16, position)
+        return Output(
+            x_hat=x_hat,
+            bits=coder.total,
+            parts=coder.parts,
+            before=(latents.y8, latents.y16),
+            after=(y8, y16),
+        )
+
+    @staticmethod
+    def _bits(symbol: Tensor, value: Tensor, log_s: Tensor) -> Tensor:
+        """Hard bits with the smooth gradient, as in `TrainingCoder`."""
+        smooth = likelihood.bits(value, log_s.detach())
+        rate = likelihood.bits(symbol.detach(), log_s) + (smooth - smooth.detach())
+        return rate.flatten(1).sum(1)

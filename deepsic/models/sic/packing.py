@@ -1,0 +1,133 @@
+"""A trained `SicNet` to a model file's tensors, and back to what inference needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepsic.coding import binarisation
+from deepsic.errors import UnknownModelError
+from deepsic.models.fourstage.config import PRESETS
+from deepsic.models.fourstage.engine import FourStageEngine
+from deepsic.models.fourstage.file import unpack_four_stage
+from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
+from deepsic.models.saic.engine import BinaryEngine, unpack_binary
+from deepsic.models.sic import calibration
+from deepsic.models.sic.engine import SicEngine
+from deepsic.models.sic.int8 import byte_conv
+from deepsic.models.sic.int8.byte_trunk import measure_units
+from deepsic.models.sic.int8.integer_net import IntegerLayer
+from deepsic.models.sic.layout import phases_first
+from deepsic.models.sic.net import SicConfig, SicNet
+from deepsic.models.sic.probability import SHUFFLED, STATES, EntropyTables, ProbabilityModel
+from deepsic.models.sic.transform_runner import TransformRunner
+from deepsic.weights import ModelFile
+
+UNITS = ("unit.g_a", "unit.g_s")
+_FLOAT_PARTS = ("g_a.", "g_s.", "h_a.", "gain8.", "gain16.")
+
+
+def _integers(net: SicNet) -> dict[str, Tensor]:
+    """Weights and biases of the probability nets, rounded to the grid."""
+    tensors = {}
+    for name, module in net.context.named_modules():
+        if isinstance(module, IntegerConv):
+            weight = torch.floor(module.weight.detach() * WEIGHT_STEPS + 0.5)
+            tensors[f"int.{name}.weight"] = weight.clamp(-LIMIT, LIMIT).to(torch.int8)
+            if module.bias is not None:
+                scaled = module.bias.detach().double() * WEIGHT_STEPS * ACTIVATION_STEPS
+                tensors[f"int.{name}.bias"] = torch.floor(scaled + 0.5).int()
+    return tensors
+
+
+def _tables(tables: EntropyTables) -> dict[str, Tensor]:
+    out = {
+        "table.start": torch.from_numpy(tables.start.astype(np.int32)),
+        "table.z_classes": torch.from_numpy(tables.z_classes),
+        "table.ll_classes": torch.from_numpy(tables.ll_classes),
+        "table.zone": torch.from_numpy(tables.zone),
+    }
+    return out | {f"table.shift.{k}": torch.from_numpy(v) for k, v in tables.shifts.items()}
+
+
+def pack(
+    net: SicNet,
+    pictures: Sequence[NDArray[np.uint8]],
+    qualities: Sequence[int] = (5, 20, 35, 50, 65, 80, 95),
+    **fields: Any,
+) -> ModelFile:
+    """Model file of a trained net; its initial probabilities are measured on `pictures`.
+
+    Args:
+        net: trained, on the integer grid.
+        pictures: (H, W, 3) uint8, sides multiples of 32.
+        qualities: at which each picture is coded for the count.
+        fields: label_set and provenance of the file.
+    """
+    floats = {
+        "net." + name: value.detach().to(torch.bfloat16 if value.ndim == 4 else torch.float32)
+        for name, value in net.state_dict().items()
+        if name.startswith(_FLOAT_PARTS)
+    }
+    tables = calibration.first_tables(net)
+    fixed = floats | _integers(net) | measure_units(net, pictures, qualities)
+    model = ModelFile(
+        preset="sic", config=asdict(net.config), tensors=fixed | _tables(tables), **fields
+    )
+    engine = _unpack(model, torch.device("cpu"))
+    counts = np.zeros((binarisation.COUNT, 2), np.int64)
+    for picture in pictures:
+        for quality in qualities:
+            engine.count(picture, quality, counts)
+    tables = calibration.calibrated(tables, counts)
+    return replace(model, tensors=fixed | _tables(tables))
+
+
+def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine | FourStageEngine:
+    """What codes with a model.
+
+    Raises:
+        UnknownModelError: tensors are missing or of the wrong shape.
+    """
+    if model.preset == "saic":
+        return unpack_binary(model, device)
+    if model.preset in PRESETS:
+        return unpack_four_stage(model, device)
+    try:
+        return _unpack(model, device)
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise UnknownModelError(f"model file is incomplete: {error}") from None
+
+
+def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
+    t = model.tensors
+    net = SicNet(SicConfig.from_file(model.config))
+    floats = {k[4:]: v.float() for k, v in t.items() if k.startswith("net.")}
+    missing, unexpected = net.load_state_dict(floats, strict=False)
+    lost = [name for name in missing if name.startswith(_FLOAT_PARTS)]
+    if lost or unexpected:
+        raise KeyError(f"{lost or unexpected}")
+    fast = byte_conv.available()
+    layers = {}
+    for name in [n[4:-7] for n in t if n.startswith("int.") and n.endswith(".weight")]:
+        weight, bias = t[f"int.{name}.weight"], t.get(f"int.{name}.bias")
+        if name in SHUFFLED:
+            weight, bias = phases_first(weight), None if bias is None else phases_first(bias)
+        layers[name] = IntegerLayer.of(weight, bias, rounded=net.config.rounded_sums, fast=fast)
+    tables = EntropyTables(
+        start=t["table.start"].numpy().astype(np.uint16),
+        z_classes=t["table.z_classes"].numpy(),
+        ll_classes=t["table.ll_classes"].numpy(),
+        shifts={name: t[f"table.shift.{name}"].numpy() for name in STATES},
+        zone=t["table.zone"].numpy(),
+    )
+    units = {name: t[name] for name in UNITS if name in t}
+    in_bytes = fast and device.type == "cpu" and len(units) == len(UNITS)
+    runner = TransformRunner(net, device, units if in_bytes else None)
+    return SicEngine(runner, ProbabilityModel(layers, tables))

@@ -1,0 +1,291 @@
+"""Runs the probability model over one tile, coding or decoding pass by pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepsic.coding import binarisation, context_kernels, range_coder
+from deepsic.errors import CorruptFileError
+from deepsic.models.sic.entropy_model.context import HYPER
+from deepsic.models.sic.int8.byte_conv import OFFSET
+from deepsic.models.sic.int8.integer_net import IntegerLayer
+from deepsic.models.sic.layout import F32, I16, spread
+from deepsic.models.sic.wavelet import bands
+
+U8 = NDArray[np.uint8]
+STATES = ("state4", "state_up", "state2", "state1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassPlan:
+    """Which channels of which tensor a pass codes, and at which positions."""
+
+    tensor: int
+    """8 or 16: the latent tensor by its stride."""
+    group: int
+    """First context of the pass's group."""
+    channels: NDArray[np.int32]
+    parity: NDArray[np.int32]
+
+
+def _plan(name: str) -> PassPlan:
+    level, part = name[0], name[1]
+    luma = bands.LUMA_BANDS
+    if level in "43":
+        start = bands.LL if level == "4" else 0
+        channels = list(range(luma)) if part == "a" else list(range(bands.LEVEL3))
+        parity = [0] * luma if part == "a" else [1] * luma + [-1] * (bands.LEVEL3 - luma)
+    else:
+        start = bands.LEVEL3 if level == "2" else bands.LEVEL3 + bands.LEVEL2
+        channels = {
+            "2a": bands.LEVEL2_A,
+            "2b": bands.LEVEL2_B,
+            "1a": bands.LEVEL1_A,
+            "1b": bands.LEVEL1_B,
+            "1c": bands.LEVEL1_C,
+        }[name]
+        parity = [-1] * len(channels)
+    return PassPlan(
+        tensor=16 if level == "4" else 8,
+        group=binarisation.group_start(level),
+        channels=np.array([start + c for c in channels], np.int32),
+        parity=np.array(parity, np.int32),
+    )
+
+
+PLANS = {name: _plan(name) for name in ("4a", "4b", "3a", "3b", "2a", "2b", "1a", "1b", "1c")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyTables:
+    """Integer tables that ship with a model."""
+
+    start: NDArray[np.uint16]
+    """(COUNT,) initial probability of a 0 of each context, in 1/65536."""
+    z_classes: NDArray[np.uint8]
+    """(24,) scale class of each channel of the hyper-latent."""
+    ll_classes: NDArray[np.uint8]
+    """(3, 256) scale class of the lowest band by colour and activity."""
+    shifts: dict[str, NDArray[np.int32]]
+    """For each state: (100, C) biases by quality."""
+    zone: F32
+    """(64,) dead zones, steps; only the encoder uses them."""
+
+
+class Coder(Protocol):
+    """Encodes or decodes; both fill `y8`, `y16` (H, W, C) float32 in steps."""
+
+    def hyper(self) -> NDArray[np.int32]:
+        """The hyper-latent (H/32, W/32, 24)."""
+
+    def lowest(self) -> NDArray[np.int32]:
+        """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
+
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
+        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `int8`.
+
+        means: (H * W, K) in sixteenths of a step. classes: (H * W, K), set to 0 where the pass
+        codes nothing.
+        """
+
+
+class _Base:
+    """Buffers that both directions share."""
+
+    def __init__(self, tables: EntropyTables, height: int, width: int) -> None:
+        h8, w8, h16, w16 = height // 8, width // 8, height // 16, width // 16
+        self.tables = tables
+        self.states = binarisation.fresh_states(tables.start)
+        self.y8 = np.zeros((h8, w8, bands.Y8), np.float32)
+        self.y16 = np.zeros((h16, w16, bands.Y16), np.float32)
+        self.symbols8 = np.zeros((h8 + 1, w8 + 2, bands.Y8), np.int16)
+        self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
+        self.hyper_shape = (height // 32, width // 32, HYPER)
+        self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
+        # z is coded as a pass whose means are 0 and whose classes are constant.
+        positions = self.hyper_shape[0] * self.hyper_shape[1]
+        self.hyper_means = np.zeros((positions, HYPER), np.int16)
+        self.hyper_classes = np.tile(tables.z_classes, (positions, 1))
+        self.hyper_channels = np.arange(HYPER, dtype=np.int32)
+
+    def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, U8]:
+        """Symbols, latents and what the nets see, as if the pass's symbols were all zero."""
+        symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
+        seen = np.empty((*y.shape[:2], len(plan.channels)), np.uint8)
+        context_kernels.settle(means, classes, plan.channels, plan.parity, y, seen)
+        return symbols, y, seen
+
+    def finish_lowest(self) -> NDArray[np.int32]:
+        """Copy the lowest band into y16."""
+        self.y16[:, :, : bands.LL] = self.ll[1:, 1:-1]
+        return self.ll
+
+
+class Encoder(_Base):
+    """Codes latents in steps, y8 (H/8, W/8, 189), y16 (H/16, W/16, 12), z (H/32, W/32, 24)."""
+
+    def __init__(
+        self, tables: EntropyTables, v8: F32, v16: F32, z: F32, zone: F32 | None = None
+    ) -> None:
+        super().__init__(tables, 8 * v8.shape[0], 8 * v8.shape[1])
+        self.v8, self.v16, self.z = v8, v16, z
+        self.zone = tables.zone if zone is None else zone
+        self.state = range_coder.encoder_state()
+        # Nothing costs more than 40 bits a symbol (8-bit pictures keep symbols below 2^15).
+        self.out = np.empty(6 * (v8.size + v16.size + z.size) + 64, np.uint8)
+
+    def hyper(self) -> NDArray[np.int32]:
+        h, w, _ = self.hyper_shape
+        symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
+        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
+        context_kernels.encode_pass(
+            self.state, self.out, self.states, binarisation.group_start("z"), self.z,
+            self.hyper_channels, self.hyper_means, self.hyper_classes, np.zeros(64, np.float32),
+            symbols, z_hat, seen,
+        )  # fmt: skip
+        return z_hat.astype(np.int32)
+
+    def lowest(self) -> NDArray[np.int32]:
+        context_kernels.encode_lowest(
+            self.state, self.out, self.states, binarisation.group_start("ll"),
+            self.v16, self.tables.ll_classes, self.ll,
+        )  # fmt: skip
+        return self.finish_lowest()
+
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
+        symbols, y, seen = self.settle(plan, means, classes)
+        v = self.v8 if plan.tensor == 8 else self.v16
+        context_kernels.encode_pass(
+            self.state, self.out, self.states, plan.group, v, plan.channels,
+            means, classes, self.zone, symbols, y, seen,
+        )  # fmt: skip
+        return seen
+
+    def finish(self) -> bytes:
+        """The stream."""
+        return self.out[: range_coder.finish(self.state, self.out)].tobytes()
+
+
+class Decoder(_Base):
+    """Decodes a stream of a tile of height x width pixels, multiples of 32."""
+
+    def __init__(self, tables: EntropyTables, stream: bytes, height: int, width: int) -> None:
+        super().__init__(tables, height, width)
+        self.data = np.frombuffer(stream, np.uint8)
+        self.state = range_coder.decoder_state(self.data)
+
+    def hyper(self) -> NDArray[np.int32]:
+        h, w, _ = self.hyper_shape
+        symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
+        z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
+        context_kernels.decode_pass(
+            self.state, self.data, self.states, binarisation.group_start("z"), self.hyper_channels,
+            self.hyper_means, self.hyper_classes, symbols, z_hat, seen,
+        )  # fmt: skip
+        return z_hat.astype(np.int32)
+
+    def lowest(self) -> NDArray[np.int32]:
+        context_kernels.decode_lowest(
+            self.state, self.data, self.states, binarisation.group_start("ll"),
+            self.tables.ll_classes, self.ll,
+        )  # fmt: skip
+        return self.finish_lowest()
+
+    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
+        symbols, y, seen = self.settle(plan, means, classes)
+        context_kernels.decode_pass(
+            self.state, self.data, self.states, plan.group, plan.channels,
+            means, classes, symbols, y, seen,
+        )  # fmt: skip
+        return seen
+
+    def finish(self) -> None:
+        """Check that the stream wasn't longer than what was read.
+
+        Raises:
+            CorruptFileError: bytes are left over.
+        """
+        left = len(self.data) - int(self.state[range_coder.POSITION])
+        if left > 0:
+            raise CorruptFileError(f"{left} bytes follow the last symbol")
+
+
+SHUFFLED = ("hyper2", "up")
+"""Layers before a pixel shuffle: their rows come phase by phase, see `layout.phases_first`."""
+
+
+class ProbabilityModel:
+    """The integer nets with their tables; drives a `Coder` through all passes."""
+
+    def __init__(self, layers: dict[str, IntegerLayer], tables: EntropyTables) -> None:
+        self.layers = layers
+        self.tables = tables
+
+    def run(self, code: Coder, quality: int) -> None:
+        """Code everything of one tile at quality 1 .. 100."""
+        z = np.clip(code.hyper() * 16, -127, 127) + OFFSET
+        x = self._layer("hyper1", _planes(z.astype(np.uint8)))
+        h16 = spread(self._layer("hyper2", x))
+        slopes = _planes(_slopes(code.lowest()))
+        state = self._state("state4", torch.cat((h16, slopes), 1), quality)
+        state = self._state("state_up", self._level("4", state, code), quality)
+        state = spread(self._layer("up", state))
+        state = self._state("state2", self._level("3", state, code), quality)
+        state = self._state("state1", self._level("2", state, code), quality)
+        state = _dense(state)
+        seen = self._pass("1a", state, None, code)
+        rest = self._pass("1b", state, seen, code)
+        if quality >= bands.CHROMA_FROM:
+            self._pass("1c", state, _dense(torch.cat((seen, rest), 1)), code)
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        return self.layers[name].activated(_dense(x))
+
+    def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
+        shift = torch.from_numpy(self.tables.shifts[name][quality - 1]).float()
+        return self.layers[name + ".conv"].activated(_dense(x), shift)
+
+    def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
+        """Both passes of a level; returns the state with the level's latents appended."""
+        state = _dense(state)
+        seen = self._pass(level + "a", state, None, code)
+        rest = self._pass(level + "b", state, seen, code)
+        if level in "43":
+            # Where one has a latent the other has none.
+            rest[:, : bands.LUMA_BANDS] += seen - OFFSET
+            return torch.cat((state, rest), 1)
+        return torch.cat((state, seen, rest), 1)
+
+    def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: Coder) -> Tensor:
+        prefix = f"pass{name}."
+        more = None if seen is None else self.layers[prefix + "from_seen"].sums(seen)
+        x = self.layers[prefix + "from_state"].activated(state, more=more)
+        x = self.layers[prefix + "hidden"].activated(x)
+        return _planes(code.run(PLANS[name], *self.layers[prefix + "out"].decided(x)))
+
+
+def _planes(x: U8) -> Tensor:
+    """(H, W, C) to (1, C, H, W), channels last in memory."""
+    return torch.from_numpy(x).permute(2, 0, 1)[None]
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _slopes(ll: NDArray[np.int32]) -> U8:
+    """Companded differences to left and upper neighbour (H, W, 6); see `context.differences`."""
+    inner = ll[1:, 1:-1].astype(np.int64)
+    dx, dy = np.zeros_like(inner), np.zeros_like(inner)
+    dx[:, 1:] = inner[:, 1:] - inner[:, :-1]
+    dy[1:] = inner[1:] - inner[:-1]
+    v = 16 * np.concatenate((dx, dy), 2)
+    size = np.abs(v)
+    a = np.minimum((256 * size + 128 + size) // (2 * (128 + size)), 127)
+    return (np.sign(v) * a + OFFSET).astype(np.uint8)

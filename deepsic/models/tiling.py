@@ -1,0 +1,126 @@
+"""Tiles of a picture and the windows that transforms see around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Tile", "assemble_latents", "crop_latents", "pad", "tiles"]
+
+F32 = NDArray[np.float32]
+
+ALIGNMENT = 32
+"""Windows are padded to a multiple of this, pixels: the stride of `sic`'s hyper-latent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A rectangle of pixels with its place in the grid; ends are exclusive."""
+
+    row: int
+    column: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width, rounded up to what the transforms need."""
+        return _up(self.bottom - self.top), _up(self.right - self.left)
+
+    def window(self, halo: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, bottom, right of the tile with `halo` pixels around it, in the picture."""
+        return (
+            max(0, self.top - halo),
+            max(0, self.left - halo),
+            min(height, self.bottom + halo),
+            min(width, self.right + halo),
+        )
+
+    def touches(self, box: tuple[int, int, int, int]) -> bool:
+        """Whether the tile and a (top, left, bottom, right) box overlap."""
+        top, left, bottom, right = box
+        return self.top < bottom and top < self.bottom and self.left < right and left < self.right
+
+
+def tiles(height: int, width: int, side: int) -> list[Tile]:
+    """Tiles of a picture in raster order; `side` 0 makes one tile of all."""
+    down, across = side or height, side or width
+    return [
+        Tile(
+            row=top // down,
+            column=left // across,
+            top=top,
+            left=left,
+            bottom=min(height, top + down),
+            right=min(width, left + across),
+        )
+        for top in range(0, height, down)
+        for left in range(0, width, across)
+    ]
+
+
+def pad(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) with the last row and column repeated up to multiples of `ALIGNMENT`."""
+    height, width = rgb.shape[:2]
+    below, right = _up(height) - height, _up(width) - width
+    if not below and not right:
+        return np.ascontiguousarray(rgb)
+    return np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="edge")
+
+
+def crop_latents(
+    v8: F32, v16: F32, tile: Tile, top: int, left: int, strides: tuple[int, int]
+) -> tuple[F32, F32]:
+    """The tile's own latents out of those of its window, whose corner is (top, left).
+
+    Args:
+        v8, v16: (H, W, C) latents of the window.
+        strides: pixels a side behind each vector of the two.
+    """
+    height, width = tile.padded
+    y, x = tile.top - top, tile.left - left
+
+    def own(v: F32, s: int) -> F32:
+        return np.ascontiguousarray(v[y // s : (y + height) // s, x // s : (x + width) // s])
+
+    return own(v8, strides[0]), own(v16, strides[1])
+
+
+def assemble_latents(
+    window: tuple[int, int, int, int],
+    grid: list[Tile],
+    latents: dict[int, tuple[F32, F32]],
+    strides: tuple[int, int],
+) -> tuple[F32, F32]:
+    """Latents of a window (top, left, bottom, right) that several tiles cover.
+
+    Args:
+        latents: by the tile's place in `grid`.
+        strides: as in `crop_latents`.
+    """
+    top, left, bottom, right = window
+    height, width = -(-(bottom - top) // 32) * 32, -(-(right - left) // 32) * 32
+    pair: list[F32] = []
+    for part, stride in enumerate(strides):
+        some = next(iter(latents.values()))[part]
+        out = np.zeros((height // stride, width // stride, some.shape[2]), np.float32)
+        for index, tile in enumerate(grid):
+            if not tile.touches(window):
+                continue
+            own = latents[index][part]
+            # Offsets are multiples of 32: tiles and halos are.
+            y, x = (tile.top - top) // stride, (tile.left - left) // stride
+            y0, x0 = max(0, y), max(0, x)
+            y1 = min(out.shape[0], y + own.shape[0])
+            x1 = min(out.shape[1], x + own.shape[1])
+            out[y0:y1, x0:x1] = own[y0 - y : y1 - y, x0 - x : x1 - x]
+        pair.append(out)
+    return pair[0], pair[1]
+
+
+def _up(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
