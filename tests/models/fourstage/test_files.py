@@ -18,7 +18,7 @@ from deepsic.models.fourstage.config import FourStageConfig
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.file import pack_four_stage, unpack_four_stage
 from deepsic.models.fourstage.net import FourStageNet
-from tests.models.test_fourstage_start import pictures
+from tests.models.fourstage.test_start import pictures
 
 CPU = torch.device("cpu")
 
