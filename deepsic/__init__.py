@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from deepsic.client import Client
     from deepsic.codec import Codec
     from deepsic.errors import DeepsicError
-    from deepsic.labeler import load_labeler
     from deepsic.limits import Limits
+    from deepsic.models.semantic.labeler import load_labeler
     from deepsic.pillow_plugin import register_pillow
     from deepsic.refiner import Refiner
 
@@ -53,7 +53,7 @@ _HOME = {
     "Limits": "deepsic.limits",
     "Refiner": "deepsic.refiner",
     "info": "deepsic.bitstream",
-    "load_labeler": "deepsic.labeler",
+    "load_labeler": "deepsic.models.semantic.labeler",
     "register_pillow": "deepsic.pillow_plugin",
     "verify": "deepsic.bitstream",
 }
