@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from deepsic.rivals import Coder, find_coders
+from deepsic.evaluation.baselines import Coder, find_coders
 from pipelines.serving.work.images import metadata_of, on_white
 
 __all__ = ["MEDIA_TYPES", "Baseline", "available", "coder_of", "fit"]

@@ -190,7 +190,7 @@ class Worker:
 
     def measure(self, codec: CodecLike | None, job: MeasureJob) -> Measured:
         """How close a file is to the image it was made from."""
-        from deepsic.metrics.distortion import IDENTICAL_DB, compare
+        from deepsic.evaluation.metrics.distortion import IDENTICAL_DB, compare
 
         original = images.open_image(job.data, self.settings.limits)
         if codec is not None:
