@@ -1,11 +1,12 @@
 # make demo: compress real photographs and look at them.   make test: lint, types, tests.
+# make coverage: tests with the share of lines that they run.   make docs: the site, in build/site.
 # make test-slow SLOW="tests/codec tests/pipelines/storage": tests that take minutes, all or some.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SLOW ?= tests
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow coverage docs check format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python pipelines/compress_archive.py
@@ -15,6 +16,12 @@ test: $(VENV)/installed check
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow $(SLOW)
+
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest --cov
+
+docs: $(VENV)/installed
+	$(BIN)/mkdocs build --strict
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -26,7 +33,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out build dist
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,193 @@
+"""Every command and example of README and of the guides runs as it is written.
+
+What needs a cloud, a daemon or hours is replaced: `INSTEAD` says by what and why. A section runs in
+a folder of its own, block after block, beside `photos/`, `cat.jpg` and a link to `pipelines/`.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import skimage.data
+from PIL import Image
+
+from tests.docs.blocks import Block, blocks
+
+ROOT = Path(__file__).parents[2]
+
+#: Parts of lines, what runs in their place ("" for nothing), and why.
+INSTEAD = (
+    ("pip install .*", "", "tests/packaging installs the wheel with each extra"),
+    ("python -m build.*", "", "tests/packaging builds it"),
+    ("docker .*", "", "needs a daemon; tests/packaging checks the Dockerfile's commands"),
+    ("serve deploy .*", "", "needs a running cluster; see tests/pipelines/serving"),
+    (".*train.py head .*", "", "needs a data set; see tests/pipelines/training"),
+    (".*--preset deepsic-pre.*", "", "minutes; see tests/pipelines/training"),
+    ("--size full --steps 200000 --workers 8", "--steps 2 --workers 1", "days on GPUs"),
+    ("evaluate.py$", "evaluate.py --codec jpeg --codec sic --bpp 0.5", "all codecs take minutes"),
+    ("tune_saic.py$", "tune_saic.py --trials 1 --steps 1 --rungs 1", "two minutes otherwise"),
+    ("PHOTOS", "photos", "yours"),
+    ("imagenet/val", "photos", "yours"),
+)
+
+SECTIONS = [
+    pytest.param(name, section, id=f"{name}:{section or 'head'}", marks=marks)
+    for name, section, marks in (
+        ("README.md", "", ()),
+        ("README.md", "Compress", (pytest.mark.slow,)),
+        ("README.md", "Archive", (pytest.mark.slow,)),
+        ("README.md", "Serve", (pytest.mark.slow,)),
+        ("README.md", "Train", (pytest.mark.slow,)),
+        ("docs/INSTALL.md", "", ()),
+        ("docs/INSTALL.md", "torch without CUDA", ()),
+        ("docs/INSTALL.md", "Container", ()),
+        ("docs/COMPRESS.md", "", (pytest.mark.slow,)),
+        ("docs/COMPRESS.md", "From Python", (pytest.mark.slow,)),
+        ("docs/COMPRESS.md", "For models rather than people", (pytest.mark.slow,)),
+        ("docs/ARCHIVE.md", "", (pytest.mark.slow,)),
+        ("docs/SERVICE.md", "", (pytest.mark.slow,)),
+        ("docs/TRAINING.md", "Train", (pytest.mark.slow,)),
+        ("docs/TRAINING.md", "Tune", (pytest.mark.slow,)),
+        ("docs/TRAINING.md", "Evaluate", (pytest.mark.slow,)),
+    )
+]
+
+
+def instead(line: str) -> str:
+    """A line as it runs here, without its comment."""
+    line = line.split("  #")[0].strip()
+    for pattern, other, _ in INSTEAD:
+        line = re.sub(rf"^{pattern}$" if ".*" in pattern else pattern, other, line)
+    return line
+
+
+def sections() -> set[tuple[str, str]]:
+    return {(str(param.values[0]), str(param.values[1])) for param in SECTIONS}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "photos").mkdir()
+    for name in ("chelsea", "coffee"):
+        Image.fromarray(getattr(skimage.data, name)()).save(tmp_path / "photos" / f"{name}.jpg")
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.jpg")
+    (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    )
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shell(line: str) -> None:
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=900,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+
+
+def python(text: str) -> None:
+    # In a process of its own: what an example registers or loads stays there.
+    Path("example.py").write_text("import deepsic\nfrom PIL import Image\n" + text, "utf-8")
+    shell(f"{shlex.quote(sys.executable)} example.py")
+
+
+def console(text: str) -> None:
+    test = doctest.DocTestParser().get_doctest(text, {}, "example", None, 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@contextmanager
+def service(line: str, port: int) -> Iterator[None]:
+    """Run `line`, which serves, until the block ends; then it must stop by itself with code 0."""
+    command = [*shlex.split(line), "--port", str(port)]
+    with (
+        open("serve.log", "wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
+        try:
+            wait_for(f"http://127.0.0.1:{port}/readyz", process)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0, Path("serve.log").read_text("utf-8")[-4000:]
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    pytest.fail(f"no service at {url}: {Path('serve.log').read_text('utf-8')[-4000:]}")
+
+
+def run(block: Block, port: int | None = None) -> None:
+    text = block.text.replace("localhost:8000", f"127.0.0.1:{port}")
+    if block.language == "pycon":
+        console(text)
+    elif block.language == "python":
+        python(text)
+    else:
+        for line in map(instead, text.splitlines()):
+            if line and "pipelines/serve.py" not in line:
+                shell(line.replace("curl", "curl --fail --silent --show-error"))
+
+
+@pytest.mark.parametrize(("name", "section"), SECTIONS)
+def test_section(name: str, section: str, folder: Path) -> None:
+    chosen = [block for block in blocks(ROOT / name) if block.section == section]
+    assert chosen
+    serving = [
+        instead(line)
+        for block in chosen
+        for line in block.text.splitlines()
+        if "pipelines/serve.py" in line
+    ]
+    if not serving:
+        for block in chosen:
+            run(block)
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with service(serving[0], port):
+        for block in chosen:
+            run(block, port)
+
+
+def test_no_section_is_forgotten() -> None:
+    names = ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    written = {(name, block.section) for name in names for block in blocks(ROOT / name)}
+    assert written == sections()
+
+
+def test_every_replacement_is_used() -> None:
+    lines = [
+        line.split("  #")[0].strip()
+        for name in {name for name, _ in sections()}
+        for block in blocks(ROOT / name)
+        for line in block.text.splitlines()
+    ]
+    for pattern, _, why in INSTEAD:
+        assert why
+        assert any(re.search(pattern, line) for line in lines), pattern
