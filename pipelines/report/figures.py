@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["STYLE", "Series", "curves_svg", "draw_curves"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["STYLE", "Series", "curves_svg", "draw_chart", "draw_curves"]
 
 STYLE: dict[Any, Any] = {
     "font.size": 9, "svg.hashsalt": "deepsic", "axes.spines.top": False,
@@ -18,8 +21,9 @@ STYLE: dict[Any, Any] = {
 #: Okabe and Ito's palette without its yellow, which is lost on white paper.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#7A5195")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_PUBLISHED = "#8A8A8A"
+_GRAY = "#8A8A8A"
 _SIZE = (6.4, 4.2)  # inches; half of a wide screen, or a page's width
+_SMALL_ROW, _SMALL_IN_ROW = 1.5, 4  # inches; charts in a row of small multiples
 _LABEL_GAP = 0.05  # of the axes' height between two labels
 
 
@@ -34,6 +38,8 @@ class Series:
     """Not measured here: drawn thin, gray and dashed."""
     ours: bool = False
     """Drawn thicker."""
+    small: bool = False
+    """Gets a small chart of its own below the large one."""
 
 
 def curves_svg(
@@ -45,26 +51,56 @@ def curves_svg(
     x_range: tuple[float, float] | None = None,
     level: tuple[str, float] | None = None,
 ) -> str:
-    """An SVG element with one line for each of `series`.
+    """An SVG element of `draw_chart`'s figure."""
+    figure = draw_chart(
+        series, x_label=x_label, y_label=y_label, title=title, x_range=x_range, level=level
+    )
+    buffer = io.StringIO()
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):  # the salt of its identities
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def draw_chart(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    x_range: tuple[float, float] | None = None,
+    level: tuple[str, float] | None = None,
+) -> Figure:
+    """A figure: one large chart, and below it a small one for each series that asks for it.
+
+    A small chart shows its line over the first of our own, on the axes of the large one.
 
     Args:
         x_range: part of the x axis to show.
         level: a name and a y: a horizontal line to compare with, such as "uncompressed".
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    small = [line for line in series if line.small and len(line.x)]
+    large = [line for line in series if not line.small]
+    rows = -(-len(small) // _SMALL_IN_ROW)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+        width, height = _SIZE
+        figure = Figure(figsize=(width, height + rows * _SMALL_ROW), layout="constrained")
+        grid = figure.add_gridspec(
+            1 + rows, _SMALL_IN_ROW, height_ratios=[height, *[_SMALL_ROW] * rows]
+        )
+        axes = figure.add_subplot(grid[0, :])
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
-        draw_curves(axes, series, x_range=x_range, level=level)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+        draw_curves(axes, large, x_range=x_range, level=level)
+        reference = next((line for line in large if line.ours), None)
+        for index, line in enumerate(small):
+            row, column = divmod(index, _SMALL_IN_ROW)
+            _draw_small(figure.add_subplot(grid[1 + row, column]), line, reference, axes)
+    return figure
 
 
 def draw_curves(
@@ -76,26 +112,43 @@ def draw_curves(
 ) -> None:
     """Draw a line for each of `series` into Matplotlib axes, its name at its right end.
 
-    Measured lines take colours and markers in their order, published ones are gray.
+    Measured lines take colours and markers in their order, published ones are gray. Lines that
+    end at different x are cut where the first of them ends, so that all names stand in a row.
     """
     axes.grid(alpha=0.25, linewidth=0.6)
-    ends = _draw(axes, [_clip(line, x_range) for line in series])
+    ends = _draw(axes, [_clip(line, _common(series, x_range)) for line in series])
     if x_range is not None:
-        axes.set_xlim(*x_range)
+        axes.set_xlim(left=x_range[0])
     if level is not None:
         axes.axhline(level[1], color="#444444", linewidth=1, linestyle=(0, (1, 2)))
         ends.append((axes.get_xlim()[1], level[1], level[0], "#444444"))
     _label(axes, ends)
 
 
+def _common(
+    series: Sequence[Series], x_range: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """The x range that all lines can be shown in; all of it where that leaves less than half."""
+    lasts = [max(line.x) for line in series if len(line.x)]
+    if not lasts:
+        return x_range
+    low, high = x_range or (min(min(line.x) for line in series if len(line.x)), max(lasts))
+    end = min(high, *lasts)
+    return (low, end) if end - low >= (high - low) / 2 else (low, high)
+
+
 def _clip(line: Series, x_range: tuple[float, float] | None) -> Series:
+    """The part of a line inside `x_range`, with a point on its right edge."""
     points = sorted(zip(line.x, line.y, strict=True))
     if x_range is not None:
-        points = [point for point in points if x_range[0] <= point[0] <= x_range[1]]
-    return Series(
-        title=line.title, x=[p[0] for p in points], y=[p[1] for p in points],
-        published=line.published, ours=line.ours,
-    )  # fmt: skip
+        low, high = x_range
+        inside = [point for point in points if low <= point[0] <= high]
+        beyond = next((point for point in points if point[0] > high), None)
+        if inside and beyond and inside[-1][0] < high:
+            (x0, y0), (x1, y1) = inside[-1], beyond
+            inside.append((high, y0 + (y1 - y0) * (high - x0) / (x1 - x0)))
+        points = inside
+    return replace(line, x=[p[0] for p in points], y=[p[1] for p in points])
 
 
 def _draw(axes: Any, series: Sequence[Series]) -> list[tuple[float, float, str, str]]:
@@ -106,7 +159,7 @@ def _draw(axes: Any, series: Sequence[Series]) -> list[tuple[float, float, str, 
         if not line.x:
             continue
         if line.published:
-            colour = _PUBLISHED
+            colour = _GRAY
             axes.plot(line.x, line.y, color=colour, linewidth=0.9, linestyle="--", zorder=1)
         else:
             colour = _COLOURS[measured % len(_COLOURS)]
@@ -120,23 +173,37 @@ def _draw(axes: Any, series: Sequence[Series]) -> list[tuple[float, float, str, 
     return ends
 
 
+def _draw_small(axes: Any, line: Series, reference: Series | None, large: Any) -> None:
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.locator_params(nbins=4)
+    axes.tick_params(labelsize=6.5)
+    if reference is not None:
+        axes.plot(reference.x, reference.y, color=_COLOURS[0], linewidth=2.4, alpha=0.5)
+    style = {"linestyle": "--"} if line.published else {"marker": "o", "markersize": 2.5}
+    axes.plot(line.x, line.y, color="#000000", linewidth=1.1, **style)
+    axes.set(xlim=large.get_xlim(), ylim=large.get_ylim())
+    axes.set_title(f"{line.title}\n(published)" if line.published else line.title, fontsize=7.5)
+
+
 def _label(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write each line's name right of the axes, moved apart, with a thin line to its end."""
+    """Write each line's name at its end, moved up or down where two would touch."""
     if not ends:
         return
     low, high = axes.get_ylim()
-    right = axes.get_xlim()[1]
+    left, right = axes.get_xlim()
     order = sorted(ends, key=lambda end: end[1])
     heights = [(end[1] - low) / (high - low) for end in order]
-    for index, height in enumerate(_apart(heights)):
-        x, y, name, colour = order[index]
+    for end, height, placed in zip(order, heights, _apart(heights), strict=True):
+        x, y, name, colour = end
+        moved = abs(placed - height) > _LABEL_GAP / 2
         axes.annotate(
-            name, xy=(x, y), xycoords="data", xytext=(1.03, height), textcoords="axes fraction",
-            color=colour, va="center", fontsize=8, annotation_clip=False,
+            name, xy=(x, y), xycoords="data", xytext=(x + 0.025 * (right - left), placed),
+            textcoords=axes.get_xaxis_transform(), color=colour, va="center", fontsize=8,
+            annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6,
-                        "shrinkA": 1, "shrinkB": 3},
+                        "shrinkA": 0, "shrinkB": 2} if moved else None,
         )  # fmt: skip
-    axes.set_xlim(right=right)
+    axes.set(xlim=(left, right), ylim=(low, high))
 
 
 def _apart(heights: Sequence[float], gap: float = _LABEL_GAP) -> list[float]:

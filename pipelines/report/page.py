@@ -15,7 +15,7 @@ from pipelines.report.tables import (
     target_table,
 )
 
-__all__ = ["Report", "render"]
+__all__ = ["Report", "published_series", "render"]
 
 BPP = "bits per pixel (whole files)"
 X_RANGE = (0.0, 2.0)
@@ -26,6 +26,8 @@ _CHARTS = (
     ("psnr_y", "PSNR of luma", "dB"),
     ("ms_ssim_y", "MS-SSIM of luma", "MS-SSIM as -10 log10(1 - x), dB"),
 )
+#: Baselines in the large charts beside our own codecs.
+_BASELINES = ("avif", "webp", "jpeg")
 #: Published curves worth ink beside those measured.
 _SHOWN = ("bmshj2018-hyperprior", "mbt2018", "vtm", "bpg444", "balle2017", "toderici2017",
           "rippel2017", "mlicpp")  # fmt: skip
@@ -111,21 +113,27 @@ def _distortion_charts(report: Report) -> list[str]:
             if curve is not None:
                 series.append(
                     Series(title=report.titles.get(codec, codec), x=curve.bpp, y=curve.quality,
-                           ours=codec in report.ours)
+                           ours=codec in report.ours, small=_small(codec, report))
                 )  # fmt: skip
         if not series:
             continue
         if report.published:
-            series += _published(quality)
+            series += published_series(quality)
         charts.append(curves_svg(series, x_label=BPP, y_label=unit, title=title, x_range=X_RANGE))
     return charts
 
 
-def _published(quality: str) -> list[Series]:
+def _small(codec: str, report: Report) -> bool:
+    """Whether a codec gets a small chart: in a large one more than a few lines hide each other."""
+    return codec not in report.ours and codec not in (*_BASELINES, report.anchor)
+
+
+def published_series(quality: str) -> list[Series]:
+    """What others published for Kodak: the few curves that are shown."""
     scale = ms_ssim_db if "ssim" in quality else float
     return [
         Series(title=entry.title, x=entry.curve.bpp, y=[scale(q) for q in entry.curve.quality],
-               published=True)
+               published=True, small=True)
         for name, entry in Published.load(quality).items()
         if name in _SHOWN
     ]  # fmt: skip
@@ -148,7 +156,8 @@ def _judge_charts(report: Report) -> list[str]:
             if own:
                 series.append(
                     Series(title=report.titles.get(codec, codec), x=[p.bpp for p in own],
-                           y=[100 * value for value in values], ours=codec in report.ours)
+                           y=[100 * value for value in values], ours=codec in report.ours,
+                           small=_small(codec, report))
                 )  # fmt: skip
         level = None
         if labelled and originals and judge in originals[0].accuracy:

@@ -13,7 +13,7 @@ from deepsic.evaluation.baselines import Coder, find_coders
 from deepsic.evaluation.measure import Plan, Subject, measure
 from deepsic.evaluation.summary import summarise
 from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
-from pipelines.report.figures import Series, _apart, curves_svg
+from pipelines.report.figures import Series, _apart, curves_svg, draw_chart
 from pipelines.report.page import Report, render
 from pipelines.report.published import QUALITIES, Published
 from pipelines.report.tables import Table
@@ -86,6 +86,25 @@ def test_published_curves_are_marked() -> None:
     ElementTree.fromstring(svg)
     assert "VTM (published)" in svg
     assert "stroke-dasharray" in svg
+
+
+def test_names_stand_at_their_lines_and_other_codecs_in_small_charts() -> None:
+    lines = [
+        Series(title="ours", x=[0.1, 1.0, 1.8], y=[28.0, 35.0, 40.0], ours=True),
+        Series(title="baseline", x=[0.1, 0.8, 1.2], y=[27.0, 33.0, 36.0]),
+        Series(title="other", x=[0.1, 1.0], y=[26.0, 33.0], small=True),
+    ]
+    figure = draw_chart(lines, x_label="bpp", y_label="dB", title="t")
+    large, small = figure.axes
+    assert [text.get_text() for text in large.texts] == ["baseline", "ours"]
+    ends = [line.get_xdata()[-1] for line in large.lines]
+    assert ends == [1.2, 1.2]  # cut where the first line ends, by interpolation
+    assert large.lines[0].get_ydata()[-1] == pytest.approx(36.25)
+    for text in large.texts:
+        assert text.xy[0] == 1.2
+    assert small.get_title(loc="left") == "other"
+    assert len(small.lines) == 2  # over the first of ours
+    assert small.get_xlim() == large.get_xlim()
 
 
 def test_labels_keep_apart_and_stay_inside() -> None:

@@ -1,0 +1,68 @@
+"""The charts of README and docs/results/rate.md, from what an evaluation of Kodak left behind.
+
+python pipelines/evaluate.py kodak/ runs/kodak
+python benchmarks/charts.py runs/kodak/results.jsonl docs/
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from deepsic.metrics.measure import Row
+from deepsic.metrics.summary import Summary, summarise
+from deepsic.rivals import find_coders
+from deepsic.zoo import names
+from pipelines.report.figures import Series, draw_chart
+from pipelines.report.page import published_series
+
+#: Beside `sic` in README's chart, and beside our own codecs in the others' large part.
+BASELINES = ("avif", "webp", "jpeg")
+BPP = "bits per pixel (whole files)"
+DECIBELS = {"psnr_rgb": "PSNR of RGB, dB", "ms_ssim_rgb": "MS-SSIM of RGB, -10 log10(1 - x), dB"}
+
+
+def main(
+    results: Annotated[Path, typer.Argument(help="results.jsonl of an evaluation of Kodak.")],
+    out: Annotated[Path, typer.Argument(help="Folder for three PNG files.")],
+) -> None:
+    lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
+    rows = [Row(**line) for line in lines if line["kind"] == "ladder"]
+    summary = summarise(rows)
+    titles = {coder.name: coder.title for coder in find_coders(summary.codecs())[0]}
+    _write(out / "kodak.png", _series(summary, titles, "psnr_rgb", ["sic", *BASELINES]), "psnr_rgb")
+    for quality, name in (("psnr_rgb", "kodak_psnr.png"), ("ms_ssim_rgb", "kodak_ms_ssim.png")):
+        series = _series(summary, titles, quality, summary.codecs())
+        _write(out / name, [*series, *published_series(quality)], quality)
+
+
+def _series(
+    summary: Summary, titles: dict[str, str], quality: str, codecs: list[str]
+) -> list[Series]:
+    found = []
+    for codec in codecs:
+        curve = summary.curve(codec, quality)
+        if curve is not None:
+            ours = codec in names()
+            found.append(
+                Series(title=titles[codec], x=curve.bpp, y=curve.quality, ours=ours,
+                       small=not ours and codec not in BASELINES)
+            )  # fmt: skip
+    return found
+
+
+def _write(path: Path, series: list[Series], quality: str) -> None:
+    figure = draw_chart(
+        series, x_label=BPP, y_label=DECIBELS[quality], title="Kodak, 24 images", x_range=(0.0, 2.0)
+    )
+    figure.savefig(path, dpi=144, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    typer.run(main)
