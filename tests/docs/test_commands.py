@@ -44,25 +44,27 @@ INSTEAD = (
     ("imagenet/val", "photos", "yours"),
 )
 
-SECTIONS = [
+SLOW = (pytest.mark.slow,)
+README = [
+    pytest.param(section, id=section or "head", marks=marks)
+    for section, marks in (
+        ("", ()), ("Compress", SLOW), ("Archive", SLOW), ("Serve", SLOW), ("Train", SLOW),
+    )
+]  # fmt: skip
+GUIDES = [
     pytest.param(name, section, id=f"{name}:{section or 'head'}", marks=marks)
     for name, section, marks in (
-        ("README.md", "", ()),
-        ("README.md", "Compress", (pytest.mark.slow,)),
-        ("README.md", "Archive", (pytest.mark.slow,)),
-        ("README.md", "Serve", (pytest.mark.slow,)),
-        ("README.md", "Train", (pytest.mark.slow,)),
         ("docs/INSTALL.md", "", ()),
         ("docs/INSTALL.md", "torch without CUDA", ()),
         ("docs/INSTALL.md", "Container", ()),
-        ("docs/COMPRESS.md", "", (pytest.mark.slow,)),
-        ("docs/COMPRESS.md", "From Python", (pytest.mark.slow,)),
-        ("docs/COMPRESS.md", "For models rather than people", (pytest.mark.slow,)),
-        ("docs/ARCHIVE.md", "", (pytest.mark.slow,)),
-        ("docs/SERVICE.md", "", (pytest.mark.slow,)),
-        ("docs/TRAINING.md", "Train", (pytest.mark.slow,)),
-        ("docs/TRAINING.md", "Tune", (pytest.mark.slow,)),
-        ("docs/TRAINING.md", "Evaluate", (pytest.mark.slow,)),
+        ("docs/COMPRESS.md", "", SLOW),
+        ("docs/COMPRESS.md", "From Python", SLOW),
+        ("docs/COMPRESS.md", "For models rather than people", SLOW),
+        ("docs/ARCHIVE.md", "", SLOW),
+        ("docs/SERVICE.md", "", SLOW),
+        ("docs/TRAINING.md", "Train", SLOW),
+        ("docs/TRAINING.md", "Tune", SLOW),
+        ("docs/TRAINING.md", "Evaluate", SLOW),
     )
 ]
 
@@ -76,7 +78,9 @@ def instead(line: str) -> str:
 
 
 def sections() -> set[tuple[str, str]]:
-    return {(str(param.values[0]), str(param.values[1])) for param in SECTIONS}
+    """File and section of everything that runs here."""
+    guides = {(str(param.values[0]), str(param.values[1])) for param in GUIDES}
+    return guides | {("README.md", str(param.values[0])) for param in README}
 
 
 @pytest.fixture
@@ -153,8 +157,7 @@ def run(block: Block, port: int | None = None) -> None:
                 shell(line.replace("curl", "curl --fail --silent --show-error"))
 
 
-@pytest.mark.parametrize(("name", "section"), SECTIONS)
-def test_section(name: str, section: str, folder: Path) -> None:
+def run_section(name: str, section: str) -> None:
     chosen = [block for block in blocks(ROOT / name) if block.section == section]
     assert chosen
     serving = [
@@ -173,6 +176,16 @@ def test_section(name: str, section: str, folder: Path) -> None:
     with service(serving[0], port):
         for block in chosen:
             run(block, port)
+
+
+@pytest.mark.parametrize("section", README)
+def test_readme(section: str, folder: Path) -> None:
+    run_section("README.md", section)
+
+
+@pytest.mark.parametrize(("name", "section"), GUIDES)
+def test_guides(name: str, section: str, folder: Path) -> None:
+    run_section(name, section)
 
 
 def test_no_section_is_forgotten() -> None:
