@@ -92,7 +92,7 @@ def in_memory(model: str, paths: list[Path]) -> float:
     import torch
 
     from deepsic.limits import DEFAULT_LIMITS
-    from pipelines.archive.chunks import Item
+    from pipelines.archive.listing.chunks import Item
     from pipelines.archive.settings import JobSettings
     from pipelines.archive.work.check import Check
     from pipelines.archive.work.codec import ModelSource

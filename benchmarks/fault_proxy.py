@@ -13,13 +13,14 @@ import contextlib
 import http.client
 import random
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 __all__ = ["FAULTS", "FaultProxy"]
@@ -32,6 +33,8 @@ FAULTS = {
     "dropped": "connection closed before the request is done",
     "late_drop": "request done, connection closed without an answer",
 }
+Answer = tuple[int, str, Mapping[str, str]]
+"""HTTP status, S3's error code, more headers."""
 _HOP = {"connection", "transfer-encoding", "keep-alive", "server", "date"}
 
 
@@ -76,7 +79,20 @@ class FaultProxy:
         with self._lock:
             self.counts[name] += 1
 
-    def __enter__(self) -> FaultProxy:
+    def answer(self, command: str, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """For subclasses: what to answer without asking the server; None to ask it."""
+        return None
+
+    def rewrite(self, path: str) -> str:
+        """For subclasses: the path that the server is asked for."""
+        return path
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Speak TLS with clients. Call it before the block."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = self.url.replace("http://", "https://")
+
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -105,6 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        given = self.proxy.answer(self.command, self.path, dict(self.headers.items()))
+        if given is not None:
+            self._give(*given)
+            return
         fault = self.proxy.choose()
         if fault == "slow_down":
             self._fail(503, "SlowDown")
@@ -122,7 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection(up.hostname or "127.0.0.1", up.port, timeout=60)
         with contextlib.closing(connection):
             connection.putrequest(
-                self.command, self.path, skip_host=True, skip_accept_encoding=True
+                self.command,
+                self.proxy.rewrite(self.path),
+                skip_host=True,
+                skip_accept_encoding=True,
             )
             for name, value in self.headers.items():
                 if name.lower() not in ("connection", "expect"):
@@ -153,9 +176,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, status: int, code: str, counted_as: str | None = None) -> None:
         self.proxy.count(counted_as or {503: "slow_down"}.get(status, "internal_error"))
+        self._give(status, code, {})
+
+    def _give(self, status: int, code: str, headers: Mapping[str, str]) -> None:
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
         data = b"" if self.command == "HEAD" else body.encode()
         self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,15 @@ class Synthetic:
     def check(self) -> None:
         """It is always there."""
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, prefix: str = "", *, after: str = "", upto: str | None = None
+    ) -> Iterator[ObjectInfo]:
         """All of them, in order."""
         return map(info, range(self.count))
+
+    def split(self, count: int) -> Sequence[str]:
+        """One stretch."""
+        return []
 
 
 def prepare(count: int, folder: str) -> int:
@@ -96,13 +102,18 @@ def _walk(count: int, folder: str) -> int:
     from typing import cast
 
     from pipelines.archive.ledger import Ledger
-    from pipelines.archive.pending import pending
-    from pipelines.archive.tally import Tally
+    from pipelines.archive.listing.pending import Pending
+    from pipelines.archive.listing.selection import Selection
+    from pipelines.archive.listing.spool import Spool
     from pipelines.storage import Storage
 
     source = cast(Storage, Synthetic("s3://b", count))
-    left = pending(source, Ledger(LocalStorage(folder)), already=Tally())
-    return sum(len(chunk.items) for chunk in left)
+    ledger = Ledger(LocalStorage(folder))
+    with Spool(Pending(source=source, selection=Selection(), ledger=ledger).fill) as spool:
+        found = 0
+        while (chunk := spool.take(wait=True)) is not None:
+            found += len(chunk.items)
+    return found
 
 
 def footers(count: int, folder: str) -> int:
@@ -115,7 +126,7 @@ def footers(count: int, folder: str) -> int:
 def listing(count: int, folder: str) -> int:
     """The client's side of ListObjectsV2."""
     from pipelines.storage import S3Storage
-    from pipelines.storage.s3 import _client_of
+    from pipelines.storage.client import _client_of
 
     _client_of.cache_clear()  # it knows the warm-up's server
     with _pages(count) as endpoint:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.archive.chunks import Chunk
 from pipelines.archive.ledger import Ledger
+from pipelines.archive.listing.chunks import Chunk
 from pipelines.archive.tally import Tally
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk, failed_row
 from pipelines.archive.work.images import WorkerLostError
@@ -22,6 +22,7 @@ __all__ = ["Resources", "run_chunks", "spread"]
 
 #: Times that Ray itself starts a chunk again whose worker or node died.
 RETRIES = 3
+LOOK_SECONDS = 0.2
 #: Chunks handed to Ray for each CPU: one that runs, one that waits.
 AHEAD = 2
 
@@ -57,13 +58,14 @@ class Resources:
 def spread(
     function: Callable[[Any, Any], Any],
     shared: object,
-    take: Callable[[], Any],
+    take: Callable[[bool], Any],
     resources: Resources,
 ) -> Iterator[tuple[Any, Any]]:
     """Run `function(shared, work)` on the cluster; yield (work, result) as they finish.
 
     take: gives the next piece of work, None when there is none at the moment; called only when
-        there is room for it. The result is None where workers died more often than Ray retries.
+        there is room for it. Called with True it waits until it can tell, and None is the end.
+    The result is None where workers died more often than Ray retries.
     When the caller stops early, what is under way is cancelled.
     Raises: what `function` raises.
     """
@@ -75,11 +77,16 @@ def spread(
     try:
         while True:
             limit = AHEAD * resources.slots()
-            while len(under_way) < limit and (work := take()) is not None:
+            while len(under_way) < limit and (work := take(not under_way)) is not None:
                 under_way[task.remote(reference, work)] = work
             if not under_way:
                 return
-            (done,), _ = ray.wait(list(under_way), num_returns=1)
+            # While there is room, look now and then whether there is more to do.
+            patience = LOOK_SECONDS if len(under_way) < limit else None
+            finished, _ = ray.wait(list(under_way), num_returns=1, timeout=patience)
+            if not finished:
+                continue
+            (done,) = finished
             work = under_way.pop(done)
             yield work, _outcome(done)
     finally:
@@ -87,8 +94,10 @@ def spread(
             ray.cancel(unfinished, force=True)
 
 
-def run_chunks(job: ArchiveJob, chunks: Iterator[Chunk], resources: Resources) -> Iterator[Tally]:
-    """Work on all chunks; yield their tallies as they finish.
+def run_chunks(
+    job: ArchiveJob, more: Callable[[bool], Chunk | None], resources: Resources
+) -> Iterator[Tally]:
+    """Work on all chunks that `more` gives, as `take` of `spread`; yield tallies as they finish.
 
     A chunk that no worker survived is halved until the object that does it is found and written
     down as failed.
@@ -96,8 +105,8 @@ def run_chunks(job: ArchiveJob, chunks: Iterator[Chunk], resources: Resources) -
     """
     again: deque[Chunk] = deque()
 
-    def take() -> Chunk | None:
-        return again.popleft() if again else next(chunks, None)
+    def take(wait: bool) -> Chunk | None:
+        return again.popleft() if again else more(wait)
 
     for chunk, result in spread(compress_chunk, job, take, resources):
         tally = result or _written(job, chunk)
@@ -122,8 +131,8 @@ def _outcome(reference: Any) -> Any:
 
 def _written(job: ArchiveJob, chunk: Chunk) -> Tally | None:
     """What the ledger says of a chunk whose last worker may have died after its work was done."""
-    rows = Ledger(job.destination).rows(chunk.part)
-    return None if rows is None else Tally.of(rows)
+    rows = Ledger(job.destination).rows(chunk.part(job.settings.job_id))
+    return None if rows is None else Tally.of(rows, chunk.items)
 
 
 def _lost(job: ArchiveJob, chunk: Chunk) -> Tally:
@@ -132,5 +141,5 @@ def _lost(job: ArchiveJob, chunk: Chunk) -> Tally:
         f"workers died {RETRIES + 1} times over it (out of memory, or a crash in native code)"
     )
     row = failed_row(chunk.items[0], error, job.settings.job_id)
-    Ledger(job.destination).append(chunk.part, [row])
+    Ledger(job.destination).append(chunk.part(job.settings.job_id), [row])
     return Tally.of([row])

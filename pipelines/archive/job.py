@@ -1,26 +1,54 @@
-"""The driver of a job: claims the destination, works on what is left, sums up."""
+"""The driver of a job: works on what is left, keeps the ledger small, sums up."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from deepsic.errors import PartialFailureError, UsageError
 from pipelines import console
 from pipelines.archive.cluster import Resources, run_chunks
 from pipelines.archive.ledger import Ledger
-from pipelines.archive.pending import pending
-from pipelines.archive.settings import claim
+from pipelines.archive.ledger.compact import compact
+from pipelines.archive.listing.chunks import Chunk
+from pipelines.archive.listing.pending import Pending
+from pipelines.archive.listing.selection import Selection
+from pipelines.archive.listing.spool import Spool
+from pipelines.archive.metrics import write_metrics
+from pipelines.archive.settings import check_claim
 from pipelines.archive.tally import Tally
 from pipelines.archive.work.chunk import ArchiveJob
-from pipelines.storage import Storage
+from pipelines.storage import LocalStorage, Storage
 
-__all__ = ["Summary", "check_apart", "run_job"]
+__all__ = ["RunOptions", "Summary", "check_apart", "run_job"]
 
 MB = 1_000_000
+#: Parts that a run writes before they are merged; a run that wrote fewer leaves them.
+COMPACT_PARTS = 1000
+LEAST_PARTS = 64
+METRICS_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What one run does, and when it stops; nothing of it changes the bytes of an output."""
+
+    selection: Selection = field(default_factory=Selection)
+    retry_failed: bool = False
+    limit: int | None = None
+    """Work on at most so many objects."""
+    max_failures: int | None = None
+    """Stop when more objects than this failed in this run; None for never."""
+    allow_empty: bool = False
+    """A source without objects is no error."""
+    metrics: str | None = None
+    """File for Prometheus' textfile collector, written every ten seconds."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit {self.limit} must be positive")
 
 
 @dataclass(kw_only=True)
@@ -32,102 +60,165 @@ class Summary:
     already: Tally = field(default_factory=Tally)
     """Of runs before."""
     seconds: float = 0.0
+    listed: int = 0
+    """Objects seen in the source."""
 
     @property
     def failed(self) -> int:
-        """Objects that have no output, of this run and those before."""
-        return self.done.failed + self.already.failed
+        """Objects whose newest state has no output, of this run and those before."""
+        return self.done.failed + self.already.failed + self.already.stale
+
+    @property
+    def unsupported(self) -> int:
+        """Images of formats that this release can't read."""
+        return self.done.unsupported + self.already.unsupported
+
+    @property
+    def stale(self) -> int:
+        """Sources that changed into something without an output; their earlier copies are kept."""
+        return self.done.stale + self.already.stale
 
 
 def check_apart(source: Storage, destination: Storage) -> None:
-    """Raise `UsageError` where outputs would land among the sources."""
-    a, b = source.url + "/", destination.url + "/"
-    if a.startswith(b) or b.startswith(a):
+    """Raise `UsageError` where outputs would land among the sources, by whatever name."""
+    a, b = source.place, destination.place
+    if isinstance(source, LocalStorage) and isinstance(destination, LocalStorage):
+        joined = _same_tree(a, b) or _same_tree(b, a)
+    else:
+        (one, _, server), (other, _, its_server) = a.partition("?"), b.partition("?")
+        joined = server == its_server and _nested(one, other)
+    if joined:
         raise UsageError(
             f"source {source.url} and destination {destination.url} contain one another; "
             "choose a destination elsewhere"
         )
 
 
-def run_job(
-    job: ArchiveJob,
-    resources: Resources,
-    *,
-    retry_failed: bool = False,
-    max_failures: int | None = None,
-) -> Summary:
+def _nested(a: str, b: str) -> bool:
+    return (a + "/").startswith(b + "/") or (b + "/").startswith(a + "/")
+
+
+def _same_tree(folder: str, inside: str) -> bool:
+    """Whether `inside` or a folder above it is `folder`: by inode, since mounts and case lie."""
+    while True:
+        if os.path.exists(inside) and os.path.exists(folder) and os.path.samefile(inside, folder):
+            return True
+        above = os.path.dirname(inside)
+        if above == inside:
+            return False
+        inside = above
+
+
+def run_job(job: ArchiveJob, resources: Resources, options: RunOptions | None = None) -> Summary:
     """Compress what isn't yet compressed. Ray runs already.
 
-    Stopped or killed at any point, the same call goes on where it was.
+    Stopped or killed at any point, the same call resumes.
 
-    max_failures: stop when more objects than this failed in this run; None for never.
-    Raises: `PartialFailureError` when stopped for that; `UsageError` when the destination is
-        another job's; storage errors when a store is gone.
+    Raises: `UsageError` when the destination is another job's, or the source is empty;
+        `PartialFailureError` after too many failures; storage errors when a store is gone.
     """
+    options = options or RunOptions()
     check_apart(job.source, job.destination)
     job.source.check()
     job.destination.create()
-    resumed = claim(job.destination, job.source.url, job.settings)
+    if check_claim(job.destination, job.source_url, job.settings):
+        console.say(f"resuming job {job.settings.job_id} at {job.destination.url}")
     job.destination.clear_temporary()
     summary = Summary()
     began = time.monotonic()
-    chunks = pending(
-        job.source, Ledger(job.destination), retry_failed=retry_failed, already=summary.already
+    ledger = Ledger(job.destination, job.settings.job_id)
+    pending = Pending(
+        source=job.source,
+        selection=options.selection,
+        ledger=ledger,
+        retry_failed=options.retry_failed,
+        limit=options.limit,
+        already=summary.already,
     )
-    if resumed:
-        console.say(f"going on with job {job.settings.job_id} at {job.destination.url}")
-    with console.progress("compress") as counter, _counting(job.source) as count:
-        for tally in run_chunks(job, chunks, resources):
-            summary.done.add(tally)
-            if total := count():
-                counter.expect(total - summary.already.objects)
-            _show(counter, tally, summary)
-            if max_failures is not None and summary.done.failed > max_failures:
-                raise PartialFailureError(
-                    f"stopped: {summary.done.failed} objects failed, more than --max-failures "
-                    f"{max_failures}; the first: {_first_failure(summary)}"
-                )
+    with Spool(pending.fill) as spool, _Keeper(ledger) as keeper:
+        _work(job, resources, options, summary, spool, keeper)
+    summary.listed = pending.listed
+    if not pending.listed and not options.allow_empty:
+        raise UsageError(
+            f"there is nothing at {job.source_url} (that the patterns let through); correct the "
+            "address, or give --allow-empty"
+        )
     summary.seconds = time.monotonic() - began
     return summary
 
 
-def _show(counter: console.Counter, tally: Tally, summary: Summary) -> None:
+def _work(
+    job: ArchiveJob,
+    resources: Resources,
+    options: RunOptions,
+    summary: Summary,
+    spool: Spool,
+    keeper: _Keeper,
+) -> None:
+    """Hand out chunks until there are no more."""
+
+    def more(wait: bool) -> Chunk | None:
+        return spool.take(wait=wait)
+
+    with console.progress("compress") as counter:
+        written = time.monotonic()
+        for tally in run_chunks(job, more, resources):
+            summary.done.add(tally)
+            keeper.part_written()
+            if spool.complete:
+                counter.expect(spool.objects)
+            _show(counter, tally, summary, spool)
+            if time.monotonic() - written > METRICS_SECONDS:
+                written = time.monotonic()
+                write_metrics(options.metrics, summary.done, spool)
+            if options.max_failures is not None and summary.done.failed > options.max_failures:
+                raise PartialFailureError(
+                    f"stopped: {summary.done.failed} objects failed, more than --max-failures "
+                    f"{options.max_failures}; the first: {_first_failure(summary)}"
+                )
+    write_metrics(options.metrics, summary.done, spool)
+
+
+class _Keeper:
+    """Merges the parts that a run writes, beside it, so that there are never very many."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._parts = 0
+        self._pool = ThreadPoolExecutor(1, "compact")
+        self._under_way: Future[object] | None = None
+
+    def part_written(self) -> None:
+        """Count a part; start merging when there are many."""
+        self._parts += 1
+        if self._parts % COMPACT_PARTS == 0:
+            if self._under_way is not None:
+                self._under_way.result()
+            self._under_way = self._pool.submit(compact, self._ledger)
+
+    def __enter__(self) -> _Keeper:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        with self._pool:
+            if self._under_way is not None:
+                self._under_way.result()
+        if kind is None and self._parts:
+            compact(self._ledger, least=LEAST_PARTS)
+
+
+def _show(counter: console.Counter, tally: Tally, summary: Summary, spool: Spool) -> None:
     done = summary.done
-    ratio = done.bytes_in / done.bytes_out if done.bytes_out else 0.0
     counter.advance(
         tally.objects,
         mb_in=round(tally.bytes_in / MB, 3),
         mb_out=round(tally.bytes_out / MB, 3),
         failed=tally.failed,
     )
-    counter.show(ratio=round(ratio, 2))
+    ratio = done.bytes_in / done.bytes_out if done.bytes_out else 0.0
+    left = {"mb_left": round((spool.size - done.bytes_seen) / MB, 1)} if spool.complete else {}
+    counter.show(ratio=round(ratio, 2), **left)
 
 
 def _first_failure(summary: Summary) -> str:
     return ": ".join(summary.done.failures[0]) if summary.done.failures else "unknown"
-
-
-@contextlib.contextmanager
-def _counting(source: Storage) -> Iterator[Callable[[], int | None]]:
-    """Count the source's objects in a thread, for the time that remains; None until known.
-
-    Not on the cluster: a task for it takes a worker that has the model from the pictures.
-    """
-    found: list[int] = []
-    over = threading.Event()
-
-    def count() -> None:
-        # An estimate is all that an error costs; the listing proper meets it as well.
-        with contextlib.suppress(Exception):
-            number = 0
-            for _ in source.list():
-                number += 1
-                if over.is_set():
-                    return
-            found.append(number)
-
-    threading.Thread(target=count, name="count", daemon=True).start()
-    try:
-        yield lambda: found[0] if found else None
-    finally:
-        over.set()

@@ -27,7 +27,8 @@ def output_key(key: str, suffix: str = ".sic", *, max_key_bytes: int = 1024) -> 
     """
     made = key + suffix
     parts = made.split("/")
-    clash = parts[0] in (RESERVED, RENAMED) or any(part.endswith(suffix) for part in parts[:-1])
+    clash = parts[0] in (RESERVED, RENAMED)
+    clash = clash or (suffix != "" and any(part.endswith(suffix) for part in parts[:-1]))
     if clash or not _is_portable(made, parts, max_key_bytes):
         return f"{RENAMED}/{hashlib.sha256(key.encode()).hexdigest()}{suffix}"
     return made

@@ -10,7 +10,7 @@ from typing import Any
 from deepsic.errors import UsageError
 from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 
-__all__ = ["JOB_KEY", "JobSettings", "check_target", "claim", "read_job"]
+__all__ = ["JOB_KEY", "JobSettings", "check_claim", "check_target", "claim", "read_job"]
 
 JOB_KEY = ".deepsic/job.json"
 #: Raised when the layout of a destination changes, so that old and new never mix.
@@ -74,27 +74,16 @@ def check_target(quality: int | None, bpp: float | None, max_bytes: int | None) 
         raise UsageError(f"--max-bytes {max_bytes} must be positive")
 
 
-def claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:
-    """Make `destination` this job's, or see that it is; True when it was there before.
+def check_claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:
+    """See that `destination` is free or this job's; True when it is this job's.
 
     Raises: `UsageError` when it belongs to a job with other settings or another source.
     """
-    content: dict[str, Any] = {
-        "job": settings.job_id,
-        "source": source_url,
-        "settings": asdict(settings) | {"refine_for": list(settings.refine_for)},
-    }
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     found = read_job(destination)
     if found is None:
-        try:
-            destination.put(JOB_KEY, text.encode(), exclusive=True)
-            return False
-        except ObjectExistsError:  # another driver was faster: the same job, or the error below
-            found = read_job(destination) or content
-    theirs = found.get("settings", {})
+        return False
+    ours, theirs = _described(settings), found.get("settings", {})
     if found.get("job") != settings.job_id:
-        ours = content["settings"]
         names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         changes = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in names)
         raise UsageError(
@@ -107,6 +96,25 @@ def claim(destination: Storage, source_url: str, settings: JobSettings) -> bool:
             "choose another destination"
         )
     return True
+
+
+def claim(destination: Storage, source_url: str, settings: JobSettings) -> None:
+    """Make `destination` this job's: called before the first output is written, by who writes it.
+
+    Raises: as `check_claim`.
+    """
+    if check_claim(destination, source_url, settings):
+        return
+    content = {"job": settings.job_id, "source": source_url, "settings": _described(settings)}
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    try:
+        destination.put(JOB_KEY, text.encode(), exclusive=True)
+    except ObjectExistsError:  # another worker was faster: the same job, or an error
+        check_claim(destination, source_url, settings)
+
+
+def _described(settings: JobSettings) -> dict[str, Any]:
+    return asdict(settings) | {"refine_for": list(settings.refine_for)}
 
 
 def read_job(destination: Storage) -> dict[str, Any] | None:

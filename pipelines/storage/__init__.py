@@ -5,17 +5,27 @@
         data = storage.get(item.key).data
     put_verified(storage, "a.jpg.sic", data)          # checksum, no overwrite, read back
 
-Credentials, region and endpoint of S3 come by boto3's usual chain (AWS_PROFILE,
-AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, instance roles, ...), retries by botocore's own modes
-(AWS_RETRY_MODE, AWS_MAX_ATTEMPTS).
+Credentials, region, endpoint, certificates and proxy of S3 come by boto3's usual chain
+(AWS_PROFILE, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY, instance roles, ...), or stand in the
+address (`options.S3Options`); retries by botocore's own modes (AWS_RETRY_MODE, AWS_MAX_ATTEMPTS).
+All that is asked of a bucket goes by one client: Arrow and Ray as well.
 """
 
 from __future__ import annotations
 
-from pipelines.storage.base import Fetched, ObjectInfo, Storage, put_verified, sha256
+from pipelines.storage.base import (
+    PLAIN,
+    Fetched,
+    ObjectAbout,
+    ObjectInfo,
+    Storage,
+    put_verified,
+    sha256,
+)
 from pipelines.storage.errors import (
     AccessError,
     MissingBucketError,
+    ObjectArchivedError,
     ObjectExistsError,
     ObjectMissingError,
     StorageFullError,
@@ -25,10 +35,13 @@ from pipelines.storage.local import LocalStorage
 from pipelines.storage.s3 import S3Storage
 
 __all__ = [
+    "PLAIN",
     "AccessError",
     "Fetched",
     "LocalStorage",
     "MissingBucketError",
+    "ObjectAbout",
+    "ObjectArchivedError",
     "ObjectExistsError",
     "ObjectInfo",
     "ObjectMissingError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,7 @@ from pipelines.storage.errors import ObjectExistsError, ObjectMissingError
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["Fetched", "ObjectInfo", "Storage", "put_verified", "sha256"]
+__all__ = ["PLAIN", "Fetched", "ObjectAbout", "ObjectInfo", "Storage", "put_verified", "sha256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class ObjectInfo:
     """Changes when the content does; opaque."""
     problem: str = ""
     """Why this entry can't be read at all (a dangling link, a socket); empty when it can."""
+    modified: float = 0.0
+    """Last change, seconds since 1970."""
+    storage_class: str = ""
+    """Of S3; empty where the store doesn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,26 @@ class Fetched:
 
     data: bytes
     etag: str
+    owner: str = ""
+    """What `ObjectAbout.owner` was when it was written; empty where the store can't keep it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectAbout:
+    """What is stored beside an object's bytes, as far as the store can."""
+
+    content_type: str = "application/octet-stream"
+    owner: str = ""
+    """Who wrote it, for what: objects of another owner are never replaced."""
+    modified: float | None = None
+    """Modification time to show, seconds since 1970; None: when it was written."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """More names and values, ASCII."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """Object tags of S3: ten at most."""
+
+
+PLAIN = ObjectAbout()
 
 
 class Storage(Protocol):
@@ -43,7 +67,11 @@ class Storage(Protocol):
 
     @property
     def url(self) -> str:
-        """Address that opens the same storage again, without a slash at the end."""
+        """Its address for people, without a slash at the end and without options."""
+
+    @property
+    def place(self) -> str:
+        """Canonical address: equal for two storages that are one, links followed."""
 
     @property
     def max_key_bytes(self) -> int:
@@ -58,8 +86,22 @@ class Storage(Protocol):
     def create(self) -> None:
         """Make the root where that is ours to make (a local folder, never a bucket)."""
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """All objects under a folder, by key in UTF-8 order, without holding them all."""
+    def list(
+        self, prefix: str = "", *, after: str = "", upto: str | None = None
+    ) -> Iterator[ObjectInfo]:
+        """All objects whose keys begin with `prefix`, by key in UTF-8 order, holding few of them.
+
+        after, upto: only keys above the one and not above the other.
+        """
+
+    def split(self, count: int) -> Sequence[str]:
+        """Keys that cut the listing into about `count` pieces, in order; none where that is vain.
+
+        The pieces are (no key, first], (first, second], ... (last, no key).
+        """
+
+    def stat(self, key: str) -> ObjectInfo:
+        """What a listing would say of one object. Raises: `ObjectMissingError`."""
 
     def get(self, key: str) -> Fetched:
         """Read an object whole. Raises: `ObjectMissingError` and the job-wide errors."""
@@ -67,7 +109,12 @@ class Storage(Protocol):
     def exists(self, key: str) -> bool:
         """Whether there is an object of that key."""
 
-    def put(self, key: str, data: bytes, *, exclusive: bool = False) -> None:
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of an object."""
+
+    def put(
+        self, key: str, data: bytes, *, exclusive: bool = False, about: ObjectAbout = PLAIN
+    ) -> None:
         """Write an object: all of it or nothing becomes visible.
 
         exclusive: raise `ObjectExistsError` rather than replace, where the store can tell.
@@ -80,7 +127,7 @@ class Storage(Protocol):
         """Remove what puts that were killed left behind; return how many."""
 
     def arrow(self) -> tuple[FileSystem, str]:
-        """The same place for pyarrow: a filesystem and the root's path on it."""
+        """The same place for pyarrow and Ray: a filesystem and the root's path on it."""
 
 
 def sha256(data: bytes) -> str:
@@ -88,28 +135,60 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def put_verified(storage: Storage, key: str, data: bytes) -> None:
+def put_verified(
+    storage: Storage,
+    key: str,
+    data: bytes,
+    *,
+    about: ObjectAbout = PLAIN,
+    replaces: Container[str] | None = None,
+) -> None:
     """Write an object so that afterwards exactly these bytes are at `key`, as read back.
 
     An equal object that is there already (a run that was killed, a put whose answer was lost and
-    that botocore sent again) is left as it is; a different one is replaced.
+    that botocore sent again) is left as it is.
 
-    Raises: `VerificationError` when the store gives back other bytes than it was given.
+    replaces: SHA-256 of contents that may be replaced by these, beside what `about.owner` wrote
+        before; None: whatever is there.
+    Raises: `ObjectExistsError` when another's object is at `key`; `VerificationError` when the
+        store gives back other bytes than it was given.
     """
     try:
-        storage.put(key, data, exclusive=True)
+        storage.put(key, data, exclusive=True, about=about)
     except ObjectExistsError:
-        if _holds(storage, key, data):
-            return
-        storage.put(key, data)
-    if not _holds(storage, key, data):
+        found = _get(storage, key)
+        if found is not None:
+            if replaces is not None:
+                _check_owner(storage, key, found, data, about.owner, replaces)
+            if found.data == data:
+                return
+        storage.put(key, data, about=about)
+    found = _get(storage, key)
+    if found is None or found.data != data:
         raise VerificationError(
             f"{storage.url}/{key}: read back other bytes than were written; check the store"
         )
 
 
-def _holds(storage: Storage, key: str, data: bytes) -> bool:
+def _check_owner(
+    storage: Storage, key: str, found: Fetched, data: bytes, owner: str, replaces: Container[str]
+) -> None:
+    """Raise `ObjectExistsError` unless what is there is ours to leave or to replace."""
+    if found.owner and owner:
+        if found.owner == owner:
+            return
+        why = "holds the output of another source"
+    elif found.data == data or sha256(found.data) in replaces:
+        return
+    else:
+        why = "holds other bytes, which this job didn't write"
+    raise ObjectExistsError(
+        f"{storage.url}/{key} {why}; move it away, or give --overwrite to replace it"
+    )
+
+
+def _get(storage: Storage, key: str) -> Fetched | None:
     try:
-        return storage.get(key).data == data
+        return storage.get(key)
     except ObjectMissingError:
-        return False
+        return None

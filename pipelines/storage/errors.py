@@ -6,9 +6,10 @@
     ├── StorageFullError          disk full, or quota used up
     ├── StorageUnavailableError   no answer, or only errors, after all retries
     ├── ObjectMissingError        no object of that key
+    ├── ObjectArchivedError       in cold storage: not readable until it is restored
     └── ObjectExistsError         an object of that key was there before
 
-The first four concern a whole job; the last two one object.
+The first four concern a whole job; the last three one object.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from deepsic.errors import StorageError
 __all__ = [
     "AccessError",
     "MissingBucketError",
+    "ObjectArchivedError",
     "ObjectExistsError",
     "ObjectMissingError",
     "StorageFullError",
@@ -43,6 +45,10 @@ class StorageUnavailableError(StorageError):
 
 class ObjectMissingError(StorageError):
     """There is no object of that key (any more)."""
+
+
+class ObjectArchivedError(StorageError):
+    """The object lies in cold storage (Glacier); a copy of it must be asked for first."""
 
 
 class ObjectExistsError(StorageError):

@@ -10,11 +10,13 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from pipelines.storage.base import ObjectInfo
 
-__all__ = ["etag_of", "walk"]
+__all__ = ["describe", "etag_of", "sorted_on_disk", "walk"]
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
 #: Names of one folder that are sorted in memory; a larger folder is sorted by way of a file.
 RUN_NAMES = 50_000
 
@@ -51,7 +53,7 @@ def walk(
         if entry is None:
             stack.pop()
         elif not entry[0].endswith("/"):
-            yield _describe(*entry)
+            yield describe(*entry)
         elif entry[0].rstrip("/") not in hidden:
             stack.append((entry[0], _entries(entry[1], entry[0])))
 
@@ -59,7 +61,7 @@ def walk(
 def _entries(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
     """(key, path) of a folder's entries in key order; keys of folders end in a slash."""
     with contextlib.ExitStack() as files:
-        for key, name in _sorted(_scan(folder, prefix), files):
+        for key, name in sorted_on_disk(_scan(folder, prefix), files, RUN_NAMES):
             yield key, os.path.join(folder, name)
 
 
@@ -71,22 +73,21 @@ def _scan(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
             yield prefix + name + slash, entry.name
 
 
-def _sorted(
-    pairs: Iterable[tuple[str, str]], files: contextlib.ExitStack
-) -> Iterator[tuple[str, str]]:
-    """Sort in bounded memory: runs of `RUN_NAMES`, each in a file of its own, merged."""
-    pairs = iter(pairs)
-    first = sorted(itertools.islice(pairs, RUN_NAMES))
-    runs: list[Iterator[tuple[str, str]]] = [iter(first)]
-    while run := sorted(itertools.islice(pairs, RUN_NAMES)):
+def sorted_on_disk(rows: Iterable[Row], files: contextlib.ExitStack, run: int) -> Iterator[Row]:
+    """Sort tuples of text and numbers in bounded memory: runs of `run`, each in a file, merged."""
+    rows = iter(rows)
+    first = sorted(itertools.islice(rows, run))
+    runs: list[Iterator[Row]] = [iter(first)]
+    while piece := sorted(itertools.islice(rows, run)):
         spill = files.enter_context(tempfile.TemporaryFile("w+", encoding="ascii"))  # noqa: SIM115
-        spill.writelines(json.dumps(pair) + "\n" for pair in run)
+        spill.writelines(json.dumps(row) + "\n" for row in piece)
         spill.seek(0)
-        runs.append((pair[0], pair[1]) for pair in map(json.loads, spill))
+        runs.append(tuple(row) for row in map(json.loads, spill))  # type: ignore[misc]
     return heapq.merge(*runs) if len(runs) > 1 else runs[0]
 
 
-def _describe(key: str, path: str) -> ObjectInfo:
+def describe(key: str, path: str) -> ObjectInfo:
+    """What a listing says of the file at `path`."""
     problem = ""
     try:
         status = os.stat(path)
@@ -100,4 +101,4 @@ def _describe(key: str, path: str) -> ObjectInfo:
         problem = "not a regular file"
     elif any("\udc80" <= letter <= "\udcff" for letter in path):
         problem = "its name is not valid UTF-8; rename it"
-    return ObjectInfo(key, status.st_size, etag_of(status), problem)
+    return ObjectInfo(key, status.st_size, etag_of(status), problem, status.st_mtime)

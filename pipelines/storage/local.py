@@ -7,12 +7,12 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from deepsic.errors import StorageError, UsageError
-from pipelines.storage.base import Fetched, ObjectInfo
+from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo
 from pipelines.storage.errors import (
     AccessError,
     MissingBucketError,
@@ -21,7 +21,7 @@ from pipelines.storage.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
-from pipelines.storage.listing import etag_of, walk
+from pipelines.storage.listing import describe, etag_of, walk
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -47,6 +47,11 @@ class LocalStorage:
             raise UsageError(f"{self.url}: give a local folder or s3://bucket/prefix")
         object.__setattr__(self, "url", os.path.abspath(os.path.expanduser(self.url)))
 
+    @property
+    def place(self) -> str:
+        """Path with all links followed."""
+        return os.path.realpath(self.url)
+
     def check(self) -> None:
         """See that the folder exists."""
         if os.path.isfile(self.url):
@@ -59,12 +64,36 @@ class LocalStorage:
         with _named(self.url):
             os.makedirs(self.url, exist_ok=True)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, prefix: str = "", *, after: str = "", upto: str | None = None
+    ) -> Iterator[ObjectInfo]:
         """All files below, sorted; what is being written is left out."""
         if prefix and not os.path.isdir(self._path(prefix)):
             return
         with _named(self.url, MissingBucketError):
-            yield from walk(self.url, prefix, hidden=frozenset([TEMPORARY]))
+            for info in walk(self.url, prefix, hidden=frozenset([TEMPORARY])):
+                if upto is not None and info.key > upto:
+                    return
+                if info.key > after:
+                    yield info
+
+    def split(self, count: int) -> Sequence[str]:
+        """One reader keeps up with a disk: no pieces."""
+        return []
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Look at one file."""
+        path = self._path(key)
+        if not os.path.lexists(path):
+            raise ObjectMissingError(f"{path} doesn't exist")
+        return describe(key, path)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of a file."""
+        path = self._path(key)
+        with _named(path), open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
 
     def get(self, key: str) -> Fetched:
         """Read a file that doesn't change meanwhile (three tries)."""
@@ -82,17 +111,19 @@ class LocalStorage:
         """Whether there is a file of that name."""
         return os.path.isfile(self._path(key))
 
-    def put(self, key: str, data: bytes, *, exclusive: bool = False) -> None:
+    def put(
+        self, key: str, data: bytes, *, exclusive: bool = False, about: ObjectAbout = PLAIN
+    ) -> None:
         """Write to a temporary file, fsync, and give it its name."""
         path = self._path(key)
         temporary = os.path.join(self.url, TEMPORARY, f"{uuid.uuid4().hex}.part")
         with _named(path):
-            os.makedirs(os.path.dirname(temporary), exist_ok=True)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
-                with open(temporary, "xb") as file:
+                with _opened(temporary, path) as file:
                     file.write(data)
                     file.flush()
+                    if about.modified is not None:
+                        os.utime(file.fileno(), (about.modified, about.modified))
                     os.fsync(file.fileno())
                 _publish(temporary, path, exclusive)
             finally:
@@ -132,6 +163,19 @@ class LocalStorage:
         if "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise UsageError(f"{key!r} can't be a file's path below {self.url}")
         return os.path.join(self.url, *parts)
+
+
+def _opened(temporary: str, path: str) -> BinaryIO:
+    """Open the temporary file, and make its folder and that of `path` where there are none."""
+    for _ in range(READS):  # another writer may remove a folder that is empty
+        try:
+            if os.path.isdir(os.path.dirname(path)):
+                return open(temporary, "xb")
+        except FileNotFoundError:
+            pass
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    return open(temporary, "xb")
 
 
 def _publish(temporary: str, path: str, exclusive: bool) -> None:

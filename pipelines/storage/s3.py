@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import hashlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from deepsic.errors import UsageError
-from pipelines.storage.base import Fetched, ObjectInfo
-from pipelines.storage.errors import ObjectExistsError, StorageUnavailableError
+from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo
+from pipelines.storage.client import OBJECTS, s3_client
+from pipelines.storage.errors import ObjectExistsError
+from pipelines.storage.options import S3Options, parse_options
+from pipelines.storage.partition import cut_points
 from pipelines.storage.s3_errors import error_code, named_errors
 
 if TYPE_CHECKING:
@@ -21,23 +23,30 @@ if TYPE_CHECKING:
 
 __all__ = ["S3Storage"]
 
-ATTEMPTS = 10
-CONNECT_SECONDS, READ_SECONDS = 10, 60
-CONNECTIONS = 64
 BODY_READS = 5
 PAGE_KEYS = 1000
+OWNER = "deepsic-owner"
 
 
 @dataclass(frozen=True)
 class S3Storage:
-    """`s3://bucket/prefix`. See `Storage` for what the methods promise."""
+    """`s3://bucket/prefix`. See `Storage` for what the methods promise, `S3Options` for options."""
 
     url: str
+    options: S3Options = field(default_factory=S3Options)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", "s3://" + self.url.removeprefix("s3://").rstrip("/"))
+        address, _, query = self.url.removeprefix("s3://").partition("?")
+        object.__setattr__(self, "url", "s3://" + address.rstrip("/"))
+        if query:
+            object.__setattr__(self, "options", parse_options(query, self.url))
         if not self.bucket:
             raise UsageError(f"{self.url!r}: give s3://bucket or s3://bucket/prefix")
+
+    @property
+    def place(self) -> str:
+        """Address and, where one was chosen, the server that it is on."""
+        return f"{self.url}?{self.options.endpoint_url or ''}"
 
     @property
     def bucket(self) -> str:
@@ -58,26 +67,72 @@ class S3Storage:
     def check(self) -> None:
         """See that the bucket exists and may be listed."""
         with named_errors(self.url):
-            _client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+            self._call("list_objects_v2", Prefix=self.prefix, MaxKeys=1)
 
     def create(self) -> None:
         """Buckets are made by their owner: only look."""
         self.check()
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, prefix: str = "", *, after: str = "", upto: str | None = None
+    ) -> Iterator[ObjectInfo]:
         """All objects, page by page; S3 lists in UTF-8 order."""
-        pages = _client().get_paginator("list_objects_v2")
         start = self.prefix + prefix
+        request: dict[str, Any] = {"Prefix": start, "MaxKeys": PAGE_KEYS}
+        if after:
+            request["StartAfter"] = self.prefix + after
+        while True:
+            with named_errors(self.url):
+                page = self._call("list_objects_v2", **request)
+            for info in page[OBJECTS]:
+                key = info.key.removeprefix(self.prefix)
+                if upto is not None and key > upto:
+                    return
+                if key:
+                    yield replace(info, key=key) if self.prefix else info
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def split(self, count: int) -> Sequence[str]:
+        """Cut where folders begin, else where keys differ; a few requests a piece."""
         with named_errors(self.url):
-            for page in pages.paginate(
-                Bucket=self.bucket, Prefix=start, PaginationConfig={"PageSize": PAGE_KEYS}
-            ):
-                for entry in page.get("Contents", ()):
-                    key = entry["Key"].removeprefix(self.prefix)
-                    if key:
-                        yield ObjectInfo(key, entry["Size"], entry["ETag"].strip('"'))
+            return cut_points(self._first_keys, self._folders, count)
+
+    def _first_keys(self, prefix: str, after: str) -> str | None:
+        """The first key of a prefix that lies above `after`."""
+        where = {"StartAfter": self.prefix + after} if after else {}
+        page = self._call("list_objects_v2", Prefix=self.prefix + prefix, MaxKeys=1, **where)
+        found = [info.key.removeprefix(self.prefix) for info in page[OBJECTS]]
+        return found[0] if found else None
+
+    def _folders(self, prefix: str) -> Sequence[str]:
+        """The folders of one page, ending in a slash."""
+        page = self._call("list_objects_v2", Prefix=self.prefix + prefix, Delimiter="/")
+        names = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+        return [name.removeprefix(self.prefix) for name in names]
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Ask for an object's head."""
+        with named_errors(f"{self.url}/{key}"):
+            head = self._call("head_object", Key=self.prefix + key)
+        return ObjectInfo(
+            key,
+            head["ContentLength"],
+            head["ETag"].strip('"'),
+            modified=head["LastModified"].timestamp(),
+            storage_class=head.get("StorageClass", ""),
+        )
 
     def get(self, key: str) -> Fetched:
+        """Read an object."""
+        return self._get(key)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of an object."""
+        return self._get(key, Range=f"bytes={start}-{start + length - 1}").data
+
+    def _get(self, key: str, **wanted: str) -> Fetched:
         """Read an object; a body that breaks off is asked for again."""
         from botocore.exceptions import (
             IncompleteReadError,
@@ -101,9 +156,10 @@ class S3Storage:
             reraise=True,
         )
         def read() -> Fetched:
-            answer = _client().get_object(Bucket=self.bucket, Key=self.prefix + key)
+            answer = self._call("get_object", Key=self.prefix + key, **wanted)
             with contextlib.closing(answer["Body"]) as body:
-                return Fetched(body.read(), answer["ETag"].strip('"'))
+                owner = answer.get("Metadata", {}).get(OWNER, "")
+                return Fetched(body.read(), answer["ETag"].strip('"'), owner)
 
         with named_errors(f"{self.url}/{key}"):
             return read()
@@ -113,99 +169,80 @@ class S3Storage:
         with named_errors(f"{self.url}/{key}"):
             return self._exists(self.prefix + key)
 
-    def put(self, key: str, data: bytes, *, exclusive: bool = False) -> None:
+    def put(
+        self, key: str, data: bytes, *, exclusive: bool = False, about: ObjectAbout = PLAIN
+    ) -> None:
         """Write an object with its SHA-256 for the server to check."""
-        request: dict[str, Any] = {"Bucket": self.bucket, "Key": self.prefix + key, "Body": data}
+        request: dict[str, Any] = {"Key": self.prefix + key, "Body": data}
         digest = hashlib.sha256(data).digest()
         request["ChecksumSHA256"] = base64.b64encode(digest).decode()
+        request |= self._described(about)
         with named_errors(f"{self.url}/{key}"):
             if exclusive:
                 self._put_new(request)
             else:
-                _client().put_object(**request)
+                self._call("put_object", **request)
+
+    def _described(self, about: ObjectAbout) -> dict[str, Any]:
+        """The parameters of a put that say what is beside the bytes, and how they are kept."""
+        options = self.options
+        metadata = dict(about.metadata)
+        if about.owner:
+            metadata[OWNER] = about.owner
+        if about.modified is not None:
+            metadata["mtime"] = f"{about.modified:.6f}"  # as rclone and s3fs write it
+        found: dict[str, Any] = {"ContentType": about.content_type, "Metadata": metadata}
+        if about.tags:
+            found["Tagging"] = urlencode(about.tags)
+        if options.storage_class:
+            found["StorageClass"] = options.storage_class
+        if options.sse_kms_key_id:
+            found["ServerSideEncryption"] = "aws:kms"
+            if options.sse_kms_key_id != "aws":
+                found["SSEKMSKeyId"] = options.sse_kms_key_id
+        return found
 
     def _put_new(self, request: dict[str, Any]) -> None:
         from botocore.exceptions import ClientError
 
         try:
-            _client().put_object(**request, IfNoneMatch="*")
+            self._call("put_object", **request, IfNoneMatch="*")
         except ClientError as error:
             if error_code(error) != "NotImplemented":
                 raise
             # A server without conditional writes: look, then write; what is there gets compared.
             if self._exists(request["Key"]):
                 raise ObjectExistsError(f"s3://{self.bucket}/{request['Key']} exists") from error
-            _client().put_object(**request)
+            self._call("put_object", **request)
 
     def _exists(self, full_key: str) -> bool:
         from botocore.exceptions import ClientError
 
         try:
-            _client().head_object(Bucket=self.bucket, Key=full_key)
+            self._call("head_object", Key=full_key)
         except ClientError as error:
             if error_code(error) in ("404", "NoSuchKey", "NotFound"):
                 return False
             raise
         return True
 
+    def _call(self, operation: str, **request: Any) -> Any:
+        """One request of the client; whatever is asked, of the same one."""
+        if self.options.request_payer:
+            request["RequestPayer"] = "requester"
+        return getattr(s3_client(self.options), operation)(Bucket=self.bucket, **request)
+
     def delete(self, key: str) -> None:
         """Remove an object."""
         with named_errors(f"{self.url}/{key}"):
-            _client().delete_object(Bucket=self.bucket, Key=self.prefix + key)
+            self._call("delete_object", Key=self.prefix + key)
 
     def clear_temporary(self) -> int:
         """S3 shows no half-written objects."""
         return 0
 
     def arrow(self) -> tuple[FileSystem, str]:
-        """pyarrow's S3 filesystem with the credentials, region and endpoint that boto3 found."""
-        from botocore.credentials import RefreshableCredentials
-        from pyarrow.fs import S3FileSystem
+        """A filesystem over this storage, so that Arrow and Ray ask by the same client."""
+        from pipelines.storage.arrow import filesystem
 
-        client = _client()
-        found = client._request_signer._credentials
-        if found is None:
-            raise StorageUnavailableError(f"{self.url}: no credentials found")
-        keys: dict[str, str | None] = {}
-        # What a machine's role gives ends after hours: there Arrow must ask again by itself.
-        if not isinstance(found, RefreshableCredentials):
-            frozen = found.get_frozen_credentials()
-            keys = {
-                "access_key": frozen.access_key,
-                "secret_key": frozen.secret_key,
-                "session_token": frozen.token,
-            }
-        filesystem = S3FileSystem(
-            **keys, region=client.meta.region_name, endpoint_override=client.meta.endpoint_url
-        )
-        return filesystem, f"{self.bucket}/{self.prefix}".rstrip("/")
-
-
-@functools.lru_cache(maxsize=1)
-def _client_of(process: int) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    session = boto3.Session()
-    core = session._session  # boto3 has no public way to ask whether the user chose
-    retries: dict[str, Any] = {}
-    if os.environ.get("AWS_RETRY_MODE") is None and "retry_mode" not in core.get_scoped_config():
-        retries["mode"] = "standard"
-    if core.get_config_variable("max_attempts") is None:
-        retries["total_max_attempts"] = ATTEMPTS
-    return session.client(
-        "s3",
-        region_name=session.region_name or "us-east-1",
-        config=Config(
-            retries=retries or None,
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            max_pool_connections=CONNECTIONS,
-            user_agent_extra="deepsic",
-        ),
-    )
-
-
-def _client() -> Any:
-    """One client a process: clients may be shared by threads, not across a fork."""
-    return _client_of(os.getpid())
+        return filesystem(self), ""

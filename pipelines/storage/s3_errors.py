@@ -10,6 +10,7 @@ from deepsic.errors import StorageError
 from pipelines.storage.errors import (
     AccessError,
     MissingBucketError,
+    ObjectArchivedError,
     ObjectExistsError,
     ObjectMissingError,
     StorageFullError,
@@ -19,7 +20,7 @@ from pipelines.storage.errors import (
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-__all__ = ["error_code", "named_errors"]
+__all__ = ["ARCHIVED", "error_code", "named_errors"]
 
 _MISSING_BUCKET = "the bucket doesn't exist; make it, or correct the address"
 _ACCESS = (
@@ -28,11 +29,17 @@ _ACCESS = (
 )
 _FULL = "the store is full; free some space or raise the quota, then run the same command again"
 
+ARCHIVED = (
+    "in cold storage; ask for a copy with `aws s3api restore-object`, and when it is there, run "
+    "again with --retry-failed"
+)
+
 _CODES: dict[str, tuple[type[StorageError], str]] = {
     "NoSuchBucket": (MissingBucketError, _MISSING_BUCKET),
     "NoSuchKey": (ObjectMissingError, "no such object"),
     "404": (ObjectMissingError, "no such object"),
     "NotFound": (ObjectMissingError, "no such object"),
+    "InvalidObjectState": (ObjectArchivedError, ARCHIVED),
     "PreconditionFailed": (ObjectExistsError, "exists"),
     "412": (ObjectExistsError, "exists"),
     "ConditionalRequestConflict": (ObjectExistsError, "another writer is at it"),

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipelines.archive.chunks import Item
 from pipelines.archive.cluster import Resources, spread
+from pipelines.archive.listing.chunks import Item
+from pipelines.archive.listing.selection import Selection
 from pipelines.archive.work.check import Check, Verify
 from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.archive.work.codec import checked_codec, warm_up
@@ -60,12 +61,15 @@ def sample(listing: Iterable[ObjectInfo], count: int) -> tuple[list[ObjectInfo],
     return chosen, objects, size
 
 
-def estimate_job(job: ArchiveJob, resources: Resources, count: int = SAMPLE) -> Estimate:
+def estimate_job(
+    job: ArchiveJob, resources: Resources, selection: Selection, count: int = SAMPLE
+) -> Estimate:
     """List the source, compress a sample in memory, and scale up. Ray runs already."""
     job.source.check()
-    chosen, objects, size = sample(job.source.list(), count)
+    listing = selection.list(job.source, "", None)
+    chosen, objects, size = sample(listing, count)
     waiting = iter(chosen)
-    results = [r for _, r in spread(_try, job, lambda: next(waiting, None), resources)]
+    results = [r for _, r in spread(_try, job, lambda wait: next(waiting, None), resources)]
     trials = [trial for trial in results if trial is not None]
     seen = sum(trial.bytes_in for trial in trials)
     scale = size / seen if seen else 0.0

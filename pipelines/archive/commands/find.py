@@ -1,26 +1,28 @@
-"""Search an archive by what is in its pictures: from the ledger, without reading a picture.
+"""Search an archive by what is in its images: from the ledger, without reading an image.
 
 This is the papers' retrieval on the receiver's side: the labels were made once, at encoding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from deepsic.errors import UsageError
-from deepsic.labels import is_a, label_set
 from pipelines.archive.ledger import OK, Ledger
+from pipelines.archive.ledger.parts import LedgerPart
+from pipelines.archive.query import FLOOR, LabelQuery
 
-__all__ = ["Match", "find"]
+__all__ = ["Found", "Match", "find"]
 
-#: The widest label set; the others are parts of it.
-WORDNET = "imagenet1k"
+#: Names of labels that are remembered, for what to say when nothing is found.
+SEEN = 10_000
 
 
 @dataclass(frozen=True)
 class Match:
-    """A picture that answers a search."""
+    """An image that answers a search."""
 
     output_key: str
     source_key: str
@@ -29,47 +31,60 @@ class Match:
     probability: float
 
 
-def find(ledger: Ledger, query: str, min_prob: float = 0.0) -> Iterator[Match]:
-    """Pictures with a label that is `query` or lies below it in WordNet, in key order.
+@dataclass(kw_only=True)
+class Found:
+    """What a search found."""
 
-    query: a name ("English springer", "dog") or a wnid; a name that WordNet doesn't know is
-        compared with the labels' own names.
-    Raises: `UsageError` when nothing can match: neither WordNet nor any label has that name.
+    name: str
+    """What was searched for, after a plural was made a singular."""
+    total: int = 0
+    matches: list[Match] = field(default_factory=list)
+    """Most probable first."""
+
+
+def find(ledger: Ledger, query: str, min_prob: float = FLOOR, limit: int | None = None) -> Found:
+    """Images with a label that is `query` or lies below it in WordNet, most probable first.
+
+    query: a name ("English springer", "dog") or a wnid.
+    limit: matches to give at most; None: all. `Found.total` counts all.
+    Raises: `UsageError` when nothing can match: neither WordNet nor any label has that name, or no
+        image has labels.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    names_of = label_set(WORDNET)
-    found = names_of.find(query)  # empty: WordNet doesn't know it, and `is_a` would say so
-    known = {node.wnid for node in names_of.nodes if found and is_a(node.wnid, query)}
-    wanted = pa.array(sorted(known), pa.string())
-    seen_name, seen_label = bool(known), False
-    for table in ledger.tables(("output_key", "status", "labels")):
+    wanted = LabelQuery.parse(query)
+    found = Found(name=wanted.name)
+    parts = ledger.parts()
+    seen = {name for part in parts if part.labels for name in part.labels}
+    for table in ledger.tables(("output_key", "labels"), _needed(parts, wanted, min_prob)):
         table = table.filter(pc.equal(table["status"], OK)).combine_chunks()
         if not table.num_rows:
             continue
-        labels = table["labels"].combine_chunks()
-        flat, rows = labels.flatten(), pc.list_parent_indices(labels)
-        seen_label = seen_label or len(flat) > 0
-        wnids, names, chances = (
-            pc.struct_field(flat, name) for name in ("wnid", "name", "probability")
-        )
-        named = pc.equal(pc.utf8_lower(names), query.casefold())
-        match = pc.or_(named, pc.is_in(wnids, value_set=wanted))
-        seen_name = seen_name or bool(pc.any(named).as_py())
-        hits = pc.indices_nonzero(pc.and_(match, pc.greater_equal(chances, min_prob)))
-        last = None
-        for hit in hits.to_pylist():  # labels are stored most probable first
-            row = rows[hit].as_py()
-            if row != last:
-                last = row
-                yield Match(
-                    table["output_key"][row].as_py(),
-                    table["source_key"][row].as_py(),
-                    names[hit].as_py(),
-                    chances[hit].as_py(),
-                )
-    if not seen_label:
-        raise UsageError("no picture of this archive has labels; compress it with --labeler")
-    if not seen_name:
-        raise UsageError(f"neither WordNet nor any label here knows {query!r}; try a wider word")
+        if len(seen) < SEEN:
+            flat = table["labels"].combine_chunks().flatten()
+            seen.update(pc.unique(pc.struct_field(flat, "name")).to_pylist())
+        matches = [
+            Match(table["output_key"][row].as_py(), table["source_key"][row].as_py(), name, chance)
+            for row, name, chance in wanted.hits(table, min_prob)
+        ]
+        found.total += len(matches)
+        ranked = sorted(found.matches + matches, key=lambda m: (-m.probability, m.output_key))
+        found.matches = ranked[:limit]
+    if not found.total and not seen:
+        raise UsageError("no image of this archive has labels; compress it with --labeler")
+    known = {name.casefold() for name in seen}
+    if not found.total and not wanted.wnids and wanted.name.casefold() not in known:
+        raise wanted.unknown(seen)
+    return found
+
+
+def _needed(parts: Sequence[LedgerPart], wanted: LabelQuery, least: float) -> list[LedgerPart]:
+    """The parts to read: those that may hold an answer, and those that may take one back."""
+    found = []
+    last = ""
+    for part, after in itertools.zip_longest(parts, parts[1:]):
+        shared = part.first <= last or (after is not None and after.first <= part.last)
+        if shared or wanted.in_part(part, least):
+            found.append(part)
+        last = max(last, part.last)
+    return found

@@ -6,12 +6,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.archive.ledger import FAILED, OK, Ledger
+from pipelines.archive.ledger import FAILED, OK, SKIPPED, UNSUPPORTED, Ledger
+from pipelines.archive.ledger.rules import counting, newest
 
 __all__ = ["ArchiveReport", "failures", "report_archive"]
 
+#: Reasons that a report lists at most.
+REASONS = 20
+
 COLUMNS = (
-    "source_size", "output_size", "width", "height", "psnr", "status", "kind", "seconds", "labels"
+    "source_size", "output_size", "width", "height", "psnr", "status", "kind", "reason", "seconds",
+    "labels",
 )  # fmt: skip
 
 
@@ -22,6 +27,10 @@ class ArchiveReport:
     status: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     """Failures by kind."""
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(skipped or unsupported, reason)."""
+    stale: int = 0
+    """Of the ok ones, those whose source changed since into something that has no output."""
     labels: Counter[str] = field(default_factory=Counter)
     """Pictures by their most probable label."""
     bytes_in: int = 0
@@ -52,7 +61,9 @@ class ArchiveReport:
         plain = {
             name: getattr(self, name) for name in ("bytes_in", "bytes_out", "pixels", "seconds")
         }
-        counts = {"status": dict(self.status), "failures": dict(self.kinds)}
+        counts: dict[str, Any] = {"status": dict(self.status), "failures": dict(self.kinds)}
+        counts["stale"] = self.stale
+        counts["reasons"] = [[*pair, count] for pair, count in self.reasons.most_common(REASONS)]
         means = {"bpp": self.bpp, "ratio": self.ratio, "psnr": self.psnr}
         return {**counts, **plain, **means, "labels": dict(self.labels.most_common(20))}
 
@@ -62,7 +73,13 @@ def report_archive(ledger: Ledger) -> ArchiveReport:
     import pyarrow.compute as pc
 
     report = ArchiveReport()
-    for table in ledger.tables(COLUMNS):
+    for rows in ledger.windows(COLUMNS):
+        table, last = counting(rows), newest(rows)
+        bad = pc.and_(pc.equal(table["status"], OK), pc.not_equal(last["status"], OK))
+        report.stale += pc.sum(bad).as_py() or 0
+        for status in (SKIPPED, UNSUPPORTED):
+            said = table.filter(pc.equal(table["status"], status))["reason"].to_pylist()
+            report.reasons.update((status, reason) for reason in said)
         report.status.update(table["status"].to_pylist())
         report.kinds.update(table.filter(pc.equal(table["status"], FAILED))["kind"].to_pylist())
         done = table.filter(pc.equal(table["status"], OK))

@@ -1,24 +1,48 @@
-"""Decode an archive back to pictures."""
+"""Decode an archive, or a part of it, back to images."""
 
 from __future__ import annotations
 
-import io
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from deepsic.errors import DeepsicError, StorageError, VerificationError
+from deepsic.errors import DeepsicError, StorageError, UsageError, VerificationError
+from deepsic.image_io.save import picture_bytes
 from pipelines import console
 from pipelines.archive.cluster import Resources, spread
-from pipelines.archive.commands.verify import entries
+from pipelines.archive.commands.verify import SHOWN, entries
 from pipelines.archive.keys import output_key
 from pipelines.archive.ledger import Ledger
+from pipelines.archive.query import FLOOR, LabelQuery
 from pipelines.archive.work.codec import CodecSource, checked_codec
 from pipelines.archive.work.images import kind_of
-from pipelines.storage import ObjectMissingError, Storage, put_verified, sha256
+from pipelines.storage import ObjectAbout, ObjectMissingError, Storage, put_verified, sha256
 
-__all__ = ["Restored", "restore_archive"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["RestoreOptions", "Restored", "restore_archive"]
+
+PNG = ".png"
+COLUMNS = ("output_key", "output_sha256", "source_modified", "labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """What is restored, and as what."""
+
+    force: bool = False
+    """Write images again that are there."""
+    match: str | None = None
+    """Pattern of source keys, such as `2019/*.jpg`; `*` also matches slashes."""
+    label: str | None = None
+    """Only images that show this; a label, a WordNet parent, or a wnid."""
+    min_prob: float = FLOOR
+    as_source: bool = False
+    """The format that the source's name tells, where that can be written; else PNG."""
 
 
 @dataclass(kw_only=True)
@@ -27,9 +51,10 @@ class Restored:
 
     written: int = 0
     present: int = 0
-    """Pictures that an earlier run had written."""
+    """Images that an earlier run had written."""
+    failed: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
-    """(source key, what is wrong)."""
+    """(source key, what is wrong) of the first few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,37 +63,55 @@ class _Plan:
     out: Storage
     codec: CodecSource
     model_id: str
-    force: bool
+    options: RestoreOptions
 
 
 def restore_archive(
-    archive: Storage,
+    ledger: Ledger,
     out: Storage,
     codec: CodecSource,
     model_id: str,
     resources: Resources,
-    *,
-    force: bool = False,
+    options: RestoreOptions | None = None,
 ) -> Restored:
-    """Decode every finished object of `archive` to `<source key>.png` in `out`.
+    """Decode finished objects to `<source key>.png` in `out`, or to the source's own format.
 
-    Pictures that are there already stay, unless `force`: run again, it goes on. Ray runs already.
+    Images that are there already stay, unless `force`: run again, it resumes. Ray runs already.
+    Raises: `UsageError` where the options leave nothing to restore.
     """
+    options = options or RestoreOptions()
     out.create()
-    plan = _Plan(archive=archive, out=out, codec=codec, model_id=model_id, force=force)
+    plan = _Plan(archive=ledger.storage, out=out, codec=codec, model_id=model_id, options=options)
     found = Restored()
-    pieces = entries(Ledger(archive), ("output_key", "output_sha256"))
+    pieces = entries(ledger, COLUMNS, lambda table: _chosen(table, options))
     with console.progress("restore") as counter:
-        for piece, results in spread(_piece, plan, lambda: next(pieces, None), resources):
+        for piece, results in spread(_piece, plan, lambda wait: next(pieces, None), resources):
             results = results or [(None, "a worker died over this and its neighbours")] * len(piece)
             for entry, (written, problem) in zip(piece, results, strict=True):
                 found.written += written is True
                 found.present += written is False
-                if problem:
+                found.failed += bool(problem)
+                if problem and len(found.problems) < SHOWN:
                     found.problems.append((entry["source_key"], problem))
                 counter.advance(1, failed=bool(problem))
     out.clear_temporary()
+    if not found.written + found.present + found.failed:
+        raise UsageError(
+            f"{ledger.storage.url} has no image that is asked for; nothing was written"
+        )
     return found
+
+
+def _chosen(table: pa.Table, options: RestoreOptions) -> pa.Table:
+    """The rows that the options ask for."""
+    if options.match is not None and table.num_rows:
+        wanted = [fnmatchcase(key, options.match) for key in table["source_key"].to_pylist()]
+        table = table.filter(wanted)
+    if options.label is not None and table.num_rows:
+        query = LabelQuery.parse(options.label)
+        table = table.combine_chunks()
+        table = table.take([row for row, _, _ in query.hits(table, options.min_prob)])
+    return table
 
 
 def _piece(plan: _Plan, piece: list[dict[str, Any]]) -> list[tuple[bool | None, str]]:
@@ -77,15 +120,21 @@ def _piece(plan: _Plan, piece: list[dict[str, Any]]) -> list[tuple[bool | None, 
 
 def _restore(plan: _Plan, entry: dict[str, Any]) -> tuple[bool | None, str]:
     """(True written, False there before, None failed; what is wrong)."""
-    target = output_key(entry["source_key"], ".png", max_key_bytes=plan.out.max_key_bytes)
+    names = _targets(entry["source_key"], plan)
     try:
-        if not plan.force and plan.out.exists(target):
+        if not plan.options.force and any(plan.out.exists(key) for key, _ in names):
             return False, ""
         blob = plan.archive.get(entry["output_key"]).data
         if sha256(blob) != entry["output_sha256"]:
             raise VerificationError("its SHA-256 is not the ledger's")
         image = checked_codec(plan.codec, plan.model_id).decode(blob)
-        put_verified(plan.out, target, _png(image))
+        key, data = _encoded(image, names)
+        changed = entry["source_modified"]
+        about = ObjectAbout(
+            content_type=Image.MIME.get(Image.EXTENSION[os.path.splitext(key)[1].lower()], ""),
+            modified=changed.timestamp() if changed else None,
+        )
+        put_verified(plan.out, key, data, about=about)
     except StorageError as error:
         if isinstance(error, ObjectMissingError):
             return None, "its .sic file is missing"
@@ -95,8 +144,23 @@ def _restore(plan: _Plan, entry: dict[str, Any]) -> tuple[bool | None, str]:
     return True, ""
 
 
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    keep = {name: image.info[name] for name in ("exif", "icc_profile") if name in image.info}
-    image.save(buffer, "PNG", **keep)
-    return buffer.getvalue()
+def _targets(source_key: str, plan: _Plan) -> list[tuple[str, str]]:
+    """(key, suffix) by which an image may be restored, the first that can be written wins."""
+    limit = plan.out.max_key_bytes
+    found = [(output_key(source_key, PNG, max_key_bytes=limit), PNG)]
+    suffix = os.path.splitext(source_key)[1]
+    Image.init()
+    if plan.options.as_source and Image.EXTENSION.get(suffix.lower()) in Image.SAVE:
+        found.insert(0, (output_key(source_key, "", max_key_bytes=limit), suffix))
+    return found
+
+
+def _encoded(image: Image.Image, names: list[tuple[str, str]]) -> tuple[str, bytes]:
+    """The first name whose format takes this image, and the file: EXIF, ICC and XMP kept."""
+    for key, suffix in names[:-1]:
+        try:
+            return key, picture_bytes(image, suffix)
+        except UsageError:  # JPEG and an alpha channel: PNG takes everything
+            continue
+    key, suffix = names[-1]
+    return key, picture_bytes(image, suffix)

@@ -10,25 +10,37 @@ import typer
 from pipelines import console
 from pipelines.archive.commands.estimate import Estimate
 from pipelines.archive.commands.find import Match
+from pipelines.archive.commands.prune import Pruned
 from pipelines.archive.commands.report import ArchiveReport
 from pipelines.archive.commands.restore import Restored
 from pipelines.archive.commands.verify import Verified
 from pipelines.archive.job import Summary
 from pipelines.archive.ledger import LEDGER
 from pipelines.archive.settings import JobSettings
+from pipelines.archive.tally import STATUSES
 from pipelines.storage import Storage
 
-__all__ = ["estimate", "made", "match", "report", "restored", "summary", "verified"]
+__all__ = [
+    "estimate",
+    "made",
+    "match",
+    "pruned",
+    "report",
+    "restored",
+    "stale",
+    "summary",
+    "verified",
+]
 
 MB = 1e6
-SHOWN = 20
+REASONS_SHOWN = 8
 
 
 def summary(found: Summary, archive: Storage) -> None:
     """The table at the end of a job."""
     done, already = found.done, found.already
     rows: list[list[object]] = [
-        [name, getattr(done, name), getattr(already, name)] for name in ("ok", "skipped", "failed")
+        [name, getattr(done, name), getattr(already, name)] for name in STATUSES
     ]
     rows += [
         ["MB in", f"{done.bytes_in / MB:.2f}", f"{already.bytes_in / MB:.2f}"],
@@ -45,6 +57,7 @@ def summary(found: Summary, archive: Storage) -> None:
     console.table("Archive", ["", "this run", "before"], rows)
     for key, reason in done.failures:
         console.say(f"failed: {key}: {reason}")
+    stale(found.stale)
     made([archive.url, f"{archive.url}/{LEDGER}"])
 
 
@@ -70,15 +83,27 @@ def estimate(found: Estimate) -> None:
     console.table("Estimate (nothing was written)", ["", "value"], rows)
 
 
+def stale(count: int) -> None:
+    """A warning about sources that turned bad."""
+    if count:
+        console.say(
+            f"warning: {count} sources changed into something without an output; the copies made "
+            "of them before are kept, and restore gives those"
+        )
+
+
 def verified(found: Verified) -> None:
     """Counts, and the first outputs that are not what they should be."""
     rows: list[list[object]] = [
         ["checked", found.checked],
-        ["damaged or missing", len(found.problems)],
+        ["damaged or missing", found.damaged],
+        ["of these made again by the next run", found.marked],
         ["objects that the ledger doesn't know", found.extra],
     ]
+    if found.shared:
+        rows.append(["sources that share an output with another", found.shared])
     console.table("Verified", ["", "outputs"], rows)
-    _problems(found.problems)
+    _problems(found.problems, found.damaged)
 
 
 def restored(found: Restored, out: str) -> None:
@@ -86,18 +111,30 @@ def restored(found: Restored, out: str) -> None:
     rows: list[list[object]] = [
         ["written", found.written],
         ["there before", found.present],
-        ["failed", len(found.problems)],
+        ["failed", found.failed],
     ]
-    console.table("Restored", ["", "pictures"], rows)
-    _problems(found.problems)
+    console.table("Restored", ["", "images"], rows)
+    _problems(found.problems, found.failed)
     made([out])
 
 
-def _problems(problems: list[tuple[str, str]]) -> None:
-    for key, problem in problems[:SHOWN]:
+def pruned(found: Pruned, *, deleted: bool) -> None:
+    """What was, or would be, deleted."""
+    for key in found.first:
+        console.say(f"{'deleted' if deleted else 'would delete'} the output of {key}")
+    rows: list[list[object]] = [
+        ["outputs without a source", found.outputs],
+        ["MB", f"{found.size / MB:.2f}"],
+    ]
+    title = "Deleted" if deleted else "Nothing was deleted; --delete-extraneous does it"
+    console.table(title, ["", "value"], rows)
+
+
+def _problems(problems: list[tuple[str, str]], count: int) -> None:
+    for key, problem in problems:
         console.say(f"{key}: {problem}")
-    if len(problems) > SHOWN:
-        console.say(f"... and {len(problems) - SHOWN} more")
+    if count > len(problems):
+        console.say(f"... and {count - len(problems)} more")
 
 
 def match(found: Match, *, json_lines: bool) -> None:
@@ -121,6 +158,10 @@ def report(found: ArchiveReport, failed: list[tuple[str, str, str]], settings: J
     rows += [[name, count] for name, count in sorted(found.status.items())]
     rows += [[f"failed: {kind}", count] for kind, count in sorted(found.kinds.items())]
     rows += [
+        [f"{status}: {reason}", count]
+        for (status, reason), count in found.reasons.most_common(REASONS_SHOWN)
+    ]
+    rows += [
         ["MB in", f"{found.bytes_in / MB:.2f}"],
         ["MB out", f"{found.bytes_out / MB:.2f}"],
         ["ratio", found.ratio],
@@ -130,5 +171,6 @@ def report(found: ArchiveReport, failed: list[tuple[str, str, str]], settings: J
     ]
     rows += [[f"label: {name}", count] for name, count in found.labels.most_common(10)]
     console.table("Archive", ["", "value"], rows)
+    stale(found.stale)
     for key, kind, reason in failed:
         console.say(f"{kind}: {key}: {reason}")

@@ -5,18 +5,35 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepsic.bitstream import Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FAILED", "OK", "SKIPPED", "TRANSIENT", "LedgerRow", "row_schema"]
+__all__ = [
+    "DAMAGED",
+    "FAILED",
+    "OK",
+    "SKIPPED",
+    "TRANSIENT",
+    "UNSUPPORTED",
+    "LedgerRow",
+    "record_of",
+    "row_of",
+    "row_schema",
+]
 
-OK, SKIPPED, FAILED = "ok", "skipped", "failed"
+OK, FAILED = "ok", "failed"
+#: No image: a text, a video, a `.sic` file.
+SKIPPED = "skipped"
+#: An image that this release can't read: HEIC, an animation.
+UNSUPPORTED = "unsupported"
+#: Kind of the rows of `verify --mark`: the output that an ok row speaks of is no longer good.
+DAMAGED = "damaged"
 #: Kinds of failure that say nothing about the picture: the next run tries these again unasked.
-TRANSIENT = frozenset({"storage", "source", "damaged"})
+TRANSIENT = frozenset({"storage", "source", DAMAGED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +44,8 @@ class LedgerRow:
     source_etag: str
     source_size: int
     """Bytes."""
+    source_modified: datetime | None = None
+    """Last change of the source, where the store told it."""
     source_sha256: str = ""
     output_key: str = ""
     output_sha256: str = ""
@@ -41,9 +60,9 @@ class LedgerRow:
     labels: list[Label] = field(default_factory=list)
     job: str
     status: str
-    """ok, skipped or failed."""
+    """ok, skipped, unsupported or failed."""
     kind: str = ""
-    """Of a failure: input, unsupported, limit, time, verification, storage, source, crash, ..."""
+    """Of a failure: input, limit, time, verification, conflict, storage, archived, crash, ..."""
     reason: str = ""
     """In words, for people."""
     attempt: int = 0
@@ -67,4 +86,21 @@ def row_schema() -> pa.Schema:
     types |= dict.fromkeys(("width", "height", "attempt"), pa.int32())
     types |= {"bpp": pa.float64(), "psnr": pa.float32(), "seconds": pa.float32()}
     types |= {"labels": pa.list_(label), "finished": pa.timestamp("us", "UTC")}
+    types["source_modified"] = pa.timestamp("us", "UTC")
     return pa.schema([(name, types[name]) for name in LedgerRow.__dataclass_fields__])
+
+
+def record_of(row: LedgerRow) -> dict[str, Any]:
+    """A row as Arrow takes it."""
+    record = {name: getattr(row, name) for name in LedgerRow.__dataclass_fields__}
+    record["labels"] = [
+        {"name": label.name, "wnid": label.wnid, "probability": label.probability}
+        for label in row.labels
+    ]
+    return record
+
+
+def row_of(record: dict[str, Any]) -> LedgerRow:
+    """The reverse of `record_of`."""
+    labels = [Label(**label) for label in record.pop("labels")]
+    return LedgerRow(**record, labels=labels)

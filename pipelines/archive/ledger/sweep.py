@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from deepsic.errors import StorageError
+from pipelines.archive.ledger.parts import LedgerPart, read_part
 from pipelines.archive.ledger.row import row_schema
+from pipelines.archive.ledger.rules import RULE_COLUMNS
+from pipelines.storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.fs import FileSystem
 
-__all__ = ["LedgerPart", "Sweep"]
+__all__ = ["Sweep"]
 
-#: What it takes to tell which of several rows of a key counts.
-ORDER = ("source_key", "attempt", "finished")
-
-
-class LedgerPart(NamedTuple):
-    """A ledger part and the range of its source keys."""
-
-    first: str
-    last: str
-    rows: int
-    path: str
+THREADS = 16
 
 
 class Sweep:
@@ -33,25 +25,38 @@ class Sweep:
 
     Both the source's listing and the ledger are in UTF-8 order, so a run that resumes joins them
     in one pass and in bounded memory, however many keys there are.
+
+    job: only rows of this job; None: of all.
+    after, upto: only keys above the one and not above the other.
     """
 
     def __init__(
-        self, filesystem: FileSystem, columns: Sequence[str], parts: Sequence[LedgerPart]
+        self,
+        storage: Storage,
+        columns: Sequence[str],
+        parts: Sequence[LedgerPart],
+        *,
+        job: str | None = None,
+        after: str = "",
+        upto: str | None = None,
     ) -> None:
-        self._filesystem = filesystem
-        self._columns = list(dict.fromkeys((*ORDER, *columns)))
-        self._waiting = deque(sorted(parts))
+        self._storage, self._job, self._after, self._end = storage, job, after, upto
+        self._columns = list(dict.fromkeys((*RULE_COLUMNS, *columns)))
+        self._waiting = deque(sorted(part for part in parts if part.overlaps(after, upto)))
         self._rest: pa.Table | None = None
 
     def upto(self, key: str | None) -> pa.Table:
-        """The rows that count for all keys up to and including `key` (None: all) not yet given."""
+        """All rows of keys up to and including `key` (None: all) that were not yet given.
+
+        Which of several rows of one key counts, `rules` tells.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        paths = []
+        parts = []
         while self._waiting and (key is None or self._waiting[0].first <= key):
-            paths.append(self._waiting.popleft().path)
-        tables = [self._read(paths)] if paths else []
+            parts.append(self._waiting.popleft())
+        tables = self._read_all(parts)
         if self._rest is not None:
             tables.append(self._rest)
         if not tables:
@@ -59,38 +64,35 @@ class Sweep:
         table = pa.concat_tables(tables)
         if key is None:
             self._rest = None
-            return newest(table)
+            return table.combine_chunks()
         inside = pc.less_equal(table["source_key"], key)
         rest = table.filter(pc.invert(inside))
         self._rest = rest.combine_chunks() if rest.num_rows else None
-        return newest(table.filter(inside))
+        return table.filter(inside).combine_chunks()
 
-    def _read(self, paths: list[str]) -> pa.Table:
-        import pyarrow.dataset as ds
+    def _read_all(self, parts: list[LedgerPart]) -> list[pa.Table]:
+        if len(parts) < 2:
+            return [self._read(part) for part in parts]
+        with ThreadPoolExecutor(THREADS, "ledger") as pool:
+            return list(pool.map(self._read, parts))
 
-        try:
-            dataset = ds.dataset(
-                paths, schema=row_schema(), format="parquet", filesystem=self._filesystem
-            )
-            return dataset.to_table(columns=self._columns)
-        except (OSError, ValueError) as error:
-            raise StorageError(f"the ledger can't be read: {error}") from error
+    def _read(self, part: LedgerPart) -> pa.Table:
+        import pyarrow.compute as pc
+
+        table = read_part(self._storage, part.key, part.size, self._columns)
+        wanted = None
+        if self._job is not None:
+            wanted = pc.equal(table["job"], self._job)
+        if part.first <= self._after:
+            above = pc.greater(table["source_key"], self._after)
+            wanted = above if wanted is None else pc.and_(wanted, above)
+        if self._end is not None and part.last > self._end:
+            below = pc.less_equal(table["source_key"], self._end)
+            wanted = below if wanted is None else pc.and_(wanted, below)
+        return table if wanted is None else table.filter(wanted)
 
     def _empty(self) -> pa.Table:
-        schema = row_schema()
         import pyarrow as pa
 
+        schema = row_schema()
         return pa.schema([schema.field(name) for name in self._columns]).empty_table()
-
-
-def newest(table: pa.Table) -> pa.Table:
-    """One row for each key: that of the highest attempt, of these the one finished last."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    ordered = table.sort_by([(name, "ascending") for name in ORDER])
-    if ordered.num_rows < 2:
-        return ordered
-    keys = ordered["source_key"].combine_chunks()
-    last = pc.not_equal(keys[:-1], keys[1:])
-    return ordered.filter(pa.concat_arrays([last, pa.array([True])]))

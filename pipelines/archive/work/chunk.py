@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -9,14 +10,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from deepsic.errors import InputError, LimitError, StorageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from pipelines.archive.chunks import Chunk, Item
 from pipelines.archive.keys import output_key
-from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, LedgerRow
-from pipelines.archive.settings import JobSettings
+from pipelines.archive.ledger import OK, Ledger, LedgerRow
+from pipelines.archive.listing.chunks import Chunk, Item
+from pipelines.archive.settings import JobSettings, claim
 from pipelines.archive.tally import Tally
+from pipelines.archive.work.beside import Beside
 from pipelines.archive.work.check import Check, Verify
 from pipelines.archive.work.codec import CodecSource, checked_codec, warm_up
 from pipelines.archive.work.encoder import EncodedImage, Encoder
@@ -24,8 +27,8 @@ from pipelines.archive.work.images import (
     Refusal,
     SourceFacts,
     SourceImage,
-    kind_of,
     open_image,
+    outcome_of,
     refuse_unread,
 )
 from pipelines.archive.work.timing import TimeLimit, time_limits
@@ -55,10 +58,20 @@ class ArchiveJob:
     source: Storage
     destination: Storage
     settings: JobSettings
+    origin: str = ""
+    """Address of the source as the archive keeps it; empty: that of `source`."""
     codec: CodecSource
     check: Check = Check()  # noqa: RUF009 frozen
     limits: Limits = DEFAULT_LIMITS
     seconds_per_picture: float = 60.0
+    overwrite: bool = False
+    """Replace objects at the destination that this job didn't write."""
+    beside: Beside = Beside()  # noqa: RUF009 frozen
+
+    @property
+    def source_url(self) -> str:
+        """What the destination is the archive of."""
+        return self.origin or self.source.url
 
 
 def compress_chunk(job: ArchiveJob, chunk: Chunk) -> Tally:
@@ -70,12 +83,12 @@ def compress_chunk(job: ArchiveJob, chunk: Chunk) -> Tally:
     Raises: the storage errors of `JOB_WIDE` and `AccessError` for the destination; nothing of
         the chunk is in the ledger then.
     """
-    ledger = Ledger(job.destination)
-    rows = ledger.rows(chunk.part)  # of a worker that died after its last write
+    ledger, part = Ledger(job.destination), chunk.part(job.settings.job_id)
+    rows = ledger.rows(part)  # of a worker that died after its last write
     if rows is None:
         rows = _Work(job, chunk).run()
-        ledger.append(chunk.part, rows)
-    return Tally.of(rows)
+        ledger.append(part, rows)
+    return Tally.of(rows, chunk.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +185,14 @@ class _Work:
         facts, settings, destination = made.facts, self.job.settings, self.job.destination
         key = facts.item.info.key
         target = output_key(key, max_key_bytes=destination.max_key_bytes)
+        about = self.job.beside.about(settings.job_id, facts, made.labels)
+        overwrite = self.job.overwrite or facts.item.damaged
         try:
             if made.error is not None:
                 raise made.error
-            put_verified(destination, target, made.blob)
+            _claim(self.job)
+            replaces = None if overwrite else {facts.item.previous}
+            put_verified(destination, target, made.blob, about=about, replaces=replaces)
         except (*JOB_WIDE, AccessError):
             raise
         except Exception as error:
@@ -185,6 +202,7 @@ class _Work:
             source_key=key,
             source_etag=facts.etag,
             source_size=facts.size,
+            source_modified=_time(facts.item.info.modified),
             source_sha256=facts.sha256,
             output_key=target,
             output_sha256=sha256(made.blob),
@@ -210,19 +228,29 @@ class _Work:
         )
 
 
+@functools.lru_cache(maxsize=4)
+def _claim(job: ArchiveJob) -> None:
+    """Claim the destination, once in a process; what raises isn't kept."""
+    claim(job.destination, job.source_url, job.settings)
+
+
+def _time(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
 def failed_row(
     item: Item, error: Exception, job: str, *, sha: str = "", worker: str = "", seconds: float = 0
 ) -> LedgerRow:
-    """The row of an object that has no output: skipped for a `Refusal`, else failed."""
-    skipped = isinstance(error, Refusal)
-    kind, reason = ("", str(error)) if skipped else kind_of(error)
+    """The row of an object that has no output: skipped, unsupported or failed."""
+    status, kind, reason = outcome_of(error)
     return LedgerRow(
         source_key=item.info.key,
         source_etag=item.info.etag,
         source_size=item.info.size,
+        source_modified=_time(item.info.modified),
         source_sha256=sha,
         job=job,
-        status=SKIPPED if skipped else FAILED,
+        status=status,
         kind=kind,
         reason=reason,
         attempt=item.attempt,

@@ -69,6 +69,20 @@ class ModelSource:
         """The same on a device."""
         return replace(self, device=device)
 
+    def check(self) -> None:
+        """Raise `UsageError` for a classifier that there isn't, before anything is loaded."""
+        from deepsic.tasks import check_classifier
+
+        for name in self.refine_for:
+            check_classifier(name)
+        if self.labeler is not None and self.labeler != "head":
+            if ":" in self.labeler:
+                from deepsic.models.semantic.labeler import load_labeler
+
+                load_labeler(self.labeler)
+            else:
+                check_classifier(self.labeler)
+
     def identity(self) -> str:
         """Hash of the model file; raises `UnknownModelError` when there is none."""
         from deepsic import weights

@@ -17,9 +17,12 @@ from deepsic.errors import (
 )
 from deepsic.image_io.load import load_image, to_pil
 from deepsic.limits import Limits
-from pipelines.archive.chunks import Item
+from pipelines.archive.ledger import FAILED, SKIPPED, UNSUPPORTED
+from pipelines.archive.listing.chunks import Item
+from pipelines.archive.work.formats import foreign_image, no_image
 from pipelines.archive.work.timing import TimeLimitError
-from pipelines.storage import ObjectMissingError
+from pipelines.storage import ObjectArchivedError, ObjectExistsError, ObjectMissingError
+from pipelines.storage.s3_errors import ARCHIVED
 
 __all__ = [
     "Refusal",
@@ -28,14 +31,17 @@ __all__ = [
     "WorkerLostError",
     "kind_of",
     "open_image",
+    "outcome_of",
     "refuse_unread",
 ]
 
 MAX_REASON = 500
+#: Storage classes whose objects can't be read as they are. (Intelligent tiering doesn't say.)
+COLD = ("GLACIER", "DEEP_ARCHIVE")
 
 
 class Refusal(Exception):
-    """An object that is no picture: skipped, not failed."""
+    """An object that is no image: skipped, not failed."""
 
 
 class WorkerLostError(Exception):
@@ -72,7 +78,8 @@ class SourceImage:
 def refuse_unread(item: Item, limits: Limits) -> None:
     """Raise for what the listing alone tells.
 
-    Raises: `Refusal` for folder markers and `.sic` files, `InputError`, `LimitError`.
+    Raises: `Refusal` for folder markers and `.sic` files, `InputError`, `LimitError`,
+        `ObjectArchivedError` for what lies in cold storage.
     """
     info = item.info
     if info.problem:
@@ -83,35 +90,52 @@ def refuse_unread(item: Item, limits: Limits) -> None:
         raise Refusal("a .sic file already")
     if info.size == 0:
         raise InputError("empty: 0 bytes")
+    if info.storage_class in COLD:
+        raise ObjectArchivedError(ARCHIVED)
     limits.check_bytes(info.size)
 
 
 def open_image(key: str, data: bytes, limits: Limits) -> Image.Image:
-    """Decode a picture, upright and 8-bit.
+    """Decode an image, upright and 8-bit.
 
-    Raises: `InputError`, `LimitError`; `Refusal` when neither bytes nor name say "picture".
+    Raises: `InputError`, `LimitError`; `UnsupportedImageError` for an image of a kind that this
+        release can't read; `Refusal` when the bytes, or bytes and name, say that it is none.
     """
+    if (kind := foreign_image(key, data)) is not None:
+        raise UnsupportedImageError(f"{kind}: not a format that this release reads")
     try:
         return to_pil(load_image(data, limits))
+    except UnsupportedImageError:
+        raise
     except InputError as error:
-        if isinstance(error, UnsupportedImageError) or _named_as_picture(key):
-            raise
-        if "not a picture" in str(error):
-            raise Refusal("not a picture") from error
+        if (other := no_image(data)) is not None:
+            raise Refusal(f"not an image but {other}") from error
+        if not _named_as_image(key) and "not a picture" in str(error):
+            raise Refusal("not an image") from error
         raise
 
 
-def _named_as_picture(key: str) -> bool:
+def _named_as_image(key: str) -> bool:
     suffix = os.path.splitext(key)[1].lower()
-    return suffix in Image.registered_extensions()
+    return Image.registered_extensions().get(suffix) not in (None, "PDF", "MPEG")
+
+
+def outcome_of(error: BaseException) -> tuple[str, str, str]:
+    """(status, kind, reason) for the ledger of an object that has no output."""
+    if isinstance(error, Refusal):
+        return SKIPPED, "", str(error)
+    if isinstance(error, UnsupportedImageError):
+        return UNSUPPORTED, "", str(error)[:MAX_REASON]
+    return FAILED, *kind_of(error)
 
 
 def kind_of(error: BaseException) -> tuple[str, str]:
     """(kind, reason) of a failure for the ledger."""
     kinds: list[tuple[type[BaseException], str]] = [
         (ObjectMissingError, "source"),
+        (ObjectArchivedError, "archived"),
+        (ObjectExistsError, "conflict"),
         (StorageError, "storage"),
-        (UnsupportedImageError, "unsupported"),
         (InputError, "input"),
         (LimitError, "limit"),
         (VerificationError, "verification"),

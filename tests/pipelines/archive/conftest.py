@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from deepsic.bitstream import VERSION
+from pipelines.archive import cluster
 from pipelines.archive.cluster import Resources
+from pipelines.archive.commands import restore as restore_module
+from pipelines.archive.commands import verify as verify_module
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.storage import open_storage
@@ -68,3 +71,18 @@ def ray_here(s3_environment: dict[str, str]) -> Iterator[Resources]:
     )
     with ray_runtime(options):
         yield Resources()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Resources:
+    """Chunks and pieces are worked on in this process, one after the other, without Ray."""
+
+    def spread(
+        function: Any, shared: Any, take: Callable[[bool], Any], resources: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        while (work := take(True)) is not None:
+            yield work, function(shared, work)
+
+    for module in (cluster, verify_module, restore_module):
+        monkeypatch.setattr(module, "spread", spread)
+    return Resources()

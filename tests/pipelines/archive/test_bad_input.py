@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from deepsic.limits import Limits
-from pipelines.archive.chunks import Chunk, Item
-from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger, LedgerRow
+from pipelines.archive.ledger import FAILED, OK, SKIPPED, UNSUPPORTED, Ledger, LedgerRow
+from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.work.check import Check, Verify
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
 from pipelines.archive.work.codec import loaded_codec
@@ -31,7 +31,7 @@ MakeJob = Callable[..., ArchiveJob]
 def work(job: ArchiveJob) -> dict[str, LedgerRow]:
     chunk = Chunk(tuple(Item(info) for info in job.source.list()))
     compress_chunk(job, chunk)
-    rows = Ledger(job.destination).rows(chunk.part)
+    rows = Ledger(job.destination).rows(chunk.part(job.settings.job_id))
     assert rows is not None
     assert [row.source_key for row in rows] == sorted(item.info.key for item in chunk.items)
     return {row.source_key: row for row in rows}
@@ -99,8 +99,8 @@ def test_every_kind_of_trouble_has_its_row(zoo: Path, tmp_path: Path, make_job: 
         "good.png": (OK, ""),
         "link.png": (OK, ""),
         "loop": (FAILED, "input"),
-        "moves.gif": (FAILED, "unsupported"),
-        "moves.webp": (FAILED, "unsupported"),
+        "moves.gif": (UNSUPPORTED, ""),
+        "moves.webp": (UNSUPPORTED, ""),
         "nothing.jpg": (FAILED, "input"),
         "notes.txt": (SKIPPED, ""),
         "old.sic": (SKIPPED, ""),
@@ -131,7 +131,10 @@ def test_objects_that_vanish_or_change_after_the_listing(
     (photos / "f0/p00.png").unlink()
     save_image(photos / "f1/p01.png", 99, (64, 64))
     compress_chunk(job, chunk)
-    rows = {row.source_key: row for row in Ledger(job.destination).rows(chunk.part) or ()}
+    rows = {
+        row.source_key: row
+        for row in Ledger(job.destination).rows(chunk.part(job.settings.job_id)) or ()
+    }
     assert (rows["f0/p00.png"].status, rows["f0/p00.png"].kind) == (FAILED, "source")
     changed = rows["f1/p01.png"]
     listed = {info.key: info for info in job.source.list()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.archive.chunks import Chunk, Item, cut
 from pipelines.archive.commands.estimate import sample
+from pipelines.archive.listing.chunks import Chunk, Item, cut
 from pipelines.storage import ObjectInfo
 
 
@@ -12,15 +12,15 @@ def listing(sizes: list[int]) -> list[ObjectInfo]:
 
 
 def test_cut_bounds_items_and_bytes_and_loses_nothing() -> None:
-    infos = listing([1, 1, 1, 1, 5, 9, 1, 20, 1])
-    pieces = list(cut(infos, max_items=3, max_bytes=10))
-    assert [info for piece in pieces for info in piece] == infos
+    items = [Item(info) for info in listing([1, 1, 1, 1, 5, 9, 1, 20, 1])]
+    pieces = list(cut(items, max_items=3, max_bytes=10))
+    assert [item for piece in pieces for item in piece] == items
     assert [len(piece) for piece in pieces] == [3, 2, 2, 1, 1]
     assert list(cut([])) == []
 
 
 def test_pieces_grow_up_to_the_bound() -> None:
-    lengths = [len(piece) for piece in cut(listing([1] * 6000))]
+    lengths = [len(piece) for piece in cut(Item(info) for info in listing([1] * 6000))]
     assert lengths[:9] == [16] * 4 + [32] * 4 + [48]
     assert sorted(lengths[:-1]) == lengths[:-1]
     assert max(lengths) == 128
@@ -30,12 +30,13 @@ def test_pieces_grow_up_to_the_bound() -> None:
 def test_part_names_follow_the_work() -> None:
     items = tuple(Item(info) for info in listing([1, 2, 3]))
     chunk = Chunk(items)
-    assert chunk.part == Chunk(items).part
+    assert chunk.part("j") == Chunk(items).part("j")
     left, right = chunk.halves()
     assert left.items + right.items == items
     retried = tuple(Item(item.info, 1) for item in items)
-    names = {chunk.part, left.part, right.part, Chunk(retried).part}
-    assert len(names) == 4
+    names = {one.part("j") for one in (chunk, left, right, Chunk(retried))}
+    names.add(chunk.part("k"))
+    assert len(names) == 5
 
 
 def test_sample_is_bounded_and_counts_all() -> None:

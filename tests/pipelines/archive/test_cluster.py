@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pipelines.archive import cluster
-from pipelines.archive.chunks import Chunk, Item
 from pipelines.archive.cluster import Resources, run_chunks
 from pipelines.archive.ledger import FAILED, LEDGER, OK, Ledger
+from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.tally import Tally
 from pipelines.archive.work.chunk import ArchiveJob
 
@@ -22,7 +22,8 @@ def parts(job: ArchiveJob) -> int:
 
 def run(job: ArchiveJob) -> list[Tally]:
     chunk = Chunk(tuple(Item(info) for info in job.source.list()))
-    return list(run_chunks(job, iter([chunk]), Resources()))
+    waiting = iter([chunk])
+    return list(run_chunks(job, lambda wait: next(waiting, None), Resources()))
 
 
 def test_work_whose_worker_died_after_its_last_write_is_not_done_again(
@@ -34,7 +35,7 @@ def test_work_whose_worker_died_after_its_last_write_is_not_done_again(
     def spread(
         function: Any, job: ArchiveJob, take: Any, resources: Any
     ) -> Iterator[tuple[Any, None]]:
-        while (chunk := take()) is not None:
+        while (chunk := take(True)) is not None:
             function(job, chunk)
             yield chunk, None
 
@@ -55,7 +56,7 @@ def test_the_picture_that_kills_workers_is_narrowed_down_to(
     def spread(
         function: Any, job: ArchiveJob, take: Any, resources: Any
     ) -> Iterator[tuple[Any, Any]]:
-        while (chunk := take()) is not None:
+        while (chunk := take(True)) is not None:
             dies = any(item.info.key == deadly for item in chunk.items)
             yield chunk, None if dies else function(job, chunk)
 

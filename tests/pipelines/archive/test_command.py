@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import compress_archive
-from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.settings import claim
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
 
@@ -69,6 +69,7 @@ def test_report(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("report", archive, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == {"ok": 12, "failed": 1}
+    assert found["stale"] == 0
     assert found["failed"] == [["broken.jpg", "input", "empty: 0 bytes"]]
     assert 0 < found["bpp"] < 24
     assert run("report", archive) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,12 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def found(ledger: Ledger, query: str, least: float = 0.0) -> list[tuple[str, str]]:
-    return [(match.output_key, match.name) for match in find(ledger, query, least)]
+    return [(match.output_key, match.name) for match in find(ledger, query, least).matches]
 
 
 def test_by_name_by_parent_and_by_wnid(ledger: Ledger) -> None:
     assert found(ledger, "Beagle") == [("a.sic", "beagle"), ("b.sic", "beagle")]
+    assert found(ledger, "dogs") == found(ledger, "dog")
     assert found(ledger, "dog") == [("a.sic", "English springer"), ("b.sic", "beagle")]
     assert found(ledger, "n03028079") == [("b.sic", "church")]
     assert found(ledger, "my own word") == [("c.sic", "my own word")]
@@ -64,5 +66,25 @@ def test_the_least_probability_counts_for_the_label_that_matches(ledger: Ledger)
 
 def test_known_words_may_find_nothing_unknown_ones_are_an_error(ledger: Ledger) -> None:
     assert found(ledger, "cat") == []
-    with pytest.raises(UsageError, match="blorb"):
+    with pytest.raises(UsageError, match="'blorb'; try a wider word"):
         found(ledger, "blorb")
+    with pytest.raises(UsageError, match=r"'beegle'; did you mean .*beagle"):
+        found(ledger, "beegle")
+
+
+def test_the_most_probable_come_first_and_noise_is_left_out(ledger: Ledger) -> None:
+    label = replace(BEAGLE, probability=0.99)
+    faint = replace(BEAGLE, probability=0.02)
+    rows = [
+        LedgerRow(
+            source_key=key, source_etag="", source_size=1, output_key=f"{key}.sic",
+            labels=[one], job="j", status=OK,
+        )
+        for key, one in (("x", faint), ("y", label))
+    ]  # fmt: skip
+    ledger.append("3.parquet", rows)
+    ranked = find(ledger, "beagle")
+    assert [match.output_key for match in ranked.matches] == ["y.sic", "a.sic", "b.sic"]
+    assert [match.output_key for match in find(ledger, "beagle", limit=1).matches] == ["y.sic"]
+    assert find(ledger, "beagle", limit=1).total == 3
+    assert find(ledger, "beagle", 0.0).total == 4

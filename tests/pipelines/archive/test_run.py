@@ -14,11 +14,11 @@ from pipelines.archive.commands.find import find
 from pipelines.archive.commands.report import report_archive
 from pipelines.archive.commands.restore import restore_archive
 from pipelines.archive.commands.verify import verify_archive
-from pipelines.archive.job import run_job
+from pipelines.archive.job import RunOptions, run_job
 from pipelines.archive.ledger import FAILED, OK, SKIPPED, Ledger
 from pipelines.archive.work.check import Check, Verify
 from pipelines.archive.work.chunk import ArchiveJob
-from pipelines.storage import sha256
+from pipelines.storage import open_storage, sha256
 
 from .conftest import save_image
 from .fakes import IDENTITY, KILL, STALL, WebpSource
@@ -63,12 +63,12 @@ def test_a_job_and_all_that_follows(
     assert (again.done.objects, again.already.ok) == (0, 12)
     assert outputs(tmp_path / "out") == made
 
-    found = verify_archive(job.destination, ray_here)
-    assert (found.checked, found.problems, found.extra) == (12, [], 0)
+    found = verify_archive(Ledger(job.destination), ray_here)
+    assert (found.checked, found.problems, found.extra, found.shared) == (12, [], 0, 0)
 
     out = tmp_path / "decoded"
     restored = restore_archive(
-        job.destination, make_job(photos, out).destination, WebpSource(), IDENTITY.hex(), ray_here
+        Ledger(job.destination), open_storage(str(out)), WebpSource(), IDENTITY.hex(), ray_here
     )
     assert (restored.written, restored.problems) == (12, [])
     assert len(list(out.rglob("*.png"))) == 12
@@ -76,7 +76,7 @@ def test_a_job_and_all_that_follows(
     assert report.status == {OK: 12}
     assert report.bytes_out == sum(p.stat().st_size for p in (tmp_path / "out").rglob("*.sic"))
     label = str(rows["f0/p00.png"]["labels"][0]["name"])  # type: ignore[index]
-    assert "f0/p00.png" in {match.source_key for match in find(Ledger(job.destination), label)}
+    assert "f0/p00.png" in {m.source_key for m in find(Ledger(job.destination), label).matches}
 
 
 def test_damage_is_found_marked_and_made_again(
@@ -88,9 +88,9 @@ def test_damage_is_found_marked_and_made_again(
     (tmp_path / "out/f0/p00.png.sic").unlink()
     (tmp_path / "out/f1/p01.png.sic").write_bytes(b"SIC")
     (tmp_path / "out/stranger.sic").write_bytes(b"SIC")
-    found = verify_archive(job.destination, ray_here, mark=True)
+    found = verify_archive(Ledger(job.destination), ray_here, mark=True)
     assert sorted(key for key, _ in found.problems) == ["f0/p00.png.sic", "f1/p01.png.sic"]
-    assert found.extra == 1
+    assert (found.extra, found.damaged, found.marked) == (1, 2, 2)
     summary = run_job(job, ray_here)
     assert (summary.done.ok, summary.already.ok) == (2, 10)
     (tmp_path / "out/stranger.sic").unlink()
@@ -109,7 +109,7 @@ def test_new_changed_and_failed_objects(
     assert (summary.done.ok, summary.already.ok, summary.already.failed) == (2, 11, 1)
     save_image(tmp_path / "mended.png", 779)
     assert run_job(job, ray_here).done.objects == 0  # what failed stays failed, unasked
-    assert run_job(job, ray_here, retry_failed=True).done.failed == 1
+    assert run_job(job, ray_here, RunOptions(retry_failed=True)).done.failed == 1
     Image.open(tmp_path / "mended.png").save(photos / "broken.jpg")
     summary = run_job(job, ray_here)
     assert (summary.done.ok, summary.failed) == (1, 0)
@@ -134,7 +134,7 @@ def test_too_many_failures_stop_the_job(
 ) -> None:
     job = make_job(photos, tmp_path / "out", quality=99)
     with pytest.raises(PartialFailureError, match="max-failures 3"):
-        run_job(job, ray_here, max_failures=3)
+        run_job(job, ray_here, RunOptions(max_failures=3))
 
 
 @pytest.mark.slow  # ten workers die and start again
@@ -155,12 +155,10 @@ def test_pictures_that_kill_or_stall_workers(
 
 
 def test_from_and_to_s3(photos: Path, bucket: str, make_job: MakeJob, ray_here: Resources) -> None:
-    from pipelines.storage import open_storage
-
     source = open_storage(f"{bucket}/in")
     for path in photos.rglob("*.png"):
         source.put(str(path.relative_to(photos)), path.read_bytes())
     job = make_job(f"{bucket}/in", f"{bucket}/out")
     assert run_job(job, ray_here).done.ok == 12
     assert run_job(job, ray_here).done.objects == 0
-    assert verify_archive(job.destination, ray_here).problems == []
+    assert verify_archive(Ledger(job.destination), ray_here).problems == []

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import UsageError
-from pipelines.archive.settings import JobSettings, claim, read_job
+from pipelines.archive.settings import JobSettings, check_claim, claim, read_job
 from pipelines.archive.work.codec import ModelSource
 from pipelines.storage import open_storage
 
@@ -28,8 +28,10 @@ def test_refined_archives_go_on_and_others_are_refused(tmp_path: Path) -> None:
     archive.create()
     refined = replace(SETTINGS, refine_for=(LITE0, "efficientnet-lite1"))
     assert refined.job_id != SETTINGS.job_id
-    assert not claim(archive, "photos", refined)
-    assert claim(archive, "photos", refined)
+    assert not check_claim(archive, "photos", refined)
+    claim(archive, "photos", refined)
+    claim(archive, "photos", refined)
+    assert check_claim(archive, "photos", refined)
     found = read_job(archive)
     assert found is not None
     assert JobSettings(**found["settings"]) == refined

@@ -41,7 +41,7 @@ SLOW_STORE = """
 import sys, time
 from pathlib import Path
 from deepsic.bitstream import VERSION
-from pipelines.archive.chunks import Chunk, Item
+from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
 from pipelines.storage.local import LocalStorage

@@ -17,21 +17,22 @@ from pipelines.storage import (
     open_storage,
     put_verified,
 )
+from pipelines.storage import client as client_module
 from pipelines.storage import s3 as s3_module
 
 
 @pytest.fixture
 def fresh_client() -> Iterator[None]:
     """Clients are kept for the process: forget them where a test changes the environment."""
-    s3_module._client_of.cache_clear()
+    client_module._client_of.cache_clear()
     yield
-    s3_module._client_of.cache_clear()
+    client_module._client_of.cache_clear()
 
 
 def proxied(monkeypatch: pytest.MonkeyPatch, endpoint: str, **rates: float) -> FaultProxy:
     proxy = FaultProxy(endpoint, rates)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    s3_module._client_of.cache_clear()
+    client_module._client_of.cache_clear()
     return proxy
 
 

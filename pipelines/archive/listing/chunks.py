@@ -23,7 +23,11 @@ class Item:
 
     info: ObjectInfo
     attempt: int = 0
-    """Rows that the ledger has for this key already."""
+    """Attempts that the ledger has for this key already."""
+    previous: str = ""
+    """SHA-256 of the output that this job made of it before; empty for none."""
+    damaged: bool = False
+    """Whether that output was found damaged: whatever is at its key gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,9 @@ class Chunk:
         """Bytes to read."""
         return sum(item.info.size for item in self.items)
 
-    @property
-    def part(self) -> str:
-        """Name of its ledger part: the same for the same work, whoever does it, however often."""
-        digest = hashlib.sha256()
+    def part(self, job: str) -> str:
+        """Name of its ledger part: the same for the same work of a job, whoever does it."""
+        digest = hashlib.sha256(f"{job}\0".encode())
         for item in self.items:
             digest.update(f"{item.info.key}\0{item.info.etag}\0{item.attempt}\0".encode())
         return f"{digest.hexdigest()[:32]}.parquet"
@@ -52,21 +55,20 @@ class Chunk:
 
 
 def cut(
-    listing: Iterable[ObjectInfo], *, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
-) -> Iterator[tuple[ObjectInfo, ...]]:
-    """Cut a listing where a piece has `max_items` (the first ones fewer) or would pass `max_bytes`.
+    items: Iterable[Item], *, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
+) -> Iterator[tuple[Item, ...]]:
+    """Cut work where a piece has `max_items` (the first ones fewer) or would pass `max_bytes`.
 
-    The same listing is always cut in the same places: a run that takes up where another was
-    killed gives its parts the same names.
+    The same work is always cut in the same places: two that do it give its parts the same names.
     """
-    piece: list[ObjectInfo] = []
+    piece: list[Item] = []
     size = number = 0
-    for info in listing:
-        items = min(max_items, FIRST_ITEMS * (1 + number // ALIKE))
-        if piece and (len(piece) >= items or size + info.size > max_bytes):
+    for item in items:
+        most = min(max_items, FIRST_ITEMS * (1 + number // ALIKE))
+        if piece and (len(piece) >= most or size + item.info.size > max_bytes):
             yield tuple(piece)
             piece, size, number = [], 0, number + 1
-        piece.append(info)
-        size += info.size
+        piece.append(item)
+        size += item.info.size
     if piece:
         yield tuple(piece)
