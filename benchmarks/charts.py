@@ -15,9 +15,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.metrics.measure import Row
-from deepsic.metrics.summary import Summary, summarise
-from deepsic.rivals import find_coders
+from deepsic.evaluation.baselines import find_coders
+from deepsic.evaluation.measure import Row
+from deepsic.evaluation.summary import Summary, summarise
 from deepsic.zoo import names
 from pipelines.report.figures import Series, draw_chart
 from pipelines.report.page import published_series
