@@ -75,7 +75,7 @@ def compress(
     destination: Annotated[
         str | None, typer.Argument(metavar="DST", help="Folder or s3://...")
     ] = None,
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or a model file.")] = "sic",
+    model: Annotated[str, typer.Option(help="Shipped model, model file, or s3://...")] = "sic",
     quality: Annotated[int | None, typer.Option(help="1-100; 50 when no target is given.")] = None,
     bpp: Annotated[float | None, typer.Option(help="Bits per pixel of each file.")] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Largest size of each file.")] = None,

@@ -20,7 +20,7 @@ import contextlib
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +34,7 @@ from deepsic.evaluation.measure import Plan, Row
 from deepsic.evaluation.provenance import provenance
 from deepsic.evaluation.summary import summarise
 from pipelines import console, tracking
+from pipelines.evaluation.models import local_codecs
 from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
 from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pictures
 from pipelines.evaluation.record import Record
@@ -58,7 +59,9 @@ def evaluate(
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder.")] = "runs/evaluate",
     codec: Annotated[
         list[str] | None,
-        typer.Option(help="A rival, a shipped model, sic:FILE, MODEL@NETWORK; default: all."),
+        typer.Option(
+            help="A rival, a shipped model, sic:FILE, sic:s3://..., MODEL@NETWORK; default: all."
+        ),
     ] = None,
     bpp: Annotated[list[float] | None, typer.Option(help="Rates to search every codec to.")] = None,
     ladder: Annotated[bool, typer.Option(help="Fixed settings too, for RD curves.")] = True,
@@ -103,7 +106,8 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     """Do it; raises `PartialFailureError` at the end when pictures couldn't be read."""
     tracking.check_store(tracking_uri)
     pictures = find_pictures(settings.source, include=settings.include, limit=settings.limit)
-    coders, problems = find_coders(settings.codecs)
+    names, models = local_codecs(settings.codecs)
+    coders, problems = find_coders(names)
     if not coders:
         raise InputError(f"not one codec can run here: {problems}")
     judges, missing = _judges(settings, pictures)
@@ -112,7 +116,7 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
         console.say(f"without {name}: {reason}")
     folder = Path(settings.out)
     about = provenance()
-    rows = _measure(settings, pictures, coders, judges, folder / "results.jsonl", about)
+    rows = _measure(settings, pictures, coders, judges, folder / "results.jsonl", about, models)
     unreadable = {row.picture: row.error or "" for row in rows if row.kind == "unreadable"}
     rows = [row for row in rows if row.kind != "unreadable"]
     if not rows:
@@ -152,7 +156,11 @@ def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge]
 
 @contextlib.contextmanager
 def _made(
-    settings: Settings, work: list[Work], coders: list[Coder], judges: list[Judge]
+    settings: Settings,
+    work: list[Work],
+    coders: list[Coder],
+    judges: list[Judge],
+    models: Mapping[str, str],
 ) -> Iterator[Iterator[list[Row]]]:
     """The rows of each picture as they are made, on Ray or in this process."""
     from pipelines.evaluation.job import measure_all, measure_here
@@ -165,7 +173,7 @@ def _made(
     with ray_runtime(RuntimeOptions(num_cpus=settings.workers)) as where:
         console.say(f"{count}, {where}")
         workers = settings.workers or cluster_cpus()
-        yield measure_all(work, coders, judges, settings.plan, workers)
+        yield measure_all(work, coders, judges, settings.plan, workers, models)
 
 
 def _measure(
@@ -175,6 +183,7 @@ def _measure(
     judges: list[Judge],
     path: Path,
     about: dict[str, str],
+    models: Mapping[str, str],
 ) -> list[Row]:
     """Measure what is left, writing the lines of each picture as it is done; all rows."""
     started = time.monotonic()
@@ -192,7 +201,7 @@ def _measure(
             console.say(f"{len(pictures) - len(work)} pictures are measured already, in {path}")
         if work:
             with (
-                _made(settings, work, coders, judges) as made,
+                _made(settings, work, coders, judges, models) as made,
                 console.progress("evaluate", len(work)) as progress,
             ):
                 for rows in made:

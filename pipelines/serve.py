@@ -47,7 +47,7 @@ def main(
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     model: Annotated[
-        list[str] | None, typer.Option(help="Model by name or path; repeat for more")
+        list[str] | None, typer.Option(help="Model by name, path or s3://...; repeat for more")
     ] = None,
     classifier: Annotated[
         str, typer.Option(help="Labels pictures and draws heat maps; 'none' for neither")
@@ -112,7 +112,7 @@ def run(
     open_door: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in work."""
-    settings.check()
+    settings = settings.check()
     set_environment(haproxy)
     token = os.environ.get(TOKEN_VARIABLE)
     environment = {TOKEN_VARIABLE: token} if token else {}

@@ -51,7 +51,9 @@ def main(
     destination: Annotated[
         Path, typer.Argument(metavar="[DST]", help="Folder for what the search finds")
     ] = Path("runs/tune"),
-    start: Annotated[str, typer.Option(help="Model by name, model file, or checkpoint")] = "sic",
+    start: Annotated[
+        str, typer.Option(help="Model by name, model file or checkpoint, or s3://...")
+    ] = "sic",
     space: Annotated[
         str | None, typer.Option(help="Name in tune_spaces/, or a Python file [small or saic]")
     ] = None,

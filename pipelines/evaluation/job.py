@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,7 @@ from deepsic.errors import DeepsicError
 from deepsic.evaluation.baselines import Coder, Memory
 from deepsic.evaluation.evaluators import Judge
 from deepsic.evaluation.measure import Plan, Row, measure
+from pipelines.evaluation.models import on_this_node
 from pipelines.evaluation.pictures import PictureRef, read_picture
 from pipelines.evaluation.record import Task
 
@@ -24,8 +25,16 @@ Work = tuple[PictureRef, Task]
 class Measurer:
     """A worker's hands: codecs and networks, loaded once, one picture at a time."""
 
-    def __init__(self, coders: Sequence[Coder], judges: Sequence[Judge], plan: Plan) -> None:
+    def __init__(
+        self,
+        coders: Sequence[Coder],
+        judges: Sequence[Judge],
+        plan: Plan,
+        models: Mapping[str, str] | None = None,
+    ) -> None:
         import torch
+
+        on_this_node(coders, models or {})
 
         torch.set_num_threads(1)  # as many workers as CPUs; each codec's time is one thread's
         self.coders, self.judges, self.plan = coders, judges, plan
@@ -60,15 +69,19 @@ def measure_all(
     judges: Sequence[Judge],
     plan: Plan,
     workers: int,
+    models: Mapping[str, str] | None = None,
 ) -> Iterator[list[Row]]:
-    """The rows of each picture as they are made, in no fixed order. Ray must run already."""
+    """The rows of each picture as they are made, in no fixed order. Ray must run already.
+
+    models: of `local_codecs`, for workers on other nodes.
+    """
     import ray.data
 
     items = [_item(item) for item in work]
     blocks = min(len(items), _MAX_BLOCKS)  # a picture a block: progress shows from the first on
     lines = ray.data.from_items(items, override_num_blocks=blocks).map(
         Measurer,  # type: ignore[arg-type]  # Ray takes a class as well
-        fn_constructor_args=(list(coders), list(judges), plan),
+        fn_constructor_args=(list(coders), list(judges), plan, models),
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
     )

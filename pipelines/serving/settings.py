@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from deepsic import weights
 from deepsic.errors import UsageError
 from deepsic.limits import Limits
+from pipelines.models import model_file, pinned
 
 __all__ = ["TOKEN_VARIABLE", "ServeSettings", "settings_from"]
 
@@ -24,7 +25,7 @@ class ServeSettings:
     """Settings of the service; every field has a default that is safe on the open internet."""
 
     models: tuple[str, ...] = ("sic",)
-    """Models offered, by shipped name or path; the first is the default."""
+    """Models offered, by shipped name, path or place on s3://; the first is the default."""
     classifier: str | None = "efficientnet-lite0"
     """Classifier that labels pictures and draws heat maps; None: files carry no labels."""
     device: str = "auto"
@@ -108,14 +109,16 @@ class ServeSettings:
             except ValueError as error:
                 raise UsageError(f"trusted_proxies: {error}") from error
 
-    def check(self) -> None:
+    def check(self) -> ServeSettings:
         """Find what would only fail in a replica: names of models and of the classifier, the token.
+
+        Returns: the same, with models on s3:// pinned to what they are now, for every replica.
 
         Raises: `UsageError`, `UnknownModelError`, `InputError`.
         """
         self.token()
         for model in self.models:
-            weights.read(weights.resolve(model))
+            weights.read(model_file(model))
         if self.classifier is not None:
             try:
                 from deepsic.tasks import load_classifier
@@ -126,6 +129,7 @@ class ServeSettings:
                 ) from error
 
             load_classifier(self.classifier)
+        return replace(self, models=tuple(pinned(model) for model in self.models))
 
     @property
     def limits(self) -> Limits:

@@ -14,6 +14,7 @@ import torch
 from deepsic import weights
 from deepsic.models.sic.net import SicNet
 from deepsic.training import start
+from pipelines.models import model_file
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.outcome import Trial
 from pipelines.tuning.pictures import PictureSet
@@ -27,16 +28,18 @@ _MEASURED = 16
 
 
 def load_start(name: str) -> tuple[SicNet, str]:
-    """A trainable net by name, model file or training checkpoint, with its identity.
+    """A trainable net by name, model file or training checkpoint, here or on s3://; its identity.
 
     Raises:
         InputError: a checkpoint that can't be read.
         UnknownModelError: no model of that name.
     """
     if name.endswith(".pt"):
-        net = start.from_checkpoint(Path(name))
-        return net, hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]
-    return start.load_start(name), weights.identity_of(weights.resolve(name)).hex()
+        checkpoint = model_file(name)
+        net = start.from_checkpoint(checkpoint)
+        return net, hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]
+    path = model_file(name)
+    return start.load_start(str(path)), weights.identity_of(path).hex()
 
 
 def export_best(

@@ -13,6 +13,7 @@ from PIL import Image
 from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError
 from deepsic.limits import DEFAULT_LIMITS, Limits
+from pipelines.models import model_file, pinned
 
 __all__ = ["ArchiveCodec", "CodecSource", "ModelSource", "checked_codec", "loaded_codec", "warm_up"]
 
@@ -53,7 +54,7 @@ class CodecSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """A DeepSIC model by name or path."""
+    """A DeepSIC model by name, path or place on s3://."""
 
     model: str = "sic"
     device: str = "auto"
@@ -66,8 +67,8 @@ class ModelSource:
     """Classifiers that every file is fitted to, slowly."""
 
     def on(self, device: str) -> ModelSource:
-        """The same on a device."""
-        return replace(self, device=device)
+        """The same on a device, for any node: a model on s3:// is pinned to what it is now."""
+        return replace(self, device=device, model=pinned(self.model))
 
     def check(self) -> None:
         """Raise `UsageError` for a classifier that there isn't, before anything is loaded."""
@@ -87,13 +88,14 @@ class ModelSource:
         """Hash of the model file; raises `UnknownModelError` when there is none."""
         from deepsic import weights
 
-        return weights.identity_of(weights.resolve(self.model)).hex()
+        return weights.identity_of(model_file(self.model)).hex()
 
     def load(self) -> ArchiveCodec:
         """Load the model; raises `UnknownModelError` where this machine doesn't have it."""
         import deepsic
 
-        codec = deepsic.Codec.load(self.model, device=self.device, limits=self.limits)
+        path = model_file(self.model)
+        codec = deepsic.Codec.load(path, device=self.device, limits=self.limits)
         helpers: dict[str, Any] = {}
         if self.labeler == "head":
             helpers["labeler"] = functools.partial(codec.read, top=self.top)
@@ -102,9 +104,7 @@ class ModelSource:
 
             helpers["labeler"] = load_labeler(self.labeler, top=self.top)
         if self.refine_for:
-            helpers["refiner"] = deepsic.Refiner.load(
-                self.model, self.refine_for, device=self.device
-            )
+            helpers["refiner"] = deepsic.Refiner.load(path, self.refine_for, device=self.device)
         return _Helped(codec, helpers) if helpers else cast(ArchiveCodec, codec)
 
 

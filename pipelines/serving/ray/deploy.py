@@ -144,5 +144,5 @@ def build_application(
 def build(args: Mapping[str, Any]) -> Application:
     """The application of a Serve config; raises `UsageError` for an unknown setting."""
     settings = settings_from(args)
-    settings.check()
+    settings = settings.check()
     return build_application(settings)

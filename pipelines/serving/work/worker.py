@@ -13,6 +13,7 @@ from PIL import Image
 
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError, InputError, UnknownModelError, UsageError
+from pipelines.models import model_file
 from pipelines.serving.http.problems import MissingClassifierError
 from pipelines.serving.settings import ServeSettings
 from pipelines.serving.work import baselines, images
@@ -58,13 +59,15 @@ Loader = Callable[[str, ServeSettings], CodecLike]
 
 
 def load_codec(name: str, settings: ServeSettings) -> CodecLike:
-    """The real codec, by shipped name or path."""
+    """The real codec, by shipped name, path or place on s3://."""
     import torch
 
     import deepsic
 
     torch.set_num_threads(max(1, int(settings.cpus_per_replica)))
-    codec: CodecLike = deepsic.Codec.load(name, device=settings.device, limits=settings.limits)
+    codec: CodecLike = deepsic.Codec.load(
+        model_file(name), device=settings.device, limits=settings.limits
+    )
     # The first picture compiles the entropy coder; no user should wait for that.
     codec.decode(codec.encode(Image.linear_gradient("L").convert("RGB"), quality=50))
     return codec
