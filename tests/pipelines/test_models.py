@@ -73,6 +73,7 @@ def test_no_space_names_the_cache(
     assert not [path for path in (tmp_path / "small").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_every_stage_takes_a_model_from_s3(
     bucket: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
