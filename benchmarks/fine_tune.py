@@ -34,7 +34,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic import weights
+from deepsic import atomic, weights
 from deepsic.errors import DeepsicError
 from deepsic.losses import Distortion, DistortionMix
 from deepsic.models.saic.engine import pack_binary
@@ -173,9 +173,8 @@ def _train(
                     file.write(json.dumps(line) + "\n")
                 sums.clear()
             if time.monotonic() - saved > SAVE_SECONDS or run.step_number == run.config.steps:
-                part = checkpoint.with_suffix(".part")
-                torch.save(run.state_dict(), part)
-                part.replace(checkpoint)
+                with atomic.writing(checkpoint) as file:
+                    torch.save(run.state_dict(), file)
                 saved = time.monotonic()
 
 

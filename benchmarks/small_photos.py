@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from deepsic import atomic
 from pipelines.archive.commands.demo import PHOTOGRAPHS
 
 __all__ = ["make_pictures"]
@@ -45,11 +46,9 @@ def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[s
         crop = side if number < len(sources) else dice.randrange(side // 2, side)
         left, top = dice.randint(0, image.width - crop), dice.randint(0, image.height - crop)
         box = (left, top, left + crop, top + crop)
-        partial = path.with_suffix(".part")
-        image.resize((width, dice.choice(SIDES)), Image.Resampling.BICUBIC, box).save(
-            partial, "PNG", compress_level=1
-        )
-        partial.rename(path)
+        resized = image.resize((width, dice.choice(SIDES)), Image.Resampling.BICUBIC, box)
+        with atomic.writing(path) as file:
+            resized.save(file, "PNG", compress_level=1)
     return keys
 
 

@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepsic import atomic
 from deepsic.errors import UnknownModelError
 from deepsic.labels import class_names, class_set, is_custom
 
@@ -145,9 +146,7 @@ def write(path: Path, model: ModelFile) -> bytes:
     if model.label_set and is_custom(model.label_set):
         metadata["classes"] = json.dumps(class_names(model.label_set))
     data = _sorted_header(save({k: v.contiguous() for k, v in model.tensors.items()}, metadata))
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    atomic.write(path, data)
     return identity_of(path)
 
 

@@ -5,7 +5,6 @@ Standard library only.
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import sys
@@ -13,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepsic.errors import InputError, StorageError, UsageError
+from deepsic import atomic
+from deepsic.errors import InputError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
@@ -143,9 +143,7 @@ def check_free(path: Path, *, force: bool) -> None:
 
 
 def write(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write a file so that `path` never holds a part of it; missing folders are made.
-
-    The bytes go to a `.part` file beside it and are on the disk before it gets its name.
+    """Write a file whole or not at all, by `deepsic.atomic`, or standard output.
 
     Raises:
         UsageError: `path` exists and `force` is false.
@@ -156,29 +154,4 @@ def write(path: Path, data: bytes, *, force: bool = False) -> None:
         sys.stdout.buffer.flush()
         return
     check_free(path, force=force)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the renaming itself on the disk, where the system lets folders be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    atomic.write(path, data)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepsic.errors import DeepsicError, InputError, StorageError
+from deepsic import atomic
+from deepsic.errors import DeepsicError, InputError
 from deepsic.evaluation.measure import Plan, Row, Subject, measure
 from deepsic.evaluation.provenance import provenance
 from deepsic.evaluation.summary import Summary, summarise
@@ -139,15 +140,8 @@ def write_lines(path: Path, about: dict[str, str], rows: Iterable[Row]) -> None:
 
     Raises: `StorageError` when the disk refuses.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": "run"} | about) + "\n")
-            file.writelines(json.dumps(row.line()) + "\n" for row in rows)
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"can't write {path}: {error}") from error
+    lines = [{"kind": "run"} | about, *(row.line() for row in rows)]
+    atomic.write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def _number(value: float | None, form: str) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepsic.errors import DeepsicError, StorageError
+from deepsic import atomic
+from deepsic.errors import DeepsicError
 from deepsic.evaluation.baselines import Coder
 from deepsic.evaluation.baselines.sic import Sic
 from deepsic.evaluation.measure import Row
@@ -92,13 +93,7 @@ def _walls(
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page. Raises: `StorageError` when the disk refuses."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(render(report), "utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"can't write {path}: {error}") from error
+    atomic.write(path, render(report).encode())
 
 
 def show_tables(report: Report) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepsic import atomic
 from deepsic.evaluation.baselines import Coder
 from deepsic.evaluation.evaluators import Judge
 from deepsic.evaluation.measure import ORIGINAL, Plan, Row
@@ -111,12 +112,8 @@ class Record:
         return sorted(rows, key=lambda row: (order[row.picture], place.get(row.codec, 0)))
 
     def _rewrite(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(self.path.name + ".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(self.head) + "\n")
-            file.writelines(json.dumps(row.line()) + "\n" for row in self.rows)
-        part.replace(self.path)
+        lines = [self.head, *(row.line() for row in self.rows)]
+        atomic.write(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

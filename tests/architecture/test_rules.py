@@ -19,7 +19,7 @@ OTHERS = [
 STAGES = ("preprocess", "train", "tune_saic", "evaluate", "compress_archive", "serve")
 #: What `deepsic info` and `deepsic labels` import, and so may need nothing but Python.
 LIGHT = (
-    *("bitstream", "cli", "labels", "zoo", "errors.py", "limits.py"),
+    *("bitstream", "cli", "labels", "zoo", "atomic.py", "errors.py", "limits.py"),
     *("weights.py", "__init__.py", "__main__.py"),
 )
 SERVICES = ("ray", "mlflow", "boto3", "botocore", "fastapi", "starlette", "uvicorn", "pipelines")
