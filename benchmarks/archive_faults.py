@@ -109,7 +109,7 @@ class Nodes:
         self._cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
-class Trial:
+class FaultTrial:
     """One kind of fault: the injector, and the command run to its end."""
 
     def __init__(
@@ -307,7 +307,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
             subprocess.run([*command, str(source), calm], check=True, cwd=ROOT, env=environment)
             undisturbed = outputs(calm)
             for kind in options.kinds:
-                trial = Trial(kind, options, proxy, nodes, folder / f"{kind}.json")
+                trial = FaultTrial(kind, options, proxy, nodes, folder / f"{kind}.json")
                 while not trial.outcome.runs or trial.outcome.injected < options.faults:
                     place = "s3://faults" if kind in (*TO_S3, "storage") else str(folder)
                     url = f"{place}/{kind}{trial.outcome.runs}"

@@ -36,7 +36,7 @@ MB = 1e6
 
 
 @dataclass(kw_only=True)
-class Run:
+class ScaleRun:
     """One run of the command."""
 
     seconds: float = 0.0
@@ -50,9 +50,9 @@ class Run:
         return max((sample[column] for sample in self.samples), default=0.0)
 
 
-def run_sampled(command: list[str]) -> Run:
+def run_sampled(command: list[str]) -> ScaleRun:
     """Run the command; raise `RuntimeError` when it fails."""
-    run = Run()
+    run = ScaleRun()
     began = time.perf_counter()
     driver = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -67,7 +67,7 @@ def run_sampled(command: list[str]) -> Run:
     return run
 
 
-def _follow(driver: subprocess.Popen[str], run: Run) -> list[str]:
+def _follow(driver: subprocess.Popen[str], run: ScaleRun) -> list[str]:
     """Read progress to its end, while a thread samples; all lines."""
     peaks = {"driver": 0.0, "worker": 0.0}
     done = threading.Event()

@@ -22,7 +22,7 @@ from PIL import Image
 from deepsic.codec import Codec
 
 QUALITIES = (8, 22, 36, 50, 64, 80)
-RIVALS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+BASELINES: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "JPEG": ("JPEG", [{"quality": q, "optimize": True} for q in (8, 15, 25, 40, 55, 70, 82, 90)]),
     "WebP": ("WEBP", [{"quality": q} for q in (1, 8, 20, 40, 60, 78, 88)]),
     "JPEG 2000": (
@@ -45,7 +45,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="folder of pictures")],
     model: Annotated[str, typer.Option(help="shipped name or model file")] = "sic",
 ) -> None:
-    """Print the model's curve and its BD-rate against each rival."""
+    """Print the model's curve and its BD-rate against each baseline."""
     torch.set_num_threads(1)
     codec = Codec.load(model)
     paths = sorted(p for p in folder.iterdir() if p.suffix in {".png", ".webp", ".jpg"})
@@ -60,7 +60,7 @@ def main(
         ours.append(np.mean(points, 0))
         typer.echo(f"quality {quality}: {ours[-1][0]:.4f} bpp, {ours[-1][1]:.3f} dB")
     bpp, psnr = np.array(ours).T
-    for name, (kind, settings) in RIVALS.items():
+    for name, (kind, settings) in BASELINES.items():
         curve = []
         for setting in settings:
             points = []
@@ -69,9 +69,9 @@ def main(
                 Image.fromarray(rgb).save(file, kind, **setting)
                 points.append(measure(file.getvalue(), Image.open(file), rgb))
             curve.append(np.mean(points, 0))
-        rival_bpp, rival_psnr = np.array(curve).T
+        baseline_bpp, baseline_psnr = np.array(curve).T
         rate = bjontegaard.bd_rate(
-            rival_bpp, rival_psnr, bpp, psnr, method="pchip",
+            baseline_bpp, baseline_psnr, bpp, psnr, method="pchip",
             require_matching_points=False, min_overlap=0,
         )  # fmt: skip
         typer.echo(f"against {name}: {rate:+.2f} %")

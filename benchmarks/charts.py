@@ -15,9 +15,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.evaluation.baselines import find_coders
-from deepsic.evaluation.measure import Row
-from deepsic.evaluation.summary import Summary, summarise
+from deepsic.evaluation.baselines import find_codecs
+from deepsic.evaluation.measure import Measurement
+from deepsic.evaluation.summary import CodecSummaries, summarise
 from deepsic.zoo import names
 from pipelines.report.figures import Series, draw_chart
 from pipelines.report.page import published_series
@@ -33,9 +33,9 @@ def main(
     out: Annotated[Path, typer.Argument(help="Folder for three PNG files.")],
 ) -> None:
     lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
-    rows = [Row(**line) for line in lines if line["kind"] == "ladder"]
+    rows = [Measurement(**line) for line in lines if line["kind"] == "ladder"]
     summary = summarise(rows)
-    titles = {coder.name: coder.title for coder in find_coders(summary.codecs())[0]}
+    titles = {coder.name: coder.title for coder in find_codecs(summary.codecs())[0]}
     _write(out / "kodak.png", _series(summary, titles, "psnr_rgb", ["sic", *BASELINES]), "psnr_rgb")
     for quality, name in (("psnr_rgb", "kodak_psnr.png"), ("ms_ssim_rgb", "kodak_ms_ssim.png")):
         series = _series(summary, titles, quality, summary.codecs())
@@ -43,7 +43,7 @@ def main(
 
 
 def _series(
-    summary: Summary, titles: dict[str, str], quality: str, codecs: list[str]
+    summary: CodecSummaries, titles: dict[str, str], quality: str, codecs: list[str]
 ) -> list[Series]:
     found = []
     for codec in codecs:

@@ -28,7 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_kit import BUCKET, Job, LocalCluster, end_on_sigterm, s3_server, wait_until
+from benchmarks.cluster_kit import (
+    BUCKET,
+    ClusterJob,
+    LocalCluster,
+    end_on_sigterm,
+    s3_server,
+    wait_until,
+)
 from benchmarks.cluster_work import (
     CHECKPOINT_SECONDS,
     PORT,
@@ -148,7 +155,7 @@ class Faults:
                 "same": found == wanted == kept(prefix),
                 "seconds undisturbed": undisturbed.seconds, "seconds": done.seconds}  # fmt: skip
 
-    def _busy(self, words: str, job: Job | None) -> str:
+    def _busy(self, words: str, job: ClusterJob | None) -> str:
         """A worker host with a process of that name; the first that has one."""
         for _ in range(60):
             for name in ("w2", "w1"):

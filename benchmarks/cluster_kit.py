@@ -28,7 +28,15 @@ from benchmarks.hosts import GATEWAY, HOSTS, ROOT, Hosts
 from benchmarks.s3_servers import CREDENTIALS, moto_server
 from pipelines import console
 
-__all__ = ["BUCKET", "Done", "Job", "LocalCluster", "end_on_sigterm", "s3_server", "wait_until"]
+__all__ = [
+    "BUCKET",
+    "ClusterJob",
+    "Done",
+    "LocalCluster",
+    "end_on_sigterm",
+    "s3_server",
+    "wait_until",
+]
 
 BUCKET = "data"
 UP_SECONDS = 500.0
@@ -78,7 +86,7 @@ def s3_server() -> Iterator[str]:
         yield endpoint
 
 
-class Job:
+class ClusterJob:
     """A command on the head, under way."""
 
     def __init__(self, line: Sequence[str], log: Path) -> None:
@@ -214,12 +222,12 @@ class LocalCluster:
             log=told.stdout + told.stderr,
         )
 
-    def submit(self, command: str) -> Job:
+    def submit(self, command: str) -> ClusterJob:
         """Start a stage by cluster/run.sh, as a Ray job that is followed."""
         self._jobs += 1
         line = f"bash ~/deepsic/cluster/run.sh {command}"
         name = f"{self._jobs:02d}_{Path(command.split()[1]).stem}.log"
-        return Job([*self._ray_line("exec"), str(self.file), line], self.folder / name)
+        return ClusterJob([*self._ray_line("exec"), str(self.file), line], self.folder / name)
 
     def job(self, command: str, *, seconds: float = 600) -> Done:
         """Run a stage to its end; raises unless it succeeds."""
@@ -234,7 +242,7 @@ class LocalCluster:
     def _ray(self, verb: str, *arguments: str) -> Done:
         self._jobs += 1
         log = self.folder / f"{self._jobs:02d}_ray_{verb}.log"
-        return Job([*self._ray_line(verb), *arguments], log).wait()
+        return ClusterJob([*self._ray_line(verb), *arguments], log).wait()
 
     def _config(self) -> dict[str, Any]:
         """cluster-local.yaml with the hosts' addresses; all else as users have it."""

@@ -4,9 +4,9 @@
     python benchmarks/codec_speed.py kodak/ --compressai-python venv-cai/bin/python
 
 Every round takes each picture through all codecs one after the other, at one thread and at two,
-so that whatever else the machine does hits all alike. Rivals are at the setting whose file is
+so that whatever else the machine does hits all alike. Baselines are at the setting whose file is
 nearest to `--bpp`, with their default effort, as users run them: WebP method 4, AVIF speed 6.
-Told: medians over pictures and rounds in MP/s, and the ratio of our time to each rival's, the
+Printed: medians over pictures and rounds in MP/s, and the ratio of our time to each baseline's, the
 median of ratios within one picture and round. CompressAI's models have random weights, which
 serves for time; without its environment they are absent, and the table says so.
 """
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepsic.errors import DeepsicError, InputError
-from deepsic.evaluation.baselines import Coder, search_bpp
+from deepsic.evaluation.baselines import MeasuredCodec, search_bpp
 from deepsic.evaluation.baselines.jpeg import Jpeg
 from deepsic.evaluation.baselines.modern import Avif, Jpeg2000, WebP
 from deepsic.evaluation.baselines.sic import Sic
@@ -74,7 +74,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Task:
+class SpeedTask:
     """One codec at one setting on one picture."""
 
     codec: str
@@ -83,7 +83,7 @@ class Task:
     """Returns bytes, seconds to encode, seconds to decode."""
 
 
-class Worker:
+class SpeedWorker:
     """CompressAI in its own Python, kept running for the whole benchmark."""
 
     def __init__(self, python: Path) -> None:
@@ -145,12 +145,12 @@ def main(
         output.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
 
 
-def _worker(python: Path | None, path: Path, absent: dict[str, str]) -> Worker | None:
+def _worker(python: Path | None, path: Path, absent: dict[str, str]) -> SpeedWorker | None:
     if python is None:
         absent["CompressAI"] = "no --compressai-python given"
         return None
     try:
-        worker = Worker(python)
+        worker = SpeedWorker(python)
         for name in COMPRESSAI:
             worker.run(path, name, 1)  # loads the model
     except (OSError, DeepsicError) as error:
@@ -160,7 +160,12 @@ def _worker(python: Path | None, path: Path, absent: dict[str, str]) -> Worker |
 
 
 def _time_picture(
-    path: Path, bpp: float, rounds: int, model: str, worker: Worker | None, absent: dict[str, str]
+    path: Path,
+    bpp: float,
+    rounds: int,
+    model: str,
+    worker: SpeedWorker | None,
+    absent: dict[str, str],
 ) -> list[Timing]:
     with Image.open(path) as opened:
         image = opened.convert("RGB")
@@ -179,8 +184,14 @@ def _time_picture(
 
 def _tasks(
     image: Image.Image, bpp: float, threads: int, model: str, absent: dict[str, str]
-) -> list[Task]:
-    coders: list[Coder] = [Sic(model), Jpeg(), DefaultWebP(), Jpeg2000(), ThreadedAvif(threads)]
+) -> list[SpeedTask]:
+    coders: list[MeasuredCodec] = [
+        Sic(model),
+        Jpeg(),
+        DefaultWebP(),
+        Jpeg2000(),
+        ThreadedAvif(threads),
+    ]
     tasks = []
     for coder in coders:
         reason = coder.missing()
@@ -189,17 +200,17 @@ def _tasks(
             continue
         name = f"sic:{model}" if isinstance(coder, Sic) else coder.name
         knob = _knob(coder, image, bpp)
-        tasks.append(Task(name, threads, _timed(coder, image, knob, threads)))
+        tasks.append(SpeedTask(name, threads, _timed(coder, image, knob, threads)))
     return tasks
 
 
-def _knob(coder: Coder, image: Image.Image, bpp: float) -> float:
+def _knob(coder: MeasuredCodec, image: Image.Image, bpp: float) -> float:
     hit = search_bpp(coder, image, bpp, tolerance=0.04)
     return (coder.low + coder.high) / 2 if hit.knob is None else hit.knob
 
 
 def _timed(
-    coder: Coder, image: Image.Image, knob: float, threads: int
+    coder: MeasuredCodec, image: Image.Image, knob: float, threads: int
 ) -> Callable[[], tuple[int, float, float]]:
     import torch
 
@@ -214,8 +225,8 @@ def _timed(
     return run
 
 
-def _compressai(worker: Worker, path: Path, name: str, threads: int) -> Task:
-    return Task(name, threads, lambda: worker.run(path, name, threads))
+def _compressai(worker: SpeedWorker, path: Path, name: str, threads: int) -> SpeedTask:
+    return SpeedTask(name, threads, lambda: worker.run(path, name, threads))
 
 
 def _show(timings: Sequence[Timing], ours: str, absent: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ from deepsic.errors import UsageError
 from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32, I16
-from deepsic.models.sic.probability import U8, Decoder, Encoder, EntropyTables, PassPlan
+from deepsic.models.sic.probability import U8, EntropyTables, PassPlan, TileDecoder, TileEncoder
 from deepsic.models.tiling import pad
 
 Call = tuple[PassPlan, I16, U8]
@@ -59,16 +59,16 @@ class Recording:
             code.run(*call)
         return code.finish()
 
-    def started(self) -> Encoder:
+    def started(self) -> TileEncoder:
         """An encoder that has coded the hyper-latent and the lowest band."""
-        code = Encoder(self.tables, self.v8, self.v16, self.z)
+        code = TileEncoder(self.tables, self.v8, self.v16, self.z)
         code.hyper()
         code.lowest()
         return code
 
-    def decode(self, stream: bytes) -> Decoder:
+    def decode(self, stream: bytes) -> TileDecoder:
         """Run the decoder alone."""
-        code = Decoder(self.tables, stream, 8 * self.v8.shape[0], 8 * self.v8.shape[1])
+        code = TileDecoder(self.tables, stream, 8 * self.v8.shape[0], 8 * self.v8.shape[1])
         code.hyper()
         code.lowest()
         for call in self.calls:
@@ -90,7 +90,7 @@ class Recording:
         return int(grid[:, : binarisation.NEIGHBOURS].sum())
 
     def symbols(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """All coded wavelet symbols with their classes, for rivals."""
+        """All coded wavelet symbols with their classes, for baselines."""
         code = self.started()
         values, classes = [], []
         for plan, means, index in self.calls:
@@ -191,8 +191,8 @@ def main(
     for head in (*heads, "constriction enc", "dec", "its bytes"):
         table.add_column(head, justify="right")
     for quality in (20, 50, 80):
-        bins = ideal = length = whole = pixels = symbols = rival_bytes = wavelet = 0.0
-        encode = decode = rival_encode = rival_decode = 0.0
+        bins = ideal = length = whole = pixels = symbols = baseline_bytes = wavelet = 0.0
+        encode = decode = baseline_encode = baseline_decode = 0.0
         for path in paths:
             rgb = np.asarray(Image.open(path).convert("RGB"))
             recording = record(codec, rgb, quality)
@@ -208,16 +208,16 @@ def main(
             values, classes = recording.symbols()
             symbols += len(values)
             fast, slow, size = constriction_rates(values, classes)
-            rival_encode += len(values) / fast
-            rival_decode += len(values) / slow
-            rival_bytes += size
+            baseline_encode += len(values) / fast
+            baseline_decode += len(values) / slow
+            baseline_bytes += size
         table.add_row(
             str(quality), f"{length / pixels:.3f}", f"{bins / encode / 1e6:.0f}",
             f"{bins / decode / 1e6:.0f}", f"{100 * (length / ideal - 1):+.2f} %",
             f"{100 * (whole / ideal - 1):+.2f} %",
             f"{symbols / encode / 1e6:.1f}", f"{symbols / decode / 1e6:.1f}",
-            f"{symbols / rival_encode / 1e6:.0f}", f"{symbols / rival_decode / 1e6:.0f}",
-            f"{100 * (8 * rival_bytes / wavelet - 1):+.1f} %",
+            f"{symbols / baseline_encode / 1e6:.0f}", f"{symbols / baseline_decode / 1e6:.0f}",
+            f"{100 * (8 * baseline_bytes / wavelet - 1):+.1f} %",
         )  # fmt: skip
     Console(width=None if Console().is_terminal else 120).print(table)
 

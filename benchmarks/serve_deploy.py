@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.ports import free_port
 from benchmarks.serve_experiments import redeploy
-from benchmarks.serve_kit import ROOT, Service, end_cleanly, report, stop, wait_ready
+from benchmarks.serve_kit import ROOT, RunningService, end_cleanly, report, stop, wait_ready
 from benchmarks.serve_truth import Truth
 
 CONFIG = ROOT / "pipelines" / "serve.yaml"
@@ -75,7 +75,7 @@ class Cluster:
                 stdout=out,
                 stderr=out,
             )
-        self.service = Service(url=f"http://127.0.0.1:{self.port}", process=self.process)
+        self.service = RunningService(url=f"http://127.0.0.1:{self.port}", process=self.process)
 
     def deploy(self, **arguments: Any) -> None:
         """`serve deploy` of the project's config; `arguments` replace settings in it."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from benchmarks.serve_kit import Service, percentiles
+from benchmarks.serve_kit import RunningService, percentiles
 from benchmarks.serve_speed import ENCODE
 from benchmarks.serve_truth import Truth
 
@@ -63,12 +63,12 @@ async def clients(count: int, seconds: float, once: Callable[[], Awaitable[None]
     return time.perf_counter() - started
 
 
-def http(service: Service, connections: int = 200) -> httpx.AsyncClient:
+def http(service: RunningService, connections: int = 200) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     return httpx.AsyncClient(base_url=service.url, timeout=90, limits=limits)
 
 
-async def overload(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
+async def overload(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
     """Twice as many requests as can be served, whether or not answers come; then recovery."""
     seen: Counter[str] = Counter()
     times: dict[str, list[float]] = {"200": [], "503": []}
@@ -122,7 +122,7 @@ async def overload(service: Service, truth: Truth, seconds: float) -> dict[str, 
     }
 
 
-def slow_loris(service: Service) -> str:
+def slow_loris(service: RunningService) -> str:
     """Send a byte a second: the answer's status line, or how the connection ended."""
     parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as link:
@@ -140,7 +140,7 @@ def slow_loris(service: Service) -> str:
     return "loris left alone"
 
 
-def aborted(service: Service, data: bytes) -> str:
+def aborted(service: RunningService, data: bytes) -> str:
     """Promise a picture, send half of it, and hang up."""
     parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as link:
@@ -150,7 +150,7 @@ def aborted(service: Service, data: bytes) -> str:
 
 
 async def chaos(
-    service: Service, truth: Truth, seconds: float, every: float, victims: Sequence[str]
+    service: RunningService, truth: Truth, seconds: float, every: float, victims: Sequence[str]
 ) -> dict[str, Any]:
     """Mixed good and bad load, and a process killed with SIGKILL every `every` seconds.
 
@@ -214,7 +214,7 @@ async def chaos(
 
 
 async def redeploy(
-    service: Service, truth: Truth, seconds: float, again: Callable[[], None] | None = None
+    service: RunningService, truth: Truth, seconds: float, again: Callable[[], None] | None = None
 ) -> dict[str, Any]:
     """A redeploy under load, until every replica is another process and `seconds` more.
 
@@ -256,7 +256,7 @@ async def redeploy(
     return {"outcomes": seen, **percentiles(taken), "all_replaced_after_s": replaced_after}
 
 
-async def drain(service: Service, truth: Truth) -> dict[str, Any]:
+async def drain(service: RunningService, truth: Truth) -> dict[str, Any]:
     """SIGTERM with eight requests in work: all are answered, then the process ends."""
     async with http(service) as client:
         running = [asyncio.create_task(send(client, truth)) for _ in range(8)]

@@ -39,7 +39,7 @@ ROLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class RunningService:
     """`pipelines/serve.py`, running."""
 
     url: str
@@ -90,13 +90,13 @@ def role(command: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(*options: str, log: Path) -> Iterator[Service]:
+def serving(*options: str, log: Path) -> Iterator[RunningService]:
     """Start the command, wait until it is ready, and stop it by its own pid."""
     port = free_port()
     command = [sys.executable, str(ROOT / "pipelines" / "serve.py"), "--port", str(port), *options]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
-    service = Service(url=f"http://127.0.0.1:{port}", process=process)
+    service = RunningService(url=f"http://127.0.0.1:{port}", process=process)
     try:
         wait_ready(service, log)
         yield service
@@ -119,7 +119,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def wait_ready(service: Service, log: Path) -> None:
+def wait_ready(service: RunningService, log: Path) -> None:
     """Wait for `/readyz`. Raises `RuntimeError` with the log if it ends or takes too long."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and service.process.poll() is None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.serve_kit import Service, percentiles
+from benchmarks.serve_kit import RunningService, percentiles
 from benchmarks.serve_truth import QUALITY, InProcess, Truth
 
 __all__ = ["ENCODE", "speed"]
@@ -26,10 +26,10 @@ MANY = 16
 ROUNDS = 8
 
 
-class Client:
+class LoadClient:
     """One kept connection."""
 
-    def __init__(self, service: Service, truth: Truth) -> None:
+    def __init__(self, service: RunningService, truth: Truth) -> None:
         parts = urlsplit(service.url)
         self.link = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=90)
         self.truth = truth
@@ -46,7 +46,7 @@ class Client:
 
 
 def crowd(
-    service: Service, truth: Truth, count: int, seconds: float
+    service: RunningService, truth: Truth, count: int, seconds: float
 ) -> tuple[Counter[str], list[float], float]:
     """`count` clients without pause: outcomes, times of each request, and of all (seconds)."""
     seen: Counter[str] = Counter()
@@ -54,7 +54,7 @@ def crowd(
     started = time.perf_counter()
 
     def one() -> None:
-        client = Client(service, truth)
+        client = LoadClient(service, truth)
         while time.perf_counter() - started < seconds:
             outcome, spent, _ = client.encode()
             seen[outcome] += 1
@@ -74,9 +74,9 @@ def server_timing(headers: Mapping[str, str]) -> dict[str, float]:
     return {name: float(value) for name, _, value in parts}
 
 
-def one_client(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
+def one_client(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
     """Encode here, then there, and again: the service's time over the codec's."""
-    client = Client(service, truth)
+    client = LoadClient(service, truth)
     here: list[float] = []
     there: list[float] = []
     inside: list[dict[str, float]] = []
@@ -105,7 +105,7 @@ def one_client(service: Service, truth: Truth, seconds: float) -> dict[str, Any]
     }
 
 
-def many_clients(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
+def many_clients(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
     """Sixteen clients against one process for each core, in turns."""
     cores = os.cpu_count() or 1
     alone = InProcess(truth.data, cores)
@@ -141,7 +141,7 @@ def many_clients(service: Service, truth: Truth, seconds: float) -> dict[str, An
     }
 
 
-def speed(service: Service, truth: Truth, seconds: float) -> dict[str, Any]:
+def speed(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
     """p50 at one client, throughput at sixteen, each beside the codec in process."""
     return {
         "one_client": one_client(service, truth, seconds),

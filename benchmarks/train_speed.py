@@ -97,13 +97,13 @@ def main(
         ray.append(rate)
         waits.append(wait)
         plain.append(bare(config, version))
-    rival = compressai(compressai_python, batch, crop, steps) if compressai_python else None
+    baseline = compressai(compressai_python, batch, crop, steps) if compressai_python else None
     mean = statistics.mean(plain)
     overhead = 1 - statistics.mean(ray) / mean
     result = {
         "run": describe_run(), "size": size, "batch": batch, "crop": crop, "steps": steps,
         "bare_steps_per_s": plain, "ray_steps_per_s": ray, "overhead": overhead,
-        "data_wait": statistics.mean(waits), "compressai_steps_per_s": rival,
+        "data_wait": statistics.mean(waits), "compressai_steps_per_s": baseline,
     }  # fmt: skip
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,10 @@ def main(
             ("Ray", statistics.mean(ray)),
             ("Ray's overhead", f"{overhead:+.1%}"),
             ("waiting for data", f"{statistics.mean(waits):.1%}"),
-            ("CompressAI bmshj2018-factorized", rival if rival is not None else "not measured"),
+            (
+                "CompressAI bmshj2018-factorized",
+                baseline if baseline is not None else "not measured",
+            ),
         ],
     )
 

@@ -144,23 +144,23 @@ class Client:
         """
         data = read(blob)
         try:
-            told = self._post("labels", data[:FIRST_BYTES], {"top": top}).json()
+            reply = self._post("labels", data[:FIRST_BYTES], {"top": top}).json()
         except errors.CorruptFileError:
             if len(data) <= FIRST_BYTES:
                 raise
             # Many boxes, or no labels stored and the model has to look at the whole file.
-            told = self._post("labels", data, {"top": top}).json()
-        return [label_of(item) for item in told["labels"]]
+            reply = self._post("labels", data, {"top": top}).json()
+        return [label_of(item) for item in reply["labels"]]
 
     def info(self, blob: bytes | str | Path) -> dict[str, Any]:
         """A file's header and labels, as the service reports them."""
-        told: dict[str, Any] = self._post("info", read(blob)[:PREFIX_BYTES], {}).json()
-        return told
+        reply: dict[str, Any] = self._post("info", read(blob)[:PREFIX_BYTES], {}).json()
+        return reply
 
     def models(self) -> dict[str, Any]:
         """Models, classifier and limits of the service."""
-        told: dict[str, Any] = self._send("GET", "/v1/models").json()
-        return told
+        reply: dict[str, Any] = self._send("GET", "/v1/models").json()
+        return reply
 
     def _post(
         self,
@@ -206,22 +206,22 @@ def _passing(answer: httpx.Response, attempt: int) -> bool:
 
 def _retry_after(answer: httpx.Response) -> float:
     """What `Retry-After` asks for, seconds."""
-    told = answer.headers.get("retry-after", "")
-    return float(told) if told.isdecimal() else 0.0
+    seconds = answer.headers.get("retry-after", "")
+    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def error_of(answer: httpx.Response) -> DeepsicError:
     """The error that a problem document stands for."""
     try:
-        told = answer.json()
-        title, detail = str(told["title"]), str(told["detail"])
+        reply = answer.json()
+        title, detail = str(reply["title"]), str(reply["detail"])
     except (ValueError, KeyError, TypeError):
         return ServiceError(f"the service answered {answer.status_code}")
     kind = KINDS.get(title)
     if kind is not None:
         return kind(detail)
     if answer.status_code in (408, 429) or answer.status_code >= 500:
-        return ServiceError(f"{title}: {detail} ({told.get('instance', 'no request id')})")
+        return ServiceError(f"{title}: {detail} ({reply.get('instance', 'no request id')})")
     return UsageError(f"{title}: {detail}")
 
 

@@ -1,4 +1,4 @@
-"""Measure codecs on your own pictures: rate, distortion, what networks still see, against rivals.
+"""Measure codecs on your own images: rate, distortion, what networks still see, beside baselines.
 
     python pipelines/evaluate.py                                   # four photographs, all codecs
     python pipelines/evaluate.py photos/ --codec sic --codec avif --codec jpeg
@@ -29,22 +29,22 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import InputError, StorageError
-from deepsic.evaluation.baselines import Coder, find_coders
-from deepsic.evaluation.measure import Plan, Row
+from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
+from deepsic.evaluation.measure import Measurement, MeasurementPlan
 from deepsic.evaluation.provenance import provenance
 from deepsic.evaluation.summary import summarise
 from pipelines import console, tracking
 from pipelines.evaluation.models import local_codecs
 from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
-from pipelines.evaluation.pictures import PictureRef, annotated_classes, find_pictures
 from pipelines.evaluation.record import Record
-from pipelines.evaluation.settings import Settings, default_codecs, make_judges
+from pipelines.evaluation.settings import Settings, default_codecs, make_evaluators
+from pipelines.evaluation.sources import PictureRef, annotated_classes, find_pictures
 from pipelines.exits import exit_codes, fail_if
 from pipelines.runtime import RuntimeOptions, cluster_cpus, ray_runtime
 
 if TYPE_CHECKING:
-    from deepsic.evaluation.evaluators import Judge
-    from pipelines.evaluation.job import Work
+    from deepsic.evaluation.evaluators import Evaluator
+    from pipelines.evaluation.measurer import Work
 
 HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -60,7 +60,7 @@ def evaluate(
     codec: Annotated[
         list[str] | None,
         typer.Option(
-            help="A rival, a shipped model, sic:FILE, sic:s3://..., MODEL@NETWORK; default: all."
+            help="A baseline, a shipped model, sic:FILE, sic:s3://..., MODEL@NETWORK; default: all."
         ),
     ] = None,
     bpp: Annotated[list[float] | None, typer.Option(help="Rates to search every codec to.")] = None,
@@ -89,7 +89,7 @@ def evaluate(
         out=out,
         codecs=tuple(codec or default_codecs()),
         anchor=anchor,
-        plan=Plan(bpp=tuple(bpp or (0.125, 0.25, 0.5)), ladder=ladder),
+        plan=MeasurementPlan(bpp=tuple(bpp or (0.125, 0.25, 0.5)), ladder=ladder),
         classifiers=tuple(classifier or ("efficientnet-lite0",)),
         detectors=tuple(detector or ()),
         among=among,
@@ -107,16 +107,16 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     tracking.check_store(tracking_uri)
     pictures = find_pictures(settings.source, include=settings.include, limit=settings.limit)
     names, models = local_codecs(settings.codecs)
-    coders, problems = find_coders(names)
+    coders, problems = find_codecs(names)
     if not coders:
         raise InputError(f"not one codec can run here: {problems}")
-    judges, missing = _judges(settings, pictures)
+    evaluators, missing = _evaluators(settings, pictures)
     problems |= missing
     for name, reason in problems.items():
         console.say(f"without {name}: {reason}")
     folder = Path(settings.out)
     about = provenance()
-    rows = _measure(settings, pictures, coders, judges, folder / "results.jsonl", about, models)
+    rows = _measure(settings, pictures, coders, evaluators, folder / "results.jsonl", about, models)
     unreadable = {row.picture: row.error or "" for row in rows if row.kind == "unreadable"}
     rows = [row for row in rows if row.kind != "unreadable"]
     if not rows:
@@ -144,53 +144,55 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     fail_if(len(unreadable), f"of {len(pictures)} pictures can't be read; the rest is measured")
 
 
-def _judges(settings: Settings, pictures: list[PictureRef]) -> tuple[list[Judge], dict[str, str]]:
-    from deepsic.evaluation.evaluators import find_judges
+def _evaluators(
+    settings: Settings, pictures: list[PictureRef]
+) -> tuple[list[Evaluator], dict[str, str]]:
+    from deepsic.evaluation.evaluators import find_evaluators
 
     classes = tuple(sorted({ref.label for ref in pictures if ref.label is not None}))
-    judges, missing = find_judges(make_judges(settings, classes))
-    for judge in judges:
-        vars(judge).pop("loaded", None)  # workers load their own
-    return judges, missing
+    evaluators, missing = find_evaluators(make_evaluators(settings, classes))
+    for evaluator in evaluators:
+        vars(evaluator).pop("loaded", None)  # workers load their own
+    return evaluators, missing
 
 
 @contextlib.contextmanager
 def _made(
     settings: Settings,
     work: list[Work],
-    coders: list[Coder],
-    judges: list[Judge],
+    coders: list[MeasuredCodec],
+    evaluators: list[Evaluator],
     models: Mapping[str, str],
-) -> Iterator[Iterator[list[Row]]]:
+) -> Iterator[Iterator[list[Measurement]]]:
     """The rows of each picture as they are made, on Ray or in this process."""
-    from pipelines.evaluation.job import measure_all, measure_here
+    from pipelines.evaluation.measurer import measure_all, measure_here
 
     count = f"{len(work)} pictures, {len(coders)} codecs"
     if settings.workers == 0:
         console.say(f"{count}, in this process")
-        yield measure_here(work, coders, judges, settings.plan)
+        yield measure_here(work, coders, evaluators, settings.plan)
         return
     with ray_runtime(RuntimeOptions(num_cpus=settings.workers)) as where:
         console.say(f"{count}, {where}")
         workers = settings.workers or cluster_cpus()
-        yield measure_all(work, coders, judges, settings.plan, workers, models)
+        yield measure_all(work, coders, evaluators, settings.plan, workers, models)
 
 
 def _measure(
     settings: Settings,
     pictures: list[PictureRef],
-    coders: list[Coder],
-    judges: list[Judge],
+    coders: list[MeasuredCodec],
+    evaluators: list[Evaluator],
     path: Path,
     about: dict[str, str],
     models: Mapping[str, str],
-) -> list[Row]:
+) -> list[Measurement]:
     """Measure what is left, writing the lines of each picture as it is done; all rows."""
     started = time.monotonic()
     by_key = {ref.key: ref for ref in pictures}
     try:
         record = Record.open(
-            path, source=settings.source, plan=settings.plan, coders=coders, judges=judges,
+            path, source=settings.source, plan=settings.plan, coders=coders, evaluators=evaluators,
             about=about, fresh=settings.fresh,
         )  # fmt: skip
         work = [(by_key[task.picture], task) for task in record.tasks(list(by_key))]
@@ -201,7 +203,7 @@ def _measure(
             console.say(f"{len(pictures) - len(work)} pictures are measured already, in {path}")
         if work:
             with (
-                _made(settings, work, coders, judges, models) as made,
+                _made(settings, work, coders, evaluators, models) as made,
                 console.progress("evaluate", len(work)) as progress,
             ):
                 for rows in made:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.machine import describe_run
 from benchmarks.saic.arms import find_arm
-from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.base import MeasuredCodec
 from deepsic.evaluation.metrics.distortion import compare
 from deepsic.image_io.load import load_image, to_pil
 from pipelines import console
@@ -32,7 +32,7 @@ _LADDER = (6.0, 13.0, 22.0, 33.0, 45.0, 58.0, 72.0)
 """Qualities of the first paper's presets: about 0.15 to 1.6 bpp on Kodak."""
 
 
-def _knobs(coder: Coder) -> tuple[float, ...]:
+def _knobs(coder: MeasuredCodec) -> tuple[float, ...]:
     return _LADDER if coder.name.startswith("deepsic-") else coder.ladder
 
 

@@ -1,4 +1,4 @@
-"""An arm: a model file of ours or a rival, coding whole files to a wanted rate."""
+"""An arm: a model file of ours or a baseline, coding whole files to a wanted rate."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.errors import UsageError
-from deepsic.evaluation.baselines.base import Coder
-from deepsic.evaluation.baselines.registry import find_coders
+from deepsic.evaluation.baselines.base import MeasuredCodec
+from deepsic.evaluation.baselines.registry import find_codecs
 from deepsic.evaluation.baselines.search import Memory, search_bpp
 from deepsic.evaluation.baselines.sic import Sic
 
 __all__ = ["code", "family", "find_arm"]
 
 
-def find_arm(name: str) -> Coder:
-    """A coder by the path of a model file, a shipped model's name, or a rival's name."""
+def find_arm(name: str) -> MeasuredCodec:
+    """A coder by the path of a model file, a shipped model's name, or a baseline's name."""
     if name.endswith(".safetensors"):
-        coder: Coder = Sic(name)
+        coder: MeasuredCodec = Sic(name)
         reason = coder.missing()
         if reason:
             raise UsageError(f"{name}: {reason}")
         return coder
-    found, missing = find_coders([name])
+    found, missing = find_codecs([name])
     if not found:
         raise UsageError(f"{name}: {missing.get(name, 'no such coder')}")
     return found[0]
@@ -39,7 +39,7 @@ def family(name: str) -> tuple[str, int]:
 
 
 def code(
-    coder: Coder, pixels: NDArray[np.uint8], bpp: float, memory: Memory | None = None
+    coder: MeasuredCodec, pixels: NDArray[np.uint8], bpp: float, memory: Memory | None = None
 ) -> tuple[NDArray[np.uint8], float]:
     """HxWx3 -> decoded HxWx3 and the bits a pixel of the file nearest to `bpp`."""
     hit = search_bpp(coder, Image.fromarray(pixels), bpp, memory=memory)

@@ -20,7 +20,7 @@ from deepsic.evaluation.metrics.semantic_information import (
     semantic_information,
 )
 
-__all__ = ["Interval", "Measured", "load", "mean_interval"]
+__all__ = ["ArmNumbers", "Interval", "load", "mean_interval"]
 
 _RESAMPLES = 2000
 
@@ -42,7 +42,7 @@ def _per_cent(answers: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ArmNumbers:
     """One arm, seed and rate over all pictures; `rate` is None for the originals."""
 
     arm: str
@@ -82,7 +82,7 @@ class Measured:
         return float(mse), float(psnr), float(ssim)
 
 
-def load(out: Path) -> list[Measured]:
+def load(out: Path) -> list[ArmNumbers]:
     """Everything in a folder of measurements, the originals first.
 
     Raises:
@@ -91,18 +91,18 @@ def load(out: Path) -> list[Measured]:
     if not (out / "original.npz").is_file():
         raise InputError(f"nothing measured in {out}; run `saic_tables.py measure` first")
     original = dict(np.load(out / "original.npz"))
-    found = [Measured("original", 0, None, original, original)]
+    found = [ArmNumbers("original", 0, None, original, original)]
     for path in sorted(out.glob("*@*.npz")):
         name, _, rate = path.stem.rpartition("@")
         arm, seed = family(name)
-        found.append(Measured(arm, seed, float(rate), dict(np.load(path)), original))
+        found.append(ArmNumbers(arm, seed, float(rate), dict(np.load(path)), original))
     return found
 
 
 def mean_interval(
-    runs: Sequence[Measured],
-    values: Callable[[Measured], NDArray[np.float64]],
-    minus: Sequence[Measured] = (),
+    runs: Sequence[ArmNumbers],
+    values: Callable[[ArmNumbers], NDArray[np.float64]],
+    minus: Sequence[ArmNumbers] = (),
 ) -> Interval:
     """Mean over pictures and seeds of `values`, less that of `minus` on the same pictures.
 

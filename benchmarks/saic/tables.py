@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.saic.numbers import Interval, Measured, load, mean_interval
+from benchmarks.saic.numbers import ArmNumbers, Interval, load, mean_interval
 from benchmarks.saic.paper import TABLES
 from deepsic.evaluation.metrics.semantic_information import SemanticInformation
 from pipelines import console
@@ -24,9 +24,9 @@ def _paper(number: int) -> None:
     console.table(f"Table {number}, the paper: {caption}", columns, rows)
 
 
-def _arms(runs: Iterable[Measured]) -> dict[str, list[Measured]]:
+def _arms(runs: Iterable[ArmNumbers]) -> dict[str, list[ArmNumbers]]:
     """Runs by arm, the paper's arms first; sweeps over tau are Figure 4's."""
-    groups: dict[str, list[Measured]] = {}
+    groups: dict[str, list[ArmNumbers]] = {}
     for run in runs:
         if not re.search(r"-tau\d", run.arm):
             groups.setdefault(run.arm, []).append(run)
@@ -34,7 +34,7 @@ def _arms(runs: Iterable[Measured]) -> dict[str, list[Measured]]:
     return dict(sorted(groups.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _at(runs: list[Measured], rate: float) -> list[Measured]:
+def _at(runs: list[ArmNumbers], rate: float) -> list[ArmNumbers]:
     return [run for run in runs if run.rate in (None, rate)]
 
 
@@ -42,7 +42,7 @@ def _bounds(si: SemanticInformation) -> tuple[float, float, float]:
     return si.value, si.low, si.high
 
 
-def _classification(runs: list[Measured], rate: float, classifier: str) -> None:
+def _classification(runs: list[ArmNumbers], rate: float, classifier: str) -> None:
     """The form of Tables 2 to 4: one rate, one network."""
     rows = []
     arms = _arms(_at(runs, rate))
@@ -72,7 +72,7 @@ def _classification(runs: list[Measured], rate: float, classifier: str) -> None:
             print(f"  agreement, {better} minus {worse}: {gap} points\n")
 
 
-def _by_rate(runs: list[Measured], classifier: str) -> None:
+def _by_rate(runs: list[ArmNumbers], classifier: str) -> None:
     """The form of Table 6."""
     rates = sorted({run.rate for run in runs if run.rate is not None})
     rows = []
@@ -91,7 +91,7 @@ def _by_rate(runs: list[Measured], classifier: str) -> None:
     console.table(f"Ours: ACC / SI by rate, {classifier}", columns, rows)
 
 
-def _features(runs: list[Measured]) -> None:
+def _features(runs: list[ArmNumbers]) -> None:
     """The form of Table 1."""
     rates = sorted({run.rate for run in runs if run.rate is not None})
     rows = []
@@ -119,9 +119,9 @@ def _detection(out: Path) -> None:
     )
 
 
-def _tau(runs: list[Measured], out: Path, classifier: str) -> None:
+def _tau(runs: list[ArmNumbers], out: Path, classifier: str) -> None:
     """Figure 4: accuracy and SI over tau, from arms called `saic-tau<number>`."""
-    points: dict[float, dict[float, list[Measured]]] = {}
+    points: dict[float, dict[float, list[ArmNumbers]]] = {}
     for run in runs:
         match = re.search(r"-tau(\d+)$", run.arm)
         if match and run.rate is not None:

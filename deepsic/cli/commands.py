@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from deepsic import __version__
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.cli import files
-from deepsic.cli.report import Report, run_verb
+from deepsic.cli.report import Results, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
 from deepsic.labels import label_set
 
@@ -65,7 +65,7 @@ def encode(
 
         steps = refine_steps or STEPS
         chosen["refiner"] = Refiner.load(model, refine_for, steps=steps, device=device)
-    with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
+    with Results(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
                 files.check_free(job.target, force=force)
@@ -90,7 +90,7 @@ def decode(
     suffix = "." + format.removeprefix(".")
     jobs = files.plan(files.expand(sources, _SIC), output, suffix)
     codecs: dict[str, Codec] = {}
-    with Report(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
+    with Results(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
                 files.check_free(job.target, force=force)
@@ -107,7 +107,7 @@ def decode(
 def show_info(*, sources: list[str], json: bool) -> None:
     """Say what .sic files hold, from their first bytes."""
     found = files.expand(sources, _SIC)
-    with Report(len(found), json=json) as out:
+    with Results(len(found), json=json) as out:
         for source, _ in found:
             with out.item(str(source)) as item:
                 facts = info(files.read(source) if source == files.STREAM else source)
@@ -126,7 +126,7 @@ def labels(
     """Say what is in the pictures; a model is asked only where a file stores no labels."""
     found = files.expand(sources, _SIC)
     codecs: dict[str, Codec] = {}
-    with Report(len(found), json=json) as out:
+    with Results(len(found), json=json) as out:
         for source, _ in found:
             with out.item(str(source)) as item:
                 # Only the start of the file, so that damage behind it doesn't matter.
@@ -145,7 +145,7 @@ def labels(
 def verify(*, sources: list[str], json: bool) -> None:
     """Check every checksum of .sic files, without a model."""
     found = files.expand(sources, _SIC)
-    with Report(len(found), json=json) as out:
+    with Results(len(found), json=json) as out:
         for source, _ in found:
             with out.item(str(source)) as item:
                 blob = files.read(source)
@@ -158,7 +158,7 @@ def models(*, json: bool) -> None:
     from deepsic import zoo
 
     found = zoo.names()
-    with Report(len(found), json=json) as out:
+    with Results(len(found), json=json) as out:
         for name in found:
             with out.item(name) as item:
                 path = zoo.path_of(name)
@@ -177,11 +177,11 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
         raise UsageError(f"bench needs {error.name}; pip install 'deepsic[bench]'") from error
     paths = [path for path, _ in files.expand(sources, files.PICTURES)]
 
-    def tell(line: str) -> None:
+    def show(line: str) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    measured = module.run(paths, model=model, output=output, tell=tell)
+    measured = module.run(paths, model=model, output=output, show=show)
     sys.stdout.write(f"{measured}\n")
     if measured.skipped:
         raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} pictures were skipped")

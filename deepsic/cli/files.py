@@ -19,7 +19,7 @@ from deepsic.limits import DEFAULT_LIMITS, Limits
 __all__ = [
     "PICTURES",
     "STREAM",
-    "Job",
+    "Conversion",
     "check_free",
     "expand",
     "plan",
@@ -39,7 +39,7 @@ PICTURES = frozenset(
 
 
 @dataclass(frozen=True)
-class Job:
+class Conversion:
     """One source and the file to make of it; `STREAM` stands for standard input and output."""
 
     source: Path
@@ -76,7 +76,7 @@ def expand(sources: Iterable[str], suffixes: frozenset[str]) -> list[tuple[Path,
     return list(found.items())
 
 
-def plan(found: Sequence[tuple[Path, Path]], output: str | None, suffix: str) -> list[Job]:
+def plan(found: Sequence[tuple[Path, Path]], output: str | None, suffix: str) -> list[Conversion]:
     """Say where the result of each source goes.
 
     Without `output`: beside the source, with `suffix`. `output` is a file if there is one source
@@ -87,7 +87,7 @@ def plan(found: Sequence[tuple[Path, Path]], output: str | None, suffix: str) ->
     folder = output is not None and (
         len(found) > 1 or output.endswith(os.sep) or Path(output).is_dir()
     )
-    jobs: dict[Path, Job] = {}
+    conversions: dict[Path, Conversion] = {}
     for source, inner in found:
         if output == "-" or (output is None and source == STREAM):
             target = STREAM
@@ -98,12 +98,14 @@ def plan(found: Sequence[tuple[Path, Path]], output: str | None, suffix: str) ->
             target = Path(output) / stem.with_suffix(suffix)
         else:
             target = Path(output)
-        if target in jobs:
-            raise UsageError(f"{jobs[target].source} and {source} would both become {target}")
+        if target in conversions:
+            raise UsageError(
+                f"{conversions[target].source} and {source} would both become {target}"
+            )
         if target == source != STREAM:
             raise UsageError(f"{source} would replace itself; name another target with -o")
-        jobs[target] = Job(source, target)
-    return list(jobs.values())
+        conversions[target] = Conversion(source, target)
+    return list(conversions.values())
 
 
 def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:

@@ -18,34 +18,35 @@ from deepsic.errors import (
     PartialFailureError,
 )
 
-__all__ = ["Item", "Report", "run_verb"]
+__all__ = ["ItemResult", "Results", "run_verb"]
 
 Row = dict[str, Any]
 
 
-class Item:
-    """The report on one source."""
+class ItemResult:
+    """The results on one source."""
 
-    def __init__(self, report: Report, source: str) -> None:
-        self._report = report
+    def __init__(self, results: Results, source: str) -> None:
+        self._results = results
         self._source = source
 
     def done(self, row: Row, text: Callable[[Row], str]) -> None:
-        """Tell the result: `row` as it is with --json, otherwise what `text` makes of it."""
+        """Print the result: `row` as it is with --json, otherwise what `text` makes of it."""
         row = {"source": self._source, **row}
-        self._report.tell(row, text)
+        self._results.show(row, text)
 
 
-class Report:
+class Results:
     """Collects results and failures of a command's items; use as a context manager.
 
-    A failing item is told on standard error and the others go on. At the end, failure of the only
-    item is raised again, with its own exit code; of some among many as `PartialFailureError`.
+    A failing item is printed on standard error and the others go on. At the end, failure of the
+    only item is raised again, with its own exit code; of some among many as
+    `PartialFailureError`.
 
     Args:
         count: how many items will come.
         json: one JSON object a line instead of text.
-        silent: standard output carries data; tell results nowhere.
+        silent: standard output carries data; show results nowhere.
     """
 
     def __init__(self, count: int, *, json: bool, silent: bool = False) -> None:
@@ -56,7 +57,7 @@ class Report:
         self._progress: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Results:
         if self._count > 1 and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -83,28 +84,28 @@ class Report:
         if error is not None or not self._failures:
             return
         if self._count == 1:
-            raise _Told(self._failures[0])
-        raise _Told(PartialFailureError(f"{len(self._failures)} of {self._count} items failed"))
+            raise _Printed(self._failures[0])
+        raise _Printed(PartialFailureError(f"{len(self._failures)} of {self._count} items failed"))
 
     @contextmanager
-    def item(self, source: str) -> Iterator[Item]:
-        """Run one item's work; an error of ours is told and kept, the next item goes on."""
+    def item(self, source: str) -> Iterator[ItemResult]:
+        """Run one item's work; an error of ours is printed and kept, the next item goes on."""
         if self._progress is not None:
             self._progress.update(self._task, description=os.path.basename(source))
         try:
-            yield Item(self, source)
+            yield ItemResult(self, source)
         except DeepsicError as error:
             self._failures.append(error)
-            self._tell_failure(source, error)
+            self._print_failure(source, error)
         if self._progress is not None:
             self._progress.advance(self._task)
 
-    def tell(self, row: Row, text: Callable[[Row], str]) -> None:
+    def show(self, row: Row, text: Callable[[Row], str]) -> None:
         """Print one result."""
         if not self._silent:
             _print(json_module.dumps(row) if self._json else text(row))
 
-    def _tell_failure(self, source: str, error: DeepsicError) -> None:
+    def _print_failure(self, source: str, error: DeepsicError) -> None:
         message = str(error)
         if self._json and not self._silent:
             kind = type(error).__name__
@@ -115,7 +116,7 @@ class Report:
             _complain(f"{where}{message}")
 
 
-class _Told(Exception):
+class _Printed(Exception):
     """Carries an exit code outwards; the user has seen the failure already."""
 
     def __init__(self, error: DeepsicError) -> None:
@@ -135,8 +136,8 @@ def run_verb(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = 
         sys.stdout.flush()
     except SystemExit as end:  # argparse's way of saying "usage" or "done"
         return end.code if isinstance(end.code, int) else EXIT_OK
-    except _Told as told:
-        return told.exit_code
+    except _Printed as printed:
+        return printed.exit_code
     except DeepsicError as error:
         _complain(str(error))
         return error.exit_code

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from deepsic.coding.context_kernels import take
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability
-from deepsic.coding.raw_pointers import borrow, pointer
+from deepsic.coding.raw_pointers import pointer, uncounted
 
 PLANES: Final = 6
 NODES: Final = 1 << PLANES
@@ -160,9 +160,9 @@ def encode_planes(
     bias: Any, first: Any, node: Any, second: Any, offset: Any, quality: int, trained: int,
 ) -> None:  # fmt: skip
     """Code m (C, H + 2, W + 4) int16; rest (C,) int32 is the level that m counts from."""
-    out, states, m = pointer(out), pointer(states), borrow(m)
-    bias, first, node = borrow(bias), borrow(first), borrow(node)
-    second, offset = borrow(second), borrow(offset)
+    out, states, m = pointer(out), pointer(states), uncounted(m)
+    bias, first, node = uncounted(bias), uncounted(first), uncounted(node)
+    second, offset = uncounted(second), uncounted(offset)
     low, span = state[LOW], state[RANGE]
     position: Any = np.int64(state[POSITION])
     channels, height, width = m.shape[0], m.shape[1] - 2, m.shape[2] - 4
@@ -204,9 +204,9 @@ def decode_planes(
     bias: Any, first: Any, node: Any, second: Any, offset: Any, quality: int, trained: int,
 ) -> None:  # fmt: skip
     """Inverse of `encode_planes`; m is filled, zeros before."""
-    data, end, states, m = pointer(data), data.size, pointer(states), borrow(m)
-    bias, first, node = borrow(bias), borrow(first), borrow(node)
-    second, offset = borrow(second), borrow(offset)
+    data, end, states, m = pointer(data), data.size, pointer(states), uncounted(m)
+    bias, first, node = uncounted(bias), uncounted(first), uncounted(node)
+    second, offset = uncounted(second), uncounted(offset)
     code, span = state[LOW], state[RANGE]
     position: Any = np.int64(state[POSITION])
     channels, height, width = m.shape[0], m.shape[1] - 2, m.shape[2] - 4

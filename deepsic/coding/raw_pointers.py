@@ -30,6 +30,6 @@ pointer: Any = intrinsic(_make_pointer)
 
 
 @numba.njit
-def borrow(array: Any) -> Any:
+def uncounted(array: Any) -> Any:
     """A view of a C-contiguous array that isn't reference-counted."""
     return carray(pointer(array), array.shape)

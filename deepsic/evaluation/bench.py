@@ -15,24 +15,24 @@ from pathlib import Path
 
 from deepsic import atomic
 from deepsic.errors import DeepsicError, InputError
-from deepsic.evaluation.measure import Plan, Row, Subject, measure
+from deepsic.evaluation.measure import Measurement, MeasurementPlan, Subject, measure
 from deepsic.evaluation.provenance import provenance
-from deepsic.evaluation.summary import Summary, summarise
+from deepsic.evaluation.summary import CodecSummaries, summarise
 
 __all__ = ["BENCH_CODECS", "BenchReport", "run", "write_lines"]
 
 BENCH_CODECS = ("jpeg", "jpeg2000", "webp", "avif")
 ANCHOR = "jpeg"
 RATES = (0.25, 0.5, 1.0)
-PLAN = Plan(bpp=(), ladder=True, every=2)
+PLAN = MeasurementPlan(bpp=(), ladder=True, every=2)
 
 
 @dataclass(kw_only=True)
 class BenchReport:
     """What a bench found; `str` of it is the table to show."""
 
-    rows: list[Row]
-    summary: Summary
+    rows: list[Measurement]
+    summary: CodecSummaries
     pictures: int
     skipped: dict[str, str]
     """Picture → why it can't be read."""
@@ -45,7 +45,7 @@ class BenchReport:
         head = ("codec", "BD-rate", "BD MS-SSIM", *(f"dB@{rate:g}" for rate in RATES), "enc MP/s",
                 "dec MP/s")  # fmt: skip
         body = [self._line(codec) for codec in self.summary.codecs()]
-        notes = [f"{self.pictures} pictures; BD-rate in % against JPEG; one thread for rivals"]
+        notes = [f"{self.pictures} pictures; BD-rate in % against JPEG; one thread for baselines"]
         notes += [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
         notes += [f"no {name}: {reason}" for name, reason in self.missing.items()]
         notes += [f"left out {name}: {reason}" for name, reason in self.summary.left_out.items()]
@@ -78,27 +78,27 @@ def run(
     *,
     model: str = "sic",
     output: Path | None = None,
-    rivals: Sequence[str] = BENCH_CODECS,
-    tell: Callable[[str], None] | None = None,
+    baselines: Sequence[str] = BENCH_CODECS,
+    show: Callable[[str], None] | None = None,
 ) -> BenchReport:
-    """Measure `model` and `rivals` on pictures at four settings each, one picture after the other.
+    """Measure `model` and `baselines` on images at four settings each, one image after another.
 
     Args:
         model: a shipped name, or the path of a model file.
         output: JSON lines to write, one a file, after one line on the run.
-        tell: takes a line on each picture when it is done.
+        show: takes a line on each picture when it is done.
 
     Raises:
         InputError: not one picture can be read, or not one codec can run.
         StorageError: `output` can't be written.
     """
-    from deepsic.evaluation.baselines import find_coders
+    from deepsic.evaluation.baselines import find_codecs
     from deepsic.image_io.load import load_image
 
-    coders, missing = find_coders([f"sic:{model}", *rivals])
+    coders, missing = find_codecs([f"sic:{model}", *baselines])
     if not coders:
         raise InputError(f"no codec can run here: {missing}")
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     skipped: dict[str, str] = {}
     done = 0
     pixels = 0
@@ -113,8 +113,8 @@ def run(
         made = measure(subject, coders, PLAN)
         rows += made
         done, pixels = done + 1, pixels + rgb.shape[0] * rgb.shape[1]
-        if tell is not None:
-            tell(f"{number}/{len(paths)} {path.name}: {_glance(made)}")
+        if show is not None:
+            show(f"{number}/{len(paths)} {path.name}: {_glance(made)}")
     if not done:
         raise InputError(f"no picture to measure; {len(skipped)} couldn't be read: {skipped}")
     if output is not None:
@@ -125,9 +125,9 @@ def run(
     )  # fmt: skip
 
 
-def _glance(rows: Sequence[Row]) -> str:
+def _glance(rows: Sequence[Measurement]) -> str:
     """One picture in a line: bpp and dB of each codec's second setting."""
-    seen: dict[str, list[Row]] = {}
+    seen: dict[str, list[Measurement]] = {}
     for row in rows:
         if row.kind == "ladder" and row.error is None:
             seen.setdefault(row.codec, []).append(row)
@@ -135,7 +135,7 @@ def _glance(rows: Sequence[Row]) -> str:
     return ", ".join(f"{c} {row.bpp:.2f} bpp {row.psnr_rgb:.1f} dB" for c, row in second.items())
 
 
-def write_lines(path: Path, about: dict[str, str], rows: Iterable[Row]) -> None:
+def write_lines(path: Path, about: dict[str, str], rows: Iterable[Measurement]) -> None:
     """Write a run as JSON lines: one on the run itself, then one a file.
 
     Raises: `StorageError` when the disk refuses.

@@ -1,7 +1,7 @@
 """Networks that look at decoded pictures: classifiers and a detector, as the measurements see them.
 
-A judge takes pictures of one size and says what it sees in each. Its network is loaded when it
-first looks, once in a process, so a judge travels to a worker as a few names.
+An evaluator takes pictures of one size and says what it sees in each. Its network is loaded when it
+first looks, once in a process, so an evaluator travels to a worker as a few names.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from deepsic.tasks import Classifier, Detector
 
-__all__ = ["ClassifierJudge", "DetectorJudge", "Judge", "find_judges"]
+__all__ = ["ClassifierEvaluator", "DetectorEvaluator", "Evaluator", "find_evaluators"]
 
 _BATCH = 16
 _MAX_LOGITS = 64
 
 
-class Judge(ABC):
+class Evaluator(ABC):
     """Base: the network's name and weights."""
 
     def __init__(self, network: str, weights: str | None = None) -> None:
@@ -43,7 +43,7 @@ class Judge(ABC):
         return {key: value for key, value in vars(self).items() if key != "loaded"}
 
 
-class ClassifierJudge(Judge):
+class ClassifierEvaluator(Evaluator):
     """Says the five most probable ImageNet classes, as class numbers: `{"top": [...]}`.
 
     Among few classes it tells their logits too, from which semantic information is estimated.
@@ -87,7 +87,7 @@ class ClassifierJudge(Judge):
         return index if self.among is None else self.among[index]
 
 
-class DetectorJudge(Judge):
+class DetectorEvaluator(Evaluator):
     """Says where objects of COCO's 80 classes are: boxes in pixels, scores, class numbers."""
 
     @cached_property
@@ -111,16 +111,16 @@ class DetectorJudge(Judge):
         return seen
 
 
-def find_judges(judges: Sequence[Judge]) -> tuple[list[Judge], dict[str, str]]:
-    """Those of `judges` whose networks load here, and name → reason for the others."""
+def find_evaluators(evaluators: Sequence[Evaluator]) -> tuple[list[Evaluator], dict[str, str]]:
+    """Those of `evaluators` whose networks load here, and name → reason for the others."""
     found, missing = [], {}
-    for judge in judges:
+    for evaluator in evaluators:
         try:
-            judge.look([np.zeros((64, 64, 3), np.uint8)])
+            evaluator.look([np.zeros((64, 64, 3), np.uint8)])
         except (DeepsicError, OSError) as error:
-            missing[judge.name] = str(error)
+            missing[evaluator.name] = str(error)
         else:
-            found.append(judge)
+            found.append(evaluator)
     return found, missing
 
 

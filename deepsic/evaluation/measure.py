@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.errors import DeepsicError, UsageError
-from deepsic.evaluation.baselines.base import Coder, Encoded, decode_timed, encode_timed
+from deepsic.evaluation.baselines.base import EncodedFile, MeasuredCodec, decode_timed, encode_timed
 from deepsic.evaluation.baselines.search import Memory, search_bpp
-from deepsic.evaluation.evaluators import Judge
+from deepsic.evaluation.evaluators import Evaluator
 from deepsic.evaluation.metrics.distortion import compare
 from deepsic.evaluation.metrics.rate import bits_per_pixel
 
-__all__ = ["ORIGINAL", "Plan", "Row", "Subject", "measure"]
+__all__ = ["ORIGINAL", "Measurement", "MeasurementPlan", "Subject", "measure"]
 
 ORIGINAL = "uncompressed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class MeasurementPlan:
     """What to measure of each picture."""
 
     bpp: tuple[float, ...] = (0.125, 0.25, 0.5)
@@ -52,7 +52,7 @@ class Plan:
         if not self.bpp and not self.ladder:
             raise UsageError("nothing to measure: give target rates, or turn the ladder on")
 
-    def rungs(self, coder: Coder) -> tuple[float, ...]:
+    def rungs(self, coder: MeasuredCodec) -> tuple[float, ...]:
         """Fixed settings at which `coder` is measured."""
         return coder.ladder[:: self.every] if self.ladder else ()
 
@@ -71,7 +71,7 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Measurement:
     """One file of one picture, or why there is none. `asdict` is a line of the JSON report."""
 
     picture: str
@@ -98,7 +98,7 @@ class Row:
     label: int | None = None
     boxes: dict[str, Any] | None = None
     seen: dict[str, Any] = field(default_factory=dict)
-    """Judge → what it saw."""
+    """Evaluator → what it saw."""
     error: str | None = None
 
     def line(self) -> dict[str, Any]:
@@ -108,17 +108,17 @@ class Row:
 
 def measure(
     subject: Subject,
-    coders: Sequence[Coder],
-    plan: Plan,
-    judges: Sequence[Judge] = (),
+    coders: Sequence[MeasuredCodec],
+    plan: MeasurementPlan,
+    evaluators: Sequence[Evaluator] = (),
     *,
     original: bool = True,
     memory: Memory | None = None,
-) -> list[Row]:
+) -> list[Measurement]:
     """Measure one picture with every codec.
 
-    A codec that refuses gives rows with `error`, never an exception. Judges look at the original
-    and at the files of target rates.
+    A codec that refuses gives rows with `error`, never an exception. Evaluators look at the
+    original and at the files of target rates.
 
     Args:
         original: whether to measure the uncompressed picture too.
@@ -127,12 +127,12 @@ def measure(
     image = Image.fromarray(subject.rgb)
     height, width = subject.rgb.shape[:2]
     common: dict[str, Any] = {"picture": subject.name, "width": width, "height": height}
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     shown: list[NDArray[np.uint8]] = []
     looked: list[int] = []
     if original:
         truth: dict[str, Any] = {"label": subject.label, "boxes": subject.boxes}
-        rows.append(Row(**common, **truth, codec=ORIGINAL, kind="original"))
+        rows.append(Measurement(**common, **truth, codec=ORIGINAL, kind="original"))
         shown.append(subject.rgb)
         looked.append(0)
     for coder in coders:
@@ -141,22 +141,22 @@ def measure(
                 looked.append(len(rows))
                 shown.append(decoded)
             rows.append(made)
-    for judge in judges:
-        for index, seen in zip(looked, judge.look(shown), strict=True):
-            rows[index].seen[judge.name] = seen
+    for evaluator in evaluators:
+        for index, seen in zip(looked, evaluator.look(shown), strict=True):
+            rows[index].seen[evaluator.name] = seen
     return rows
 
 
 def _files(
     subject: Subject,
     image: Image.Image,
-    coder: Coder,
-    plan: Plan,
+    coder: MeasuredCodec,
+    plan: MeasurementPlan,
     common: dict[str, Any],
     memory: Memory | None,
-) -> Iterator[tuple[Row, NDArray[np.uint8] | None]]:
+) -> Iterator[tuple[Measurement, NDArray[np.uint8] | None]]:
     """One codec's rows, and the decoded picture where there is one."""
-    known: dict[float, Encoded] = {}
+    known: dict[float, EncodedFile] = {}
     wanted: list[dict[str, Any]] = []
     wanted += [{"kind": "ladder", "knob": knob} for knob in plan.rungs(coder)]
     wanted += [{"kind": "target", "target": bpp} for bpp in plan.bpp]
@@ -175,10 +175,10 @@ def _files(
             pixels = np.asarray(decoded)
             scores = asdict(compare(subject.rgb, pixels)) if plan.distortion else {}
         except DeepsicError as error:
-            yield Row(**about, error=str(error)), None
+            yield Measurement(**about, error=str(error)), None
             continue
         rate = bits_per_pixel(len(made.blob), image.width, image.height)
-        row = Row(
+        row = Measurement(
             **about, **scores, bytes=len(made.blob), bpp=rate,
             encode_s=made.seconds, decode_s=seconds,
         )  # fmt: skip

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from deepsic.evaluation.measure import ORIGINAL, Row
+from deepsic.evaluation.measure import ORIGINAL, Measurement
 from deepsic.evaluation.metrics.accuracy import Accuracy, Prediction, accuracy, agreement
 from deepsic.evaluation.metrics.bdrate import Curve, bd_rate
 from deepsic.evaluation.metrics.detection import Boxes, DetectionScore, detection
 
-__all__ = ["Point", "Summary", "ms_ssim_db", "summarise"]
+__all__ = ["CodecSummaries", "Point", "ms_ssim_db", "summarise"]
 
 #: Pictures below which no semantic information is estimated.
 _MIN_INFORMATION = 32
@@ -54,7 +54,7 @@ class Point:
 
 
 @dataclass(kw_only=True)
-class Summary:
+class CodecSummaries:
     """What a run found."""
 
     points: list[Point]
@@ -91,12 +91,12 @@ class Summary:
                 rates[codec] = rate
         return rates
 
-    def bd_rates_accuracy(self, anchor: str, judge: str) -> dict[str, float]:
+    def bd_rates_accuracy(self, anchor: str, evaluator: str) -> dict[str, float]:
         """The same at equal top-1 accuracy, over the target rates."""
         curves = {
-            codec: Curve([p.bpp for p in points], [p.accuracy[judge].top1 for p in points])
+            codec: Curve([p.bpp for p in points], [p.accuracy[evaluator].top1 for p in points])
             for codec in self.codecs()
-            if (points := [p for p in self.of(codec, "target") if judge in p.accuracy])
+            if (points := [p for p in self.of(codec, "target") if evaluator in p.accuracy])
         }
         if anchor not in curves:
             return {}
@@ -110,8 +110,8 @@ def ms_ssim_db(value: float) -> float:
 
 
 def summarise(
-    rows: Iterable[Row], *, tolerance: float = 0.02, classes: Sequence[int] | None = None
-) -> Summary:
+    rows: Iterable[Measurement], *, tolerance: float = 0.02, classes: Sequence[int] | None = None
+) -> CodecSummaries:
     """Average the rows of a run.
 
     Args:
@@ -123,7 +123,7 @@ def summarise(
     codecs, left_out = _fair(rows)
     pictures = {row.picture for row in rows} - set(left_out)
     originals = {row.picture: row for row in rows if row.kind == "original"}
-    groups: dict[tuple[str, str, float], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str, float], list[Measurement]] = defaultdict(list)
     for row in rows:
         if row.codec in codecs:
             setting = row.target if row.kind == "target" else row.knob
@@ -142,12 +142,12 @@ def summarise(
             encode_s=_median(row.encode_s for row in good),
             decode_s=_median(row.decode_s for row in good),
         )  # fmt: skip
-        _judged(point, good, originals, classes)
+        _evaluated(point, good, originals, classes)
         points.append(point)
-    return Summary(points=points, failures=failures, left_out=left_out)
+    return CodecSummaries(points=points, failures=failures, left_out=left_out)
 
 
-def _fair(rows: Sequence[Row]) -> tuple[set[str], dict[str, str]]:
+def _fair(rows: Sequence[Measurement]) -> tuple[set[str], dict[str, str]]:
     """Codecs to average, and pictures and codecs to leave out with the reason."""
     all_pictures = {row.picture for row in rows}
     failed: dict[str, set[str]] = defaultdict(set)
@@ -166,8 +166,11 @@ def _fair(rows: Sequence[Row]) -> tuple[set[str], dict[str, str]]:
     return codecs, left_out
 
 
-def _judged(
-    point: Point, rows: Sequence[Row], originals: dict[str, Row], classes: Sequence[int] | None
+def _evaluated(
+    point: Point,
+    rows: Sequence[Measurement],
+    originals: dict[str, Measurement],
+    classes: Sequence[int] | None,
 ) -> None:
     names = dict.fromkeys(name for row in rows for name in row.seen)
     for name in names:
@@ -195,7 +198,9 @@ def _judged(
             point.information[name] = information
 
 
-def _information(name: str, rows: Sequence[Row], originals: Sequence[Row]) -> float | None:
+def _information(
+    name: str, rows: Sequence[Measurement], originals: Sequence[Measurement]
+) -> float | None:
     """SI between a classifier's logits before and after; None for few pictures or no logits."""
     if len(rows) < _MIN_INFORMATION or "logits" not in rows[0].seen[name]:
         return None
@@ -208,7 +213,7 @@ def _information(name: str, rows: Sequence[Row], originals: Sequence[Row]) -> fl
     return semantic_information(before, after, seeds=(0,), resamples=10).value
 
 
-def _qualities(rows: Sequence[Row]) -> dict[str, float]:
+def _qualities(rows: Sequence[Measurement]) -> dict[str, float]:
     found = {}
     for name in QUALITIES:
         values = [getattr(row, name) for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deepsic import weights
-from deepsic.evaluation.baselines import Coder
+from deepsic.evaluation.baselines import MeasuredCodec
 from pipelines.models import model_file, pinned
 
 __all__ = ["local_codecs", "on_this_node"]
@@ -35,7 +35,7 @@ def local_codecs(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return local, places
 
 
-def on_this_node(coders: Sequence[Coder], places: Mapping[str, str]) -> None:
+def on_this_node(coders: Sequence[MeasuredCodec], places: Mapping[str, str]) -> None:
     """Point coders at this node's files of the models that the driver has at `places`."""
     for coder in coders:
         place = places.get(vars(coder).get("model", ""))

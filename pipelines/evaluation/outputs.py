@@ -8,16 +8,16 @@ from pathlib import Path
 
 from deepsic import atomic
 from deepsic.errors import DeepsicError
-from deepsic.evaluation.baselines import Coder
+from deepsic.evaluation.baselines import MeasuredCodec
 from deepsic.evaluation.baselines.sic import Sic
-from deepsic.evaluation.measure import Row
-from deepsic.evaluation.summary import Summary
+from deepsic.evaluation.measure import Measurement
+from deepsic.evaluation.summary import CodecSummaries
 from pipelines import console
-from pipelines.evaluation.pictures import PictureRef, read_picture
 from pipelines.evaluation.settings import Settings
+from pipelines.evaluation.sources import PictureRef, read_picture
 from pipelines.report.crops import Wall, picture_wall, worst_pictures
 from pipelines.report.page import Report, render
-from pipelines.report.tables import Table, judge_tables, rate_distortion_table, target_table
+from pipelines.report.tables import Table, evaluator_tables, rate_distortion_table, target_table
 
 __all__ = ["build_report", "numbers", "show_tables", "write_report"]
 
@@ -25,9 +25,9 @@ __all__ = ["build_report", "numbers", "show_tables", "write_report"]
 def build_report(
     settings: Settings,
     pictures: Sequence[PictureRef],
-    rows: Sequence[Row],
-    summary: Summary,
-    coders: Sequence[Coder],
+    rows: Sequence[Measurement],
+    summary: CodecSummaries,
+    coders: Sequence[MeasuredCodec],
     problems: dict[str, str],
     about: dict[str, str],
 ) -> Report:
@@ -57,8 +57,8 @@ def _add_walls(
     report: Report,
     settings: Settings,
     pictures: Sequence[PictureRef],
-    rows: Sequence[Row],
-    coders: Sequence[Coder],
+    rows: Sequence[Measurement],
+    coders: Sequence[MeasuredCodec],
     ours: Sequence[str],
 ) -> None:
     target = sorted(settings.plan.bpp)[len(settings.plan.bpp) // 2]
@@ -76,8 +76,8 @@ def _add_walls(
 def _walls(
     chosen: dict[str, str],
     pictures: Sequence[PictureRef],
-    rows: Sequence[Row],
-    coders: Sequence[Coder],
+    rows: Sequence[Measurement],
+    coders: Sequence[MeasuredCodec],
     target: float,
 ) -> list[Wall]:
     by_key = {ref.key: ref for ref in pictures}
@@ -101,7 +101,7 @@ def show_tables(report: Report) -> None:
     for table in (
         rate_distortion_table(report.summary, report.anchor, report.titles),
         target_table(report.summary, report.titles),
-        *judge_tables(report.summary, report.titles),
+        *evaluator_tables(report.summary, report.titles),
     ):
         if table is not None:
             _show(table)
@@ -111,7 +111,7 @@ def _show(table: Table) -> None:
     console.table(table.caption, table.head, table.rows)
 
 
-def numbers(summary: Summary, anchor: str) -> dict[str, float]:
+def numbers(summary: CodecSummaries, anchor: str) -> dict[str, float]:
     """The summary as flat names and numbers, for MLflow."""
     found: dict[str, float] = {}
     for quality in ("psnr_rgb", "psnr_y", "ms_ssim_rgb"):

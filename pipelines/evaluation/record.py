@@ -1,8 +1,8 @@
 """The lines of an evaluation: what earlier runs into the same folder measured, and what is left.
 
-results.jsonl begins with a line on the run, among it the contract: pictures, rates, judges and the
-identity of every codec. A run with the same contract goes on where the last one stopped; a codec
-that is new or has changed is measured and added; another contract starts over.
+results.jsonl begins with a line on the run, among it the contract: images, rates, evaluators and
+the identity of every codec. A run with the same contract resumes; a codec that is new or has
+changed is measured and added; another contract starts over.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from deepsic import atomic
-from deepsic.evaluation.baselines import Coder
-from deepsic.evaluation.evaluators import Judge
-from deepsic.evaluation.measure import ORIGINAL, Plan, Row
+from deepsic.evaluation.baselines import MeasuredCodec
+from deepsic.evaluation.evaluators import Evaluator
+from deepsic.evaluation.measure import ORIGINAL, Measurement, MeasurementPlan
 from pipelines import console
 
-__all__ = ["Record", "Task"]
+__all__ = ["MeasurementTask", "Record"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class MeasurementTask:
     """What is left to measure of one picture."""
 
     picture: str
@@ -39,7 +39,7 @@ class Record:
     path: Path
     head: dict[str, Any]
     """The first line."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Measurement] = field(default_factory=list)
     expected: dict[str, int] = field(default_factory=dict)
     """Codec → rows that each picture has when it is whole."""
 
@@ -49,9 +49,9 @@ class Record:
         path: Path,
         *,
         source: str | None,
-        plan: Plan,
-        coders: Sequence[Coder],
-        judges: Sequence[Judge],
+        plan: MeasurementPlan,
+        coders: Sequence[MeasuredCodec],
+        evaluators: Sequence[Evaluator],
         about: dict[str, str],
         fresh: bool = False,
     ) -> Record:
@@ -62,7 +62,7 @@ class Record:
         contract: dict[str, Any] = {
             "source": source,
             "plan": json.loads(json.dumps(asdict(plan))),
-            "judges": sorted(judge.name for judge in judges),
+            "judges": sorted(evaluator.name for evaluator in evaluators),
         }
         codecs = {coder.name: coder.identity() for coder in coders}
         head, lines = ({}, []) if fresh else _read(path)
@@ -70,20 +70,20 @@ class Record:
         known = before.pop("codecs", {})
         if before != contract:
             if lines:
-                console.say(f"other pictures, rates or judges than in {path}: starting over")
+                console.say(f"other pictures, rates or evaluators than in {path}: starting over")
             known, lines = {}, []
         current = {
             name for name, identity in known.items() if codecs.get(name, identity) == identity
         }
         expected = {coder.name: len(plan.rungs(coder)) + len(plan.bpp) for coder in coders}
-        rows = _whole([Row(**line) for line in lines], current, expected)
+        rows = _whole([Measurement(**line) for line in lines], current, expected)
         merged = {name: identity for name, identity in known.items() if name in current} | codecs
         head = {"kind": "run", **about, "contract": {**contract, "codecs": merged}}
         record = cls(path=path, head=head, rows=rows, expected=expected)
         record._rewrite()
         return record
 
-    def tasks(self, pictures: Sequence[str]) -> Iterator[Task]:
+    def tasks(self, pictures: Sequence[str]) -> Iterator[MeasurementTask]:
         """What is left of each picture; pictures with nothing left aren't mentioned."""
         have: dict[str, set[str]] = defaultdict(set)
         for row in self.rows:
@@ -92,15 +92,15 @@ class Record:
             codecs = tuple(name for name in self.expected if name not in have[picture])
             original = ORIGINAL not in have[picture]
             if codecs or original:
-                yield Task(picture=picture, codecs=codecs, original=original)
+                yield MeasurementTask(picture=picture, codecs=codecs, original=original)
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[Measurement]) -> None:
         """Append rows to the file, at once, and keep them."""
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row.line()) + "\n" for row in rows)
         self.rows += rows
 
-    def of(self, pictures: Sequence[str]) -> list[Row]:
+    def of(self, pictures: Sequence[str]) -> list[Measurement]:
         """Rows of these pictures and of the codecs of this run, in the order of both."""
         place = {name: at for at, name in enumerate((ORIGINAL, *self.expected))}
         order = {name: at for at, name in enumerate(pictures)}
@@ -131,7 +131,9 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return found[0], found[1:]
 
 
-def _whole(rows: Sequence[Row], current: set[str], expected: dict[str, int]) -> list[Row]:
+def _whole(
+    rows: Sequence[Measurement], current: set[str], expected: dict[str, int]
+) -> list[Measurement]:
     """Rows that need no second try: of an unchanged codec, complete for their picture."""
     good = [
         row for row in rows if row.error is None and (row.codec in current or row.codec == ORIGINAL)

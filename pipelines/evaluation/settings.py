@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deepsic import zoo
-from deepsic.evaluation.baselines import RIVALS
-from deepsic.evaluation.evaluators import ClassifierJudge, DetectorJudge, Judge
-from deepsic.evaluation.measure import Plan
+from deepsic.evaluation.baselines import BASELINES
+from deepsic.evaluation.evaluators import ClassifierEvaluator, DetectorEvaluator, Evaluator
+from deepsic.evaluation.measure import MeasurementPlan
 
-__all__ = ["Settings", "default_codecs", "make_judges"]
+__all__ = ["Settings", "default_codecs", "make_evaluators"]
 
 
 def default_codecs() -> list[str]:
-    """Every model that ships but those for tests, then every rival."""
+    """Every model that ships but those for tests, then every baseline."""
     ours = [name for name in zoo.names() if not name.startswith("test")]
-    return [*ours, *RIVALS]
+    return [*ours, *BASELINES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,10 @@ class Settings:
     out: str = "runs/evaluate"
     """Folder for the results."""
     codecs: tuple[str, ...] = ()
-    """Names for `deepsic.evaluation.baselines.find_coders`; empty: `default_codecs()`."""
+    """Names for `deepsic.evaluation.baselines.find_codecs`; empty: `default_codecs()`."""
     anchor: str = "jpeg"
     """Codec that BD-rates are given against."""
-    plan: Plan = field(default_factory=Plan)
+    plan: MeasurementPlan = field(default_factory=MeasurementPlan)
     classifiers: tuple[str, ...] = ("efficientnet-lite0",)
     """NAME, or NAME=WEIGHTS for a weights file."""
     detectors: tuple[str, ...] = ()
@@ -47,15 +47,15 @@ class Settings:
     """Pictures to show side by side in the report."""
 
 
-def make_judges(settings: Settings, classes: tuple[int, ...] | None) -> list[Judge]:
+def make_evaluators(settings: Settings, classes: tuple[int, ...] | None) -> list[Evaluator]:
     """The networks that look at the pictures; `classes` are those that occur in the set."""
-    judges: list[Judge] = []
+    evaluators: list[Evaluator] = []
     for text in settings.classifiers:
         name, _, weights = text.partition("=")
-        judges.append(ClassifierJudge(name, weights or None))
+        evaluators.append(ClassifierEvaluator(name, weights or None))
         if settings.among and classes and len(classes) > 1:
-            judges.append(ClassifierJudge(name, weights or None, among=classes))
+            evaluators.append(ClassifierEvaluator(name, weights or None, among=classes))
     for text in settings.detectors:
         name, _, weights = text.partition("=")
-        judges.append(DetectorJudge(name, weights or None))
-    return judges
+        evaluators.append(DetectorEvaluator(name, weights or None))
+    return evaluators

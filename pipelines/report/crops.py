@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.errors import DeepsicError, InputError
-from deepsic.evaluation.baselines import Coder
-from deepsic.evaluation.measure import Row
+from deepsic.evaluation.baselines import MeasuredCodec
+from deepsic.evaluation.measure import Measurement
 from deepsic.evaluation.metrics.distortion import luma
 
-__all__ = ["Tile", "Wall", "picture_wall", "worst_pictures"]
+__all__ = ["CropTile", "Wall", "picture_wall", "worst_pictures"]
 
 _SIDE = 192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile:
+class CropTile:
     """One cut-out with its caption."""
 
     title: str
@@ -42,15 +42,15 @@ class Wall:
     target: float
     """bpp asked of each codec."""
     note: str
-    tiles: list[Tile]
+    tiles: list[CropTile]
 
 
 def worst_pictures(
-    rows: Sequence[Row], ours: Sequence[str], target: float, count: int
+    rows: Sequence[Measurement], ours: Sequence[str], target: float, count: int
 ) -> list[tuple[str, str]]:
-    """Pictures on which `ours[0]` is furthest behind the best rival at `target` bpp, how much.
+    """Pictures on which `ours[0]` is furthest behind the best baseline at `target` bpp, how much.
 
-    Files that missed the target don't count, nor do the others of `ours`. Without rivals: lowest
+    Files that missed the target don't count, nor do the others of `ours`. Without baselines: lowest
     PSNR first.
     """
     scores: dict[str, dict[str, float]] = {}
@@ -69,15 +69,15 @@ def worst_pictures(
             continue
         best = max(by_codec, key=lambda codec: by_codec[codec])
         gap = mine - by_codec[best]
-        found.append((gap, picture, f"{gap:+.2f} dB against {best}, the best rival here"))
+        found.append((gap, picture, f"{gap:+.2f} dB against {best}, the best baseline here"))
     return [(picture, note) for _, picture, note in sorted(found)[:count]]
 
 
 def picture_wall(
     picture: str,
     original: NDArray[np.uint8],
-    rows: Sequence[Row],
-    coders: Sequence[Coder],
+    rows: Sequence[Measurement],
+    coders: Sequence[MeasuredCodec],
     target: float,
     note: str,
 ) -> Wall:
@@ -85,7 +85,7 @@ def picture_wall(
     left, top = busiest_corner(original)
     cut = _cutter(left, top)
     image = Image.fromarray(original)
-    tiles = [Tile(title="original", caption="", data_uri=_data_uri(cut(original)))]
+    tiles = [CropTile(title="original", caption="", data_uri=_data_uri(cut(original)))]
     for coder in coders:
         row = _row_of(rows, picture, coder.name, target)
         if row is None:
@@ -93,14 +93,14 @@ def picture_wall(
         try:
             decoded = coder.decode(_file(coder, image, row))
         except (DeepsicError, OSError, ValueError) as error:
-            tiles.append(Tile(title=coder.title, caption=f"failed: {error}", data_uri=""))
+            tiles.append(CropTile(title=coder.title, caption=f"failed: {error}", data_uri=""))
             continue
         off = "" if abs(row.off or 0.0) <= 0.02 else f" ({row.off:+.0%} of target)"
         caption = f"{row.bytes:,} B, {row.bpp:.3f} bpp{off}"
         if row.psnr_rgb is not None:
             caption += f", {row.psnr_rgb:.2f} dB"
         uri = _data_uri(cut(np.asarray(decoded)))
-        tiles.append(Tile(title=coder.title, caption=caption, data_uri=uri))
+        tiles.append(CropTile(title=coder.title, caption=caption, data_uri=uri))
     return Wall(picture=picture, target=target, note=note, tiles=tiles)
 
 
@@ -120,14 +120,16 @@ def busiest_corner(rgb: NDArray[np.uint8], side: int = _SIDE) -> tuple[int, int]
     return where
 
 
-def _row_of(rows: Sequence[Row], picture: str, codec: str, target: float) -> Row | None:
+def _row_of(
+    rows: Sequence[Measurement], picture: str, codec: str, target: float
+) -> Measurement | None:
     for row in rows:
         if (row.picture, row.codec, row.target) == (picture, codec, target) and not row.error:
             return row
     return None
 
 
-def _file(coder: Coder, image: Image.Image, row: Row) -> bytes:
+def _file(coder: MeasuredCodec, image: Image.Image, row: Measurement) -> bytes:
     """The file that `row` measured, made again."""
     if row.knob is not None:
         return coder.encode(image, row.knob)

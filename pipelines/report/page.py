@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepsic.evaluation.summary import Summary, ms_ssim_db
+from deepsic.evaluation.summary import CodecSummaries, ms_ssim_db
 from pipelines.report.crops import Wall
 from pipelines.report.figures import Series, curves_svg
 from pipelines.report.published import Published
 from pipelines.report.tables import (
-    judge_tables,
+    evaluator_tables,
     rate_distortion_table,
     target_table,
 )
@@ -39,7 +39,7 @@ class Report:
 
     title: str
     lead: str
-    summary: Summary
+    summary: CodecSummaries
     anchor: str
     titles: dict[str, str]
     """Codec → name for people, ours first."""
@@ -76,8 +76,8 @@ def render(report: Report) -> str:
         charts=_distortion_charts(report),
         published=report.published,
         distortion=rate_distortion_table(report.summary, report.anchor, report.titles),
-        judge_charts=_judge_charts(report),
-        judges=judge_tables(report.summary, report.titles),
+        evaluator_charts=_evaluator_charts(report),
+        evaluators=evaluator_tables(report.summary, report.titles),
         targets=target_table(report.summary, report.titles),
         galleries=[("Side by side at equal size", report.crops),
                    ("Where ours is furthest behind", report.worst)],
@@ -94,12 +94,12 @@ def findings(report: Report) -> list[str]:
     rates = report.summary.bd_rates(report.anchor, "psnr_rgb")
     for name in sorted(report.ours):
         if name in rates:
-            rivals = {c: r for c, r in rates.items() if c not in report.ours}
-            better = [report.titles[c] for c, r in rivals.items() if r > rates[name]]
+            baselines = {c: r for c, r in rates.items() if c not in report.ours}
+            better = [report.titles[c] for c, r in baselines.items() if r > rates[name]]
             way = "fewer" if rates[name] < 0 else "more"
             found.append(
                 f"{report.titles[name]} needs {abs(rates[name]):.1f} % {way} bytes than {base} at "
-                f"equal PSNR; ahead of {', '.join(better) if better else 'no rival here'}."
+                f"equal PSNR; ahead of {', '.join(better) if better else 'no baseline here'}."
             )
     return found
 
@@ -139,19 +139,20 @@ def published_series(quality: str) -> list[Series]:
     ]  # fmt: skip
 
 
-def _judge_charts(report: Report) -> list[str]:
+def _evaluator_charts(report: Report) -> list[str]:
     """Accuracy over rate for each classifier; agreement where no labels are known."""
     summary = report.summary
     points = [point for point in summary.points if point.kind == "target"]
     originals = summary.of("uncompressed", "original")
     charts = []
-    for judge in dict.fromkeys(name for point in points for name in point.agreement):
-        labelled = any(judge in point.accuracy for point in points)
+    for evaluator in dict.fromkeys(name for point in points for name in point.agreement):
+        labelled = any(evaluator in point.accuracy for point in points)
         series = []
         for codec in summary.codecs():
-            own = [point for point in summary.of(codec, "target") if judge in point.agreement]
+            own = [point for point in summary.of(codec, "target") if evaluator in point.agreement]
             values = [
-                point.accuracy[judge].top1 if labelled else point.agreement[judge] for point in own
+                point.accuracy[evaluator].top1 if labelled else point.agreement[evaluator]
+                for point in own
             ]
             if own:
                 series.append(
@@ -160,11 +161,11 @@ def _judge_charts(report: Report) -> list[str]:
                            small=_small(codec, report))
                 )  # fmt: skip
         level = None
-        if labelled and originals and judge in originals[0].accuracy:
-            level = ("uncompressed", 100 * originals[0].accuracy[judge].top1)
+        if labelled and originals and evaluator in originals[0].accuracy:
+            level = ("uncompressed", 100 * originals[0].accuracy[evaluator].top1)
         what = "top-1 accuracy" if labelled else "agreement with the uncompressed picture"
         charts.append(
-            curves_svg(series, x_label=BPP, y_label=f"{what}, %", title=f"{judge}: {what}",
+            curves_svg(series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}",
                        level=level)
         )  # fmt: skip
     return charts

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deepsic.evaluation.measure import ORIGINAL
-from deepsic.evaluation.summary import Point, Summary
+from deepsic.evaluation.summary import CodecSummaries, Point
 
-__all__ = ["Table", "judge_tables", "rate_distortion_table", "target_table"]
+__all__ = ["Table", "evaluator_tables", "rate_distortion_table", "target_table"]
 
 RATES = (0.25, 0.5, 1.0)
 NONE = "-"
@@ -37,7 +37,9 @@ class Table:
         return Table(caption=self.caption, head=kept(self.head), rows=rows, note=self.note)
 
 
-def rate_distortion_table(summary: Summary, anchor: str, titles: dict[str, str]) -> Table | None:
+def rate_distortion_table(
+    summary: CodecSummaries, anchor: str, titles: dict[str, str]
+) -> Table | None:
     """BD-rates against `anchor` and dB at three rates, from the fixed settings; None without."""
     qualities = ("psnr_rgb", "psnr_y", "ms_ssim_rgb")
     rates = {quality: summary.bd_rates(anchor, quality) for quality in qualities}
@@ -69,7 +71,7 @@ def rate_distortion_table(summary: Summary, anchor: str, titles: dict[str, str])
     return made
 
 
-def target_table(summary: Summary, titles: dict[str, str]) -> Table | None:
+def target_table(summary: CodecSummaries, titles: dict[str, str]) -> Table | None:
     """What every codec gives at equal size; None if no rate was asked for."""
     points = _by_target(summary)
     if not points:
@@ -101,7 +103,7 @@ def target_table(summary: Summary, titles: dict[str, str]) -> Table | None:
     return made
 
 
-def judge_tables(summary: Summary, titles: dict[str, str]) -> list[Table]:
+def evaluator_tables(summary: CodecSummaries, titles: dict[str, str]) -> list[Table]:
     """What each classifier and detector makes of the files of equal size."""
     originals = summary.of(ORIGINAL, "original")
     points = [*originals, *_by_target(summary)]
@@ -162,7 +164,7 @@ def _who(point: Point, titles: dict[str, str]) -> list[str]:
     ]
 
 
-def _by_target(summary: Summary) -> list[Point]:
+def _by_target(summary: CodecSummaries) -> list[Point]:
     found = [point for point in summary.points if point.kind == "target"]
     order = {codec: index for index, codec in enumerate(summary.codecs())}
     return sorted(found, key=lambda point: (point.setting, order[point.codec]))

@@ -13,7 +13,7 @@ from deepsic import weights
 from deepsic.codec import Codec
 from deepsic.models.sic.int8 import byte_conv
 from deepsic.models.sic.int8.integer_net import IntegerLayer
-from deepsic.models.sic.probability import Decoder
+from deepsic.models.sic.probability import TileDecoder
 from tests.codec.conftest import photograph, small_net
 from tests.reference.decoder import StreamDecoder
 
@@ -104,7 +104,7 @@ def test_training_computes_what_inference_computes(codec: Codec) -> None:
     stream = codec.engine.encode(v8, v16, 70)
     seen: dict[str, np.ndarray] = {}
 
-    class Recorder(Decoder):
+    class Recorder(TileDecoder):
         def run(self, plan, means, classes):  # type: ignore[no-untyped-def]
             seen[f"{len(seen)}"] = classes.copy()
             return super().run(plan, means, classes)
@@ -126,7 +126,7 @@ def test_training_computes_what_inference_computes(codec: Codec) -> None:
             return target if mask is None else target * mask
 
     z = torch.zeros(1, 24, 2, 3)
-    hyper = Decoder(tables, stream, 64, 96).hyper()
+    hyper = TileDecoder(tables, stream, 64, 96).hyper()
     z[0] = torch.from_numpy(hyper).permute(2, 0, 1).float()
     with torch.no_grad():
         net.context(z, y16[:, :3], torch.tensor([69 / 99]), Replay(y8, y16))

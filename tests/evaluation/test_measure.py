@@ -1,4 +1,4 @@
-"""One picture through codecs and judges; averages that hide nothing; the bench."""
+"""One picture through codecs and evaluators; averages that hide nothing; the bench."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from PIL import Image
 from deepsic.errors import InputError, StorageError, UsageError
 from deepsic.evaluation import bench
 from deepsic.evaluation.baselines.jpeg import Jpeg
-from deepsic.evaluation.evaluators import ClassifierJudge, DetectorJudge, Judge, find_judges
-from deepsic.evaluation.measure import Plan, Row, Subject, measure
+from deepsic.evaluation.evaluators import (
+    ClassifierEvaluator,
+    DetectorEvaluator,
+    Evaluator,
+    find_evaluators,
+)
+from deepsic.evaluation.measure import Measurement, MeasurementPlan, Subject, measure
 from deepsic.evaluation.summary import summarise
 
 
-class Mean(Judge):
+class Mean(Evaluator):
     """Sees a picture's mean as its class."""
 
     def __init__(self) -> None:
@@ -47,7 +52,7 @@ def subject(name: str, level: int = 150, seed: int = 0) -> Subject:
     return Subject(name=name, rgb=np.clip(plain, 0, 255).astype(np.uint8), label=level // 4)
 
 
-PLAN = Plan(bpp=(1.0, 2.0), ladder=True)
+PLAN = MeasurementPlan(bpp=(1.0, 2.0), ladder=True)
 
 
 def test_rows_of_one_picture() -> None:
@@ -61,7 +66,7 @@ def test_rows_of_one_picture() -> None:
         assert row.ms_ssim_rgb is None  # too small a picture
     assert all(abs(row.off) <= 0.02 for row in rows if row.kind == "target")
     assert all(row.seen for row in rows if row.kind == "target")
-    assert all(Row(**json.loads(json.dumps(row.line()))) == row for row in rows)
+    assert all(Measurement(**json.loads(json.dumps(row.line()))) == row for row in rows)
 
 
 def test_a_refusal_is_counted_and_its_picture_left_out_for_all() -> None:
@@ -105,13 +110,15 @@ def test_accuracy_and_agreement_need_labels_and_originals() -> None:
 
 
 def test_part_of_the_codecs_may_come_later() -> None:
-    rows = measure(subject("a"), [Jpeg()], Plan(bpp=(1.0,), every=3), [Mean()], original=False)
+    rows = measure(
+        subject("a"), [Jpeg()], MeasurementPlan(bpp=(1.0,), every=3), [Mean()], original=False
+    )
     assert [row.kind for row in rows] == ["ladder"] * len(Jpeg.ladder[::3]) + ["target"]
     assert rows[-1].seen["mean"]["top"]
 
 
 def test_files_off_their_target_are_counted() -> None:
-    rows = measure(subject("a"), [Jpeg()], Plan(bpp=(0.01,), ladder=False))
+    rows = measure(subject("a"), [Jpeg()], MeasurementPlan(bpp=(0.01,), ladder=False))
     point = summarise(rows).of("jpeg", "target")[0]
     assert point.off == 1
     assert point.bpp > 0.01
@@ -122,12 +129,15 @@ def test_files_off_their_target_are_counted() -> None:
 )
 def test_bad_plans_are_named(plan: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Plan(**plan)
+        MeasurementPlan(**plan)
 
 
 def test_networks_that_do_not_load_are_named(tmp_path: Path) -> None:
-    found, missing = find_judges(
-        [ClassifierJudge("squeezenet", str(tmp_path / "none.pth")), DetectorJudge("fastestdet")]
+    found, missing = find_evaluators(
+        [
+            ClassifierEvaluator("squeezenet", str(tmp_path / "none.pth")),
+            DetectorEvaluator("fastestdet"),
+        ]
     )
     assert found == []
     assert set(missing) == {"squeezenet", "fastestdet"}
@@ -140,7 +150,7 @@ def test_bench_tells_what_it_skipped(tmp_path: Path) -> None:
         [tmp_path / "a.png", tmp_path / "b.png"],
         model=str(tmp_path / "none.safetensors"),
         output=tmp_path / "out" / "bench.jsonl",
-        rivals=("jpeg", "webp"),
+        baselines=("jpeg", "webp"),
     )
     text = str(report)
     assert "JPEG " in text
@@ -156,10 +166,10 @@ def test_bench_tells_what_it_skipped(tmp_path: Path) -> None:
 
 def test_bench_of_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no picture"):
-        bench.run([], rivals=("jpeg",))
+        bench.run([], baselines=("jpeg",))
     Image.fromarray(subject("a").rgb).save(tmp_path / "a.png")
     with pytest.raises(StorageError):
         bench.run(
-            [tmp_path / "a.png"], rivals=("jpeg",), model=str(tmp_path / "none.safetensors"),
+            [tmp_path / "a.png"], baselines=("jpeg",), model=str(tmp_path / "none.safetensors"),
             output=tmp_path / "a.png" / "x.jsonl",
         )  # fmt: skip

@@ -79,7 +79,7 @@ def test_every_stage_takes_a_model_from_s3(
 ) -> None:
     import pickle
 
-    from deepsic.evaluation.baselines import find_coders
+    from deepsic.evaluation.baselines import find_codecs
     from pipelines.archive.work.codec import ModelSource
     from pipelines.evaluation.models import local_codecs, on_this_node
     from pipelines.serving.settings import ServeSettings
@@ -99,7 +99,7 @@ def test_every_stage_takes_a_model_from_s3(
     copy = there / "models" / here.parent.name / here.name
     copy.parent.mkdir(parents=True)
     copy.write_bytes(here.read_bytes())
-    coders = pickle.loads(pickle.dumps(find_coders(names)[0]))
+    coders = pickle.loads(pickle.dumps(find_codecs(names)[0]))
     monkeypatch.setenv("DEEPSIC_CACHE", str(there))
     here.unlink()
     assert source.identity() == identity

@@ -10,10 +10,10 @@ from PIL import Image
 
 from deepsic.errors import InputError
 
-__all__ = ["Coder", "Encoded", "decode_timed", "encode_timed"]
+__all__ = ["EncodedFile", "MeasuredCodec", "decode_timed", "encode_timed"]
 
 
-class Coder(ABC):
+class MeasuredCodec(ABC):
     """A codec with one knob; larger means a larger file and a better picture."""
 
     name: str
@@ -60,7 +60,7 @@ class Coder(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
+class EncodedFile:
     """One whole file and what making it took."""
 
     blob: bytes
@@ -69,7 +69,7 @@ class Encoded:
     seconds: float
 
 
-def encode_timed(coder: Coder, image: Image.Image, knob: float) -> Encoded:
+def encode_timed(coder: MeasuredCodec, image: Image.Image, knob: float) -> EncodedFile:
     """Encode, and take the wall-clock time.
 
     Raises: `InputError` naming the codec when it refuses the picture.
@@ -81,10 +81,10 @@ def encode_timed(coder: Coder, image: Image.Image, knob: float) -> Encoded:
         raise InputError(f"{coder.name} can't encode {image.width}x{image.height}: {error}") from (
             error
         )
-    return Encoded(blob=blob, knob=knob, seconds=time.perf_counter() - started)
+    return EncodedFile(blob=blob, knob=knob, seconds=time.perf_counter() - started)
 
 
-def decode_timed(coder: Coder, blob: bytes) -> tuple[Image.Image, float]:
+def decode_timed(coder: MeasuredCodec, blob: bytes) -> tuple[Image.Image, float]:
     """Decode to RGB, and take the wall-clock time, seconds.
 
     Raises: `InputError` naming the codec when its own file doesn't decode.

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from deepsic.errors import InputError, UsageError
-from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.base import MeasuredCodec
 
 __all__ = ["CompressAI"]
 
@@ -31,7 +31,7 @@ class _Rate:
     model: Any = None
 
 
-class CompressAI(Coder):
+class CompressAI(MeasuredCodec):
     """One architecture of the zoo; the knob is the number of a checkpoint, smallest file first."""
 
     settings = "CompressAI, range coder, strings with their lengths and shapes"

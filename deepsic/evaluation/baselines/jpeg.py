@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from PIL import Image
 
-from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.base import MeasuredCodec
 
 __all__ = ["Jpeg", "ProgressiveJpeg", "scaled_tables"]
 
@@ -37,7 +37,7 @@ def scaled_tables(quality: float) -> list[list[int]]:
     ]
 
 
-class Jpeg(Coder):
+class Jpeg(MeasuredCodec):
     """Pillow's JPEG (libjpeg-turbo): 4:2:0, optimised Huffman tables."""
 
     name = "jpeg"

@@ -11,12 +11,12 @@ from typing import Any
 
 from PIL import Image, features
 
-from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.base import MeasuredCodec
 
 __all__ = ["Avif", "Jpeg2000", "JpegXL", "WebP"]
 
 
-class _Pillow(Coder):
+class _Pillow(MeasuredCodec):
     """A codec that Pillow may have been built without."""
 
     feature: str
@@ -107,7 +107,7 @@ class Avif(_Pillow):
         return super().decode(blob)
 
 
-class JpegXL(Coder):
+class JpegXL(MeasuredCodec):
     """libjxl in lossy VarDCT mode."""
 
     name = "jxl"

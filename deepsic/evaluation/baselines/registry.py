@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepsic.errors import UsageError
-from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.base import MeasuredCodec
 from deepsic.evaluation.baselines.jpeg import Jpeg, ProgressiveJpeg
 from deepsic.evaluation.baselines.modern import Avif, Jpeg2000, JpegXL, WebP
 
-__all__ = ["RIVALS", "find_coders"]
+__all__ = ["BASELINES", "find_codecs"]
 
-_CLASSES: tuple[type[Coder], ...] = (Jpeg, ProgressiveJpeg, Jpeg2000, WebP, Avif, JpegXL)
-#: Names of all rivals that need no file of the user's.
-RIVALS: tuple[str, ...] = tuple(made.name for made in _CLASSES)
+_CLASSES: tuple[type[MeasuredCodec], ...] = (Jpeg, ProgressiveJpeg, Jpeg2000, WebP, Avif, JpegXL)
+#: Names of all baselines that need no file of the user's.
+BASELINES: tuple[str, ...] = tuple(made.name for made in _CLASSES)
 
 
-def find_coders(names: Sequence[str]) -> tuple[list[Coder], dict[str, str]]:
+def find_codecs(names: Sequence[str]) -> tuple[list[MeasuredCodec], dict[str, str]]:
     """Make the codecs called `names`; say why one can't run here.
 
-    Names: those of `RIVALS`; `sic:NAME` or `sic:PATH` for a model of ours (`sic` alone for the
+    Names: those of `BASELINES`; `sic:NAME` or `sic:PATH` for a model of ours (`sic` alone for the
     shipped one), either with `@NETWORK+NETWORK` behind it for files refined for classifiers;
     `compressai:ARCHITECTURE=CHECKPOINT[,CHECKPOINT...]` for CompressAI's.
 
     Returns: the codecs in the order of `names`, and name → reason for those missing here.
     Raises: `UsageError` for a name that means nothing.
     """
-    found: list[Coder] = []
+    found: list[MeasuredCodec] = []
     missing: dict[str, str] = {}
     for name in dict.fromkeys(names):
         coder = _make(name)
@@ -38,7 +38,7 @@ def find_coders(names: Sequence[str]) -> tuple[list[Coder], dict[str, str]]:
     return found, missing
 
 
-def _make(name: str) -> Coder:
+def _make(name: str) -> MeasuredCodec:
     kind, _, rest = name.partition(":")
     if kind == "compressai":
         from deepsic.evaluation.baselines.compressai import CompressAI
@@ -54,6 +54,6 @@ def _make(name: str) -> Coder:
     if name.partition("@")[0] in Sic.shipped():
         return Sic.parse(name)
     raise UsageError(
-        f"no codec {name!r}; choose from {', '.join(RIVALS)}, sic, sic:MODEL.sicmodel, "
+        f"no codec {name!r}; choose from {', '.join(BASELINES)}, sic, sic:MODEL.sicmodel, "
         "compressai:ARCHITECTURE=CHECKPOINT"
     )

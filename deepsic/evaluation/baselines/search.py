@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from deepsic.errors import UsageError
-from deepsic.evaluation.baselines.base import Coder, Encoded, encode_timed
+from deepsic.evaluation.baselines.base import EncodedFile, MeasuredCodec, encode_timed
 from deepsic.evaluation.metrics.rate import bits_per_pixel
 
 __all__ = ["Hit", "Memory", "search_bpp"]
@@ -19,7 +19,7 @@ _SMALL_GAP = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hit(Encoded):
+class Hit(EncodedFile):
     """The file nearest to the size that was asked for."""
 
     bpp: float
@@ -38,11 +38,13 @@ class Memory:
     def __init__(self) -> None:
         self._learnt: dict[tuple[str, float], tuple[float, float]] = {}
 
-    def guess(self, coder: Coder, bpp: float) -> tuple[float, float] | None:
+    def guess(self, coder: MeasuredCodec, bpp: float) -> tuple[float, float] | None:
         """Knob for `bpp` and log rate a step of the knob, as on the last picture."""
         return self._learnt.get((coder.name, bpp))
 
-    def learn(self, coder: Coder, bpp: float, points: Sequence[tuple[float, float]]) -> None:
+    def learn(
+        self, coder: MeasuredCodec, bpp: float, points: Sequence[tuple[float, float]]
+    ) -> None:
         """Keep what (knob, log rate over the goal) of one picture say."""
         near = sorted(sorted(points, key=lambda point: abs(point[1]))[:2])
         if len(near) < 2 or near[1][1] <= near[0][1]:
@@ -52,13 +54,13 @@ class Memory:
 
 
 def search_bpp(
-    coder: Coder,
+    coder: MeasuredCodec,
     image: Image.Image,
     bpp: float,
     *,
     tolerance: float = 0.02,
     tries: int = 16,
-    known: dict[float, Encoded] | None = None,
+    known: dict[float, EncodedFile] | None = None,
     memory: Memory | None = None,
 ) -> Hit:
     """Encode `image` to the whole-file rate `bpp`, within `tolerance` where the codec can.
@@ -103,33 +105,35 @@ def search_bpp(
     return _hit(best, image, bpp)
 
 
-def _hit(made: Encoded, image: Image.Image, bpp: float) -> Hit:
+def _hit(made: EncodedFile, image: Image.Image, bpp: float) -> Hit:
     rate = bits_per_pixel(len(made.blob), image.width, image.height)
     return Hit(blob=made.blob, knob=made.knob, seconds=made.seconds, bpp=rate, off=rate / bpp - 1)
 
 
-def _by_itself(coder: Coder, image: Image.Image, bpp: float) -> Encoded | None:
+def _by_itself(coder: MeasuredCodec, image: Image.Image, bpp: float) -> EncodedFile | None:
     """What the codec's own rate control gives; None if it has none or can't."""
     started = time.perf_counter()
     blob = coder.at_rate(image, bpp)
     if blob is None:
         return None
-    return Encoded(blob=blob, knob=None, seconds=time.perf_counter() - started)
+    return EncodedFile(blob=blob, knob=None, seconds=time.perf_counter() - started)
 
 
-def _log_bpp(made: Encoded, image: Image.Image) -> float:
+def _log_bpp(made: EncodedFile, image: Image.Image) -> float:
     return math.log(bits_per_pixel(len(made.blob), image.width, image.height))
 
 
-def _nearest(known: dict[float, Encoded], image: Image.Image, goal: float) -> Encoded | None:
+def _nearest(
+    known: dict[float, EncodedFile], image: Image.Image, goal: float
+) -> EncodedFile | None:
     return min(known.values(), key=lambda made: abs(_log_bpp(made, image) - goal), default=None)
 
 
 def _next_knob(
-    coder: Coder,
+    coder: MeasuredCodec,
     image: Image.Image,
     bpp: float,
-    known: dict[float, Encoded],
+    known: dict[float, EncodedFile],
     guess: tuple[float, float] | None,
     *,
     halve: bool,
@@ -157,7 +161,7 @@ def _next_knob(
 
 
 def _beyond(
-    coder: Coder, points: list[tuple[float, float]], slope: float | None, *, upwards: bool
+    coder: MeasuredCodec, points: list[tuple[float, float]], slope: float | None, *, upwards: bool
 ) -> float | None:
     """A knob outside of all that is known, towards the end of the codec's range."""
     inner = points[-1][0] if upwards else points[0][0]
@@ -178,7 +182,7 @@ def _beyond(
     return None if any(knob == point[0] for point in points) else knob
 
 
-def _snap(coder: Coder, knob: float) -> float:
+def _snap(coder: MeasuredCodec, knob: float) -> float:
     """The nearest knob on the codec's grid, within its range."""
     snapped = coder.low + round((knob - coder.low) / coder.step) * coder.step
     return round(min(max(snapped, coder.low), coder.high), 6)

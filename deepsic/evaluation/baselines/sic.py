@@ -11,7 +11,7 @@ from PIL import Image
 
 from deepsic import weights, zoo
 from deepsic.errors import UsageError
-from deepsic.evaluation.baselines.base import Coder
+from deepsic.evaluation.baselines.base import MeasuredCodec
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Sic"]
 
 
-class Sic(Coder):
+class Sic(MeasuredCodec):
     """A model of ours: a shipped name or the path of a model file. The knob is quality, 1 to 100.
 
-    No labels are stored, as no rival stores any. With networks, each file is refined for them.
+    No labels are stored, as no baseline stores any. With networks, each file is refined for them.
     """
 
     settings = "whole .sic files without labels; torch threads as set by the caller"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deepsic.errors import UsageError
 from deepsic.evaluation.metrics.structure import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, structure
 
-__all__ = ["IDENTICAL_DB", "MS_SSIM_MIN_SIDE", "Distortion", "compare", "luma", "psnr"]
+__all__ = ["IDENTICAL_DB", "MS_SSIM_MIN_SIDE", "DistortionScores", "compare", "luma", "psnr"]
 
 #: dB that stands for two equal pictures, whose PSNR has no bound.
 IDENTICAL_DB = 100.0
@@ -25,7 +25,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distortion:
+class DistortionScores:
     """How far a decoded picture is from the original."""
 
     mse: float
@@ -59,7 +59,7 @@ def luma(rgb: NDArray[Any]) -> NDArray[np.float32]:
     return y
 
 
-def compare(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> Distortion:
+def compare(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> DistortionScores:
     """Compare two RGB pictures (height, width, 3) of uint8.
 
     Raises: `UsageError` if they differ in size or aren't 8-bit RGB.
@@ -78,7 +78,7 @@ def compare(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> Distorti
     mse_y = float(np.mean((difference @ np.array(_LUMA, np.float32)) ** 2, dtype=np.float64))
     side = min(original.shape[:2])
     ssim, ms_ssim = _structure(original, decoded) if side >= SSIM_MIN_SIDE else (None, None)
-    return Distortion(
+    return DistortionScores(
         mse=mse,
         psnr_rgb=psnr(mse),
         psnr_y=psnr(mse_y),

@@ -15,7 +15,7 @@ from deepsic.coding import binarisation
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.layout import F32, I16
 from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.probability import U8, Encoder, EntropyTables, PassPlan
+from deepsic.models.sic.probability import U8, EntropyTables, PassPlan, TileEncoder
 
 PRIOR = 6.0
 """Weight of the logistic density, in observations, against what was counted."""
@@ -67,7 +67,7 @@ def _logistic_start() -> NDArray[np.uint16]:
     return np.clip(start, 32, 65504).astype(np.uint16)
 
 
-class CountingEncoder(Encoder):
+class CountingEncoder(TileEncoder):
     """An encoder that counts the answers (COUNT, 2) in `counts`."""
 
     def __init__(

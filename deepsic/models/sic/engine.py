@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.layout import F32
-from deepsic.models.sic.probability import Decoder, Encoder, ProbabilityModel
+from deepsic.models.sic.probability import ProbabilityModel, TileDecoder, TileEncoder
 from deepsic.models.sic.transform_runner import TransformRunner
 
 HALO = 96
@@ -36,14 +36,14 @@ class SicEngine:
         """Stream of a tile's latents in steps; `zone` stretches the dead zones."""
         z = self.transforms.hyper(v8, v16)
         tables = self.probabilities.tables
-        code = Encoder(tables, v8, v16, z, np.minimum(tables.zone * np.float32(zone), 0.49))
+        code = TileEncoder(tables, v8, v16, z, np.minimum(tables.zone * np.float32(zone), 0.49))
         self.probabilities.run(code, quality)
         return code.finish()
 
     @torch.inference_mode()
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
         """Latents in steps of a tile of height x width pixels, multiples of 32."""
-        code = Decoder(self.probabilities.tables, stream, height, width)
+        code = TileDecoder(self.probabilities.tables, stream, height, width)
         self.probabilities.run(code, quality)
         code.finish()
         return code.y8, code.y16

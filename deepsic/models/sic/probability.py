@@ -78,7 +78,7 @@ class EntropyTables:
     """(64,) dead zones, steps; only the encoder uses them."""
 
 
-class Coder(Protocol):
+class TileCoder(Protocol):
     """Encodes or decodes; both fill `y8`, `y16` (H, W, C) float32 in steps."""
 
     def hyper(self) -> NDArray[np.int32]:
@@ -127,7 +127,7 @@ class _Base:
         return self.ll
 
 
-class Encoder(_Base):
+class TileEncoder(_Base):
     """Codes latents in steps, y8 (H/8, W/8, 189), y16 (H/16, W/16, 12), z (H/32, W/32, 24)."""
 
     def __init__(
@@ -172,7 +172,7 @@ class Encoder(_Base):
         return self.out[: range_coder.finish(self.state, self.out)].tobytes()
 
 
-class Decoder(_Base):
+class TileDecoder(_Base):
     """Decodes a stream of a tile of height x width pixels, multiples of 32."""
 
     def __init__(self, tables: EntropyTables, stream: bytes, height: int, width: int) -> None:
@@ -221,13 +221,13 @@ SHUFFLED = ("hyper2", "up")
 
 
 class ProbabilityModel:
-    """The integer nets with their tables; drives a `Coder` through all passes."""
+    """The integer nets with their tables; drives a `TileCoder` through all passes."""
 
     def __init__(self, layers: dict[str, IntegerLayer], tables: EntropyTables) -> None:
         self.layers = layers
         self.tables = tables
 
-    def run(self, code: Coder, quality: int) -> None:
+    def run(self, code: TileCoder, quality: int) -> None:
         """Code everything of one tile at quality 1 .. 100."""
         z = np.clip(code.hyper() * 16, -127, 127) + OFFSET
         x = self._layer("hyper1", _planes(z.astype(np.uint8)))
@@ -251,7 +251,7 @@ class ProbabilityModel:
         shift = torch.from_numpy(self.tables.shifts[name][quality - 1]).float()
         return self.layers[name + ".conv"].activated(_dense(x), shift)
 
-    def _level(self, level: str, state: Tensor, code: Coder) -> Tensor:
+    def _level(self, level: str, state: Tensor, code: TileCoder) -> Tensor:
         """Both passes of a level; returns the state with the level's latents appended."""
         state = _dense(state)
         seen = self._pass(level + "a", state, None, code)
@@ -262,7 +262,7 @@ class ProbabilityModel:
             return torch.cat((state, rest), 1)
         return torch.cat((state, seen, rest), 1)
 
-    def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: Coder) -> Tensor:
+    def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: TileCoder) -> Tensor:
         prefix = f"pass{name}."
         more = None if seen is None else self.layers[prefix + "from_seen"].sums(seen)
         x = self.layers[prefix + "from_state"].activated(state, more=more)

@@ -1,7 +1,7 @@
 """The same image as JPEG, WebP or AVIF of at most as many bytes: what the page compares with.
 
-Each codec runs as in the project's measurements (`Coder.settings` names how). Its size is that
-of the pixels alone; metadata comes on top, as it does for a `.sic` file, and is the same for all.
+Each codec runs as in the project's measurements (`MeasuredCodec.settings` names how). Its size is
+that of the pixels alone; metadata comes on top, as for a `.sic` file, and is the same for all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from deepsic.evaluation.baselines import Coder, find_coders
+from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
 from pipelines.serving.work.images import metadata_of, on_white
 
 __all__ = ["MEDIA_TYPES", "Baseline", "available", "coder_of", "fit"]
@@ -41,15 +41,15 @@ class Baseline:
 @cache
 def available() -> dict[str, str]:
     """Codecs that this build of Pillow can write, with their settings."""
-    found, _ = find_coders(list(CODERS.values()))
+    found, _ = find_codecs(list(CODERS.values()))
     settings = {coder.name: coder.settings for coder in found}
     return {name: settings[coder] for name, coder in CODERS.items() if coder in settings}
 
 
 @cache
-def coder_of(name: str) -> Coder:
+def coder_of(name: str) -> MeasuredCodec:
     """The library's codec for a name on the wire."""
-    found, _ = find_coders([CODERS[name]])
+    found, _ = find_codecs([CODERS[name]])
     return found[0]
 
 

@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import InputError, UsageError
-from deepsic.evaluation.baselines import RIVALS, Coder, Encoded, Memory, find_coders, search_bpp
+from deepsic.evaluation.baselines import (
+    BASELINES,
+    EncodedFile,
+    MeasuredCodec,
+    Memory,
+    find_codecs,
+    search_bpp,
+)
 from deepsic.evaluation.baselines.base import encode_timed
 from deepsic.evaluation.baselines.compressai import CompressAI
 from deepsic.evaluation.baselines.modern import Avif
@@ -25,16 +32,16 @@ def photo() -> Image.Image:
     return Image.fromarray(data.chelsea()[60:220, 120:312])
 
 
-def rival(name: str) -> Coder:
-    coders, missing = find_coders([name])
+def baseline(name: str) -> MeasuredCodec:
+    coders, missing = find_codecs([name])
     if missing:
         pytest.skip(f"{name}: {missing[name]}")
     return coders[0]
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_a_rival_hits_a_rate_and_decodes_its_file(name: str, photo: Image.Image) -> None:
-    coder = rival(name)
+    coder = baseline(name)
     hit = search_bpp(coder, photo, 1.0)
     assert hit.within(0.03), f"{hit.off:+.3f}"
     assert hit.bpp == pytest.approx(bits_per_pixel(len(hit.blob), *photo.size))
@@ -43,9 +50,9 @@ def test_a_rival_hits_a_rate_and_decodes_its_file(name: str, photo: Image.Image)
     assert compare(np.asarray(photo), np.asarray(decoded)).psnr_rgb > 24
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_the_ladder_rises(name: str, photo: Image.Image) -> None:
-    coder = rival(name)
+    coder = baseline(name)
     sizes = [len(coder.encode(photo, knob)) for knob in coder.ladder[::3]]
     assert sizes == sorted(set(sizes))
 
@@ -54,11 +61,11 @@ def test_the_ladder_rises(name: str, photo: Image.Image) -> None:
 def test_our_jpeg_tables_are_libjpegs_at_whole_qualities(quality: int, photo: Image.Image) -> None:
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
-    assert rival("jpeg").encode(photo, quality) == buffer.getvalue()
+    assert baseline("jpeg").encode(photo, quality) == buffer.getvalue()
 
 
 def test_jpeg2000_has_its_colour_transform_on(photo: Image.Image) -> None:
-    coder = rival("jpeg2000")
+    coder = baseline("jpeg2000")
     blob = coder.encode(photo, 1.0)
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG2000", quality_mode="rates", quality_layers=[24], irreversible=True)
@@ -68,13 +75,13 @@ def test_jpeg2000_has_its_colour_transform_on(photo: Image.Image) -> None:
 
 
 def test_avif_quarter_steps_lie_between_whole_ones(photo: Image.Image) -> None:
-    coder = rival("avif")
+    coder = baseline("avif")
     assert isinstance(coder, Avif)
     lower, between, upper = (len(coder.encode(photo, knob)) for knob in (24.0, 24.5, 25.0))
     assert lower < between < upper
 
 
-class Steps(Coder):
+class Steps(MeasuredCodec):
     """Makes files of known sizes; counts encodings."""
 
     name = title = settings = "steps"
@@ -104,7 +111,7 @@ def test_search_needs_few_tries(bpp: float) -> None:
 
 def test_search_starts_from_what_is_known() -> None:
     coder = Steps()
-    known: dict[float, Encoded] = {}
+    known: dict[float, EncodedFile] = {}
     search_bpp(coder, PICTURE, 0.5, known=known)
     calls = coder.calls
     search_bpp(coder, PICTURE, 0.5, known=known)
@@ -170,23 +177,23 @@ def test_a_rate_must_be_positive(bpp: float) -> None:
 
 def test_our_codec_refined_meets_a_rate_by_itself(photo: Image.Image) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    coder = rival("sic-machine@efficientnet-lite0")
+    coder = baseline("sic-machine@efficientnet-lite0")
     assert coder.name == "sic-machine@efficientnet-lite0"
-    assert coder.identity() != rival("sic-machine").identity()
+    assert coder.identity() != baseline("sic-machine").identity()
     hit = search_bpp(coder, photo, 0.5)
     assert hit.within(0.02)
     assert hit.knob is None
-    assert hit.blob != search_bpp(rival("sic-machine"), photo, 0.5).blob
+    assert hit.blob != search_bpp(baseline("sic-machine"), photo, 0.5).blob
     travelled = pickle.loads(pickle.dumps(coder))
     assert travelled.decode(hit.blob).size == photo.size
     assert not search_bpp(coder, photo, 0.01).within(0.02)
     for name in ("sic-machine@lite0", "sic@efficientnet-lite0+", "sic-machine@"):
         with pytest.raises(UsageError, match="no classifier"):
-            find_coders([name])
+            find_codecs([name])
 
 
 def test_what_is_missing_is_named_not_fatal() -> None:
-    coders, missing = find_coders(
+    coders, missing = find_codecs(
         [
             "jpeg",
             "sic:/nowhere/me@home/model.safetensors",
@@ -201,6 +208,6 @@ def test_what_is_missing_is_named_not_fatal() -> None:
 
 def test_a_name_without_meaning_is_refused() -> None:
     with pytest.raises(UsageError, match="no codec 'jpg'"):
-        find_coders(["jpg"])
+        find_codecs(["jpg"])
     with pytest.raises(UsageError, match="needs a checkpoint"):
         CompressAI.parse("mbt2018")

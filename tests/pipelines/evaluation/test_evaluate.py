@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deepsic.errors import InputError, StorageError, UsageError
 from pipelines.evaluate import app
-from pipelines.evaluation.pictures import find_pictures, read_picture
+from pipelines.evaluation.sources import find_pictures, read_picture
 
 
 @pytest.fixture

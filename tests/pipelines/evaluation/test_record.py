@@ -9,23 +9,26 @@ from typing import Any
 import pytest
 
 from deepsic.evaluation.baselines.jpeg import Jpeg, ProgressiveJpeg
-from deepsic.evaluation.evaluators import ClassifierJudge
-from deepsic.evaluation.measure import ORIGINAL, Plan, Row
-from pipelines.evaluation.record import Record, Task
+from deepsic.evaluation.evaluators import ClassifierEvaluator
+from deepsic.evaluation.measure import ORIGINAL, Measurement, MeasurementPlan
+from pipelines.evaluation.record import MeasurementTask, Record
 
-PLAN = Plan(bpp=(0.5, 1.0), ladder=False)
+PLAN = MeasurementPlan(bpp=(0.5, 1.0), ladder=False)
 
 
 def opened(path: Path, **changes: Any) -> Record:
     settings: dict[str, Any] = {
-        "source": "photos", "plan": PLAN, "coders": [Jpeg()], "judges": [], "about": {"commit": "x"}
+        "source": "photos", "plan": PLAN, "coders": [Jpeg()], "evaluators": [],
+        "about": {"commit": "x"},
     }  # fmt: skip
     return Record.open(path, **(settings | changes))
 
 
-def rows(picture: str, codec: str = "jpeg", rates: tuple[float, ...] = PLAN.bpp) -> list[Row]:
-    first = Row(picture=picture, codec=ORIGINAL, kind="original")
-    made = [Row(picture=picture, codec=codec, kind="target", target=rate) for rate in rates]
+def rows(
+    picture: str, codec: str = "jpeg", rates: tuple[float, ...] = PLAN.bpp
+) -> list[Measurement]:
+    first = Measurement(picture=picture, codec=ORIGINAL, kind="original")
+    made = [Measurement(picture=picture, codec=codec, kind="target", target=rate) for rate in rates]
     return [first, *made]
 
 
@@ -44,8 +47,8 @@ def path(tmp_path: Path) -> Path:
 def test_only_what_is_left_is_measured(path: Path) -> None:
     record = opened(path)
     assert list(record.tasks(["a", "b", "c"])) == [
-        Task(picture="b", codecs=("jpeg",), original=False),
-        Task(picture="c", codecs=("jpeg",), original=True),
+        MeasurementTask(picture="b", codecs=("jpeg",), original=False),
+        MeasurementTask(picture="c", codecs=("jpeg",), original=True),
     ]
     record.add(rows("b")[1:])
     assert list(opened(path).tasks(["a", "b"])) == []
@@ -55,7 +58,7 @@ def test_only_what_is_left_is_measured(path: Path) -> None:
 def test_a_new_codec_is_added_and_an_absent_one_is_kept(path: Path) -> None:
     record = opened(path, coders=[ProgressiveJpeg()])
     assert list(record.tasks(["a"])) == [
-        Task(picture="a", codecs=("jpeg-progressive",), original=False)
+        MeasurementTask(picture="a", codecs=("jpeg-progressive",), original=False)
     ]
     assert {row.codec for row in record.of(["a"])} == {ORIGINAL}
     assert list(opened(path).tasks(["a"])) == []
@@ -65,14 +68,16 @@ def test_a_codec_that_changed_is_measured_again(path: Path) -> None:
     changed = Jpeg()
     changed.settings = "other tables"
     record = opened(path, coders=[changed])
-    assert list(record.tasks(["a"])) == [Task(picture="a", codecs=("jpeg",), original=False)]
+    assert list(record.tasks(["a"])) == [
+        MeasurementTask(picture="a", codecs=("jpeg",), original=False)
+    ]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"plan": Plan(bpp=(0.5,), ladder=False)},
-        {"judges": [ClassifierJudge("squeezenet")]},
+        {"plan": MeasurementPlan(bpp=(0.5,), ladder=False)},
+        {"evaluators": [ClassifierEvaluator("squeezenet")]},
         {"source": "others"},
         {"fresh": True},
     ],
@@ -88,9 +93,9 @@ def test_another_contract_starts_over(
 def test_failures_are_tried_again(tmp_path: Path) -> None:
     file = tmp_path / "results.jsonl"
     record = opened(file)
-    failed = Row(picture="a", codec="jpeg", kind="target", target=0.5, error="too large")
+    failed = Measurement(picture="a", codec="jpeg", kind="target", target=0.5, error="too large")
     record.add([*rows("a", rates=(1.0,)), failed])
-    record.add([Row(picture="b", codec="", kind="unreadable", error="no picture")])
+    record.add([Measurement(picture="b", codec="", kind="unreadable", error="no picture")])
     assert [task.picture for task in opened(file).tasks(["a", "b"])] == ["a", "b"]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepsic.errors import UsageError
-from deepsic.evaluation.baselines import Coder, find_coders
-from deepsic.evaluation.measure import Plan, Subject, measure
+from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
+from deepsic.evaluation.measure import MeasurementPlan, Subject, measure
 from deepsic.evaluation.summary import summarise
 from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
 from pipelines.report.figures import Series, _apart, curves_svg, draw_chart
@@ -28,17 +28,17 @@ def picture(seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def coders() -> list[Coder]:
-    return find_coders(["jpeg", "webp"])[0]
+def coders() -> list[MeasuredCodec]:
+    return find_codecs(["jpeg", "webp"])[0]
 
 
 @pytest.fixture(scope="module")
-def report(coders: list[Coder]) -> Report:
+def report(coders: list[MeasuredCodec]) -> Report:
     rows = [
         row
         for seed in (1, 2)
         for row in measure(
-            Subject(name=f"p{seed}", rgb=picture(seed)), coders, Plan(bpp=(0.5, 1.0))
+            Subject(name=f"p{seed}", rgb=picture(seed)), coders, MeasurementPlan(bpp=(0.5, 1.0))
         )
     ]
     summary = summarise(rows)
@@ -132,19 +132,21 @@ def test_the_busiest_corner_is_where_detail_is() -> None:
     assert busiest_corner(rgb) == (288, 192)
 
 
-def test_worst_pictures_are_those_furthest_behind(coders: list[Coder]) -> None:
+def test_worst_pictures_are_those_furthest_behind(coders: list[MeasuredCodec]) -> None:
     rows = [
         row
         for seed in (1, 2, 9)
         for row in measure(
-            Subject(name=f"p{seed}", rgb=picture(seed)), coders, Plan(bpp=(1.0,), ladder=False)
+            Subject(name=f"p{seed}", rgb=picture(seed)),
+            coders,
+            MeasurementPlan(bpp=(1.0,), ladder=False),
         )
     ]
     found = worst_pictures(rows, ["jpeg"], 1.0, 3)
     gaps = [float(note.split()[0]) for _, note in found]
     assert gaps == sorted(gaps)
-    assert "webp, the best rival" in found[0][1]
-    alone = worst_pictures(rows, ["jpeg", "webp"], 1.0, 3)  # no rival left: plain dB
+    assert "webp, the best baseline" in found[0][1]
+    alone = worst_pictures(rows, ["jpeg", "webp"], 1.0, 3)  # no baseline left: plain dB
     assert all(note.endswith(" dB") for _, note in alone)
 
 

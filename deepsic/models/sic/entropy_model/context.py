@@ -25,7 +25,7 @@ HYPER = 24
 MEAN_LIMIT = 2047.0
 
 
-class Coder(Protocol):
+class PassCoder(Protocol):
     """What the passes are run with."""
 
     def __call__(
@@ -141,7 +141,7 @@ class ContextModel(nn.Module):
             if isinstance(module, IntegerConv):
                 module.quantised = quantised
 
-    def forward(self, z_hat: Tensor, ll: Tensor, position: Tensor, coder: Coder) -> None:
+    def forward(self, z_hat: Tensor, ll: Tensor, position: Tensor, coder: PassCoder) -> None:
         """Run all passes.
 
         Args:
@@ -169,14 +169,14 @@ class ContextModel(nn.Module):
             mean, index = self.pass1c(state[fine], luma[fine], q)
             coder("1c", mean, index, fine)
 
-    def _spatial(self, level: str, a: Pass, b: Pass, state: Tensor, coder: Coder) -> Tensor:
+    def _spatial(self, level: str, a: Pass, b: Pass, state: Tensor, coder: PassCoder) -> Tensor:
         q = self.quantised
         seen = coder(level + "a", *a(state, None, q))
         rest = coder(level + "b", *b(state, compand_integer(seen, q), q))
         luma = rest[:, :3] + seen
         return compand_integer(torch.cat((luma, rest[:, 3:]), 1), q)
 
-    def _phased(self, level: str, a: Pass, b: Pass, state: Tensor, coder: Coder) -> Tensor:
+    def _phased(self, level: str, a: Pass, b: Pass, state: Tensor, coder: PassCoder) -> Tensor:
         q = self.quantised
         seen = compand_integer(coder(level + "a", *a(state, None, q)), q)
         rest = compand_integer(coder(level + "b", *b(state, seen, q)), q)

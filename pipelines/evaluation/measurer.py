@@ -8,17 +8,17 @@ from dataclasses import asdict
 from typing import Any
 
 from deepsic.errors import DeepsicError
-from deepsic.evaluation.baselines import Coder, Memory
-from deepsic.evaluation.evaluators import Judge
-from deepsic.evaluation.measure import Plan, Row, measure
+from deepsic.evaluation.baselines import MeasuredCodec, Memory
+from deepsic.evaluation.evaluators import Evaluator
+from deepsic.evaluation.measure import Measurement, MeasurementPlan, measure
 from pipelines.evaluation.models import on_this_node
-from pipelines.evaluation.pictures import PictureRef, read_picture
-from pipelines.evaluation.record import Task
+from pipelines.evaluation.record import MeasurementTask
+from pipelines.evaluation.sources import PictureRef, read_picture
 
 __all__ = ["Measurer", "Work", "measure_all", "measure_here"]
 
 _MAX_BLOCKS = 2_000
-Work = tuple[PictureRef, Task]
+Work = tuple[PictureRef, MeasurementTask]
 """A picture, and what is left to measure of it."""
 
 
@@ -27,9 +27,9 @@ class Measurer:
 
     def __init__(
         self,
-        coders: Sequence[Coder],
-        judges: Sequence[Judge],
-        plan: Plan,
+        coders: Sequence[MeasuredCodec],
+        evaluators: Sequence[Evaluator],
+        plan: MeasurementPlan,
         models: Mapping[str, str] | None = None,
     ) -> None:
         import torch
@@ -37,7 +37,7 @@ class Measurer:
         on_this_node(coders, models or {})
 
         torch.set_num_threads(1)  # as many workers as CPUs; each codec's time is one thread's
-        self.coders, self.judges, self.plan = coders, judges, plan
+        self.coders, self.evaluators, self.plan = coders, evaluators, plan
         self.memory = Memory()
 
     def __call__(self, item: dict[str, Any]) -> dict[str, str]:
@@ -47,30 +47,40 @@ class Measurer:
         try:
             subject = read_picture(ref)
         except DeepsicError as error:
-            return _lines([Row(picture=ref.key, codec="", kind="unreadable", error=str(error))])
+            return _lines(
+                [Measurement(picture=ref.key, codec="", kind="unreadable", error=str(error))]
+            )
         rows = measure(
-            subject, coders, self.plan, self.judges, original=task["original"], memory=self.memory
+            subject,
+            coders,
+            self.plan,
+            self.evaluators,
+            original=task["original"],
+            memory=self.memory,
         )
         return _lines(rows)
 
 
 def measure_here(
-    work: Sequence[Work], coders: Sequence[Coder], judges: Sequence[Judge], plan: Plan
-) -> Iterator[list[Row]]:
+    work: Sequence[Work],
+    coders: Sequence[MeasuredCodec],
+    evaluators: Sequence[Evaluator],
+    plan: MeasurementPlan,
+) -> Iterator[list[Measurement]]:
     """The rows of each picture in this process, without Ray, one picture after the other."""
-    measurer = Measurer(coders, judges, plan)
+    measurer = Measurer(coders, evaluators, plan)
     for item in work:
         yield _rows(measurer(_item(item))["rows"])
 
 
 def measure_all(
     work: Sequence[Work],
-    coders: Sequence[Coder],
-    judges: Sequence[Judge],
-    plan: Plan,
+    coders: Sequence[MeasuredCodec],
+    evaluators: Sequence[Evaluator],
+    plan: MeasurementPlan,
     workers: int,
     models: Mapping[str, str] | None = None,
-) -> Iterator[list[Row]]:
+) -> Iterator[list[Measurement]]:
     """The rows of each picture as they are made, in no fixed order. Ray must run already.
 
     models: of `local_codecs`, for workers on other nodes.
@@ -81,7 +91,7 @@ def measure_all(
     blocks = min(len(items), _MAX_BLOCKS)  # a picture a block: progress shows from the first on
     lines = ray.data.from_items(items, override_num_blocks=blocks).map(
         Measurer,  # type: ignore[arg-type]  # Ray takes a class as well
-        fn_constructor_args=(list(coders), list(judges), plan, models),
+        fn_constructor_args=(list(coders), list(evaluators), plan, models),
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
     )
@@ -94,9 +104,9 @@ def _item(work: Work) -> dict[str, str]:
     return {"ref": json.dumps(asdict(ref)), "task": json.dumps(asdict(task))}
 
 
-def _lines(rows: Sequence[Row]) -> dict[str, str]:
+def _lines(rows: Sequence[Measurement]) -> dict[str, str]:
     return {"rows": json.dumps([row.line() for row in rows])}
 
 
-def _rows(text: str) -> list[Row]:
-    return [Row(**line) for line in json.loads(text)]
+def _rows(text: str) -> list[Measurement]:
+    return [Measurement(**line) for line in json.loads(text)]
