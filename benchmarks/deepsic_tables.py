@@ -4,7 +4,7 @@
     python benchmarks/deepsic_tables.py contexts kodak/ runs/deepsic deepsic-pre
     python benchmarks/deepsic_tables.py table1 imagenette/val runs/deepsic deepsic-pre \
           --classifier efficientnet-lite0 --classifier squeezenet
-    python benchmarks/deepsic_tables.py looks imagenette/val runs/deepsic deepsic-pre deepsic-post
+    python benchmarks/deepsic_tables.py label_cost imagenette/val runs/deepsic deepsic-pre deepsic-post
     python benchmarks/deepsic_tables.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
     python benchmarks/deepsic_tables.py show runs/deepsic --reference REFERENCE
 
@@ -24,7 +24,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.first_paper import looks, rd, sheets, tables
+from benchmarks.first_paper import label_cost, rd, sheets, tables
 from benchmarks.first_paper.contexts import compare_contexts
 from benchmarks.first_paper.table1 import measure_table
 from pipelines.exits import exit_codes
@@ -78,7 +78,7 @@ def table1(
     measure_table(pictures, out, models, classifier or [], limit)
 
 
-@app.command("looks")
+@app.command("label_cost")
 @exit_codes
 def looks_command(
     pictures: Classes,
@@ -87,7 +87,7 @@ def looks_command(
     limit: Annotated[int, typer.Option(help="Pictures")] = 20,
 ) -> None:
     """What labels without pixels save: time and multiplications."""
-    looks.measure_looks(pictures, out, models, limit)
+    label_cost.measure_looks(pictures, out, models, limit)
 
 
 @app.command("sheets")

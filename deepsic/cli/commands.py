@@ -290,7 +290,7 @@ def _region(text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def _uses_stdout(jobs: Sequence[files.Job]) -> bool:
+def _uses_stdout(jobs: Sequence[files.Conversion]) -> bool:
     """Whether standard output carries data, so that a report has no room there."""
     return any(job.target == files.STREAM for job in jobs)
 
