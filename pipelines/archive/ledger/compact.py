@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipelines.archive.ledger.parts import LEDGER, LedgerIndex, LedgerPart, read_index
 from pipelines.archive.ledger.row import row_schema
 from pipelines.archive.ledger.rules import ORDER, counting, is_sorted, newest
-from pipelines.archive.ledger.store import Ledger
+from pipelines.archive.ledger.store import Ledger, part_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,11 +56,12 @@ def compact(ledger: Ledger, *, least: int = 2, grace: float = GRACE_SECONDS) -> 
     made = [part for group in groups for part in _merge(ledger, group)]
     now = time.time()
     living = {part.key for part in made}
-    gone = {part.key for part in merged} - living
+    replaced = {part.key for part in merged}
+    gone = replaced - living
     before = {key: since for key, since in index.superseded.items() if key not in living}
     expired = [key for key, since in before.items() if now - since >= grace]
     left = {key: since for key, since in before.items() if key not in expired}
-    kept = [part for part in parts if part not in merged]
+    kept = [part for part in parts if part.key not in replaced]
     if made or expired:
         # A part that a worker wrote isn't of the index until it was read whole, for its labels.
         known = {part.key for part in index.parts}
@@ -132,17 +133,13 @@ def _end_of_key(table: pa.Table, at: int) -> int:
 
 
 def _write(ledger: Ledger, table: pa.Table) -> LedgerPart:
-    """Write one part, named by what is in it: who does it again writes the same."""
-    digest = hashlib.sha256()
-    for name in ORDER:
-        for value in table[name].to_pylist():
-            digest.update(f"{value}\0".encode())
-    key = f"c-{digest.hexdigest()[:32]}.parquet"
-    size = ledger.put(key, table.combine_chunks())
+    """Write one part, named by its bytes: who does it again writes the same."""
+    data = part_bytes(table.combine_chunks())
+    key = f"c-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+    ledger.put(key, data)
     keys = table["source_key"]
-    return LedgerPart(
-        keys[0].as_py(), keys[-1].as_py(), table.num_rows, LEDGER + key, size, _labels(table)
-    )
+    first, last = keys[0].as_py(), keys[-1].as_py()
+    return LedgerPart(first, last, table.num_rows, LEDGER + key, len(data), _labels(table))
 
 
 def _labels(table: pa.Table) -> dict[str, float]:

@@ -29,6 +29,8 @@ __all__ = ["INDEX", "LEDGER", "LedgerIndex", "LedgerPart", "find_parts", "read_i
 LEDGER = ".deepsic/ledger/"
 INDEX = ".deepsic/ledger-index.json"
 THREADS = 16
+#: Parts up to this size are read by one request, larger ones by the ranges that are needed.
+WHOLE_BYTES = 256_000
 FORMAT = 1
 
 
@@ -135,7 +137,10 @@ def _opened(storage: Storage, key: str, size: int) -> Iterator[ParquetFile]:
     from pipelines.storage.arrow import ObjectFile
 
     try:
-        source = pa.PythonFile(ObjectFile(storage, key, size), mode="r")
+        if size <= WHOLE_BYTES:
+            source = pa.BufferReader(storage.get(key).data)
+        else:
+            source = pa.PythonFile(ObjectFile(storage, key, size), mode="r")
         with pq.ParquetFile(source, pre_buffer=True) as file:
             yield file
     except (pa.ArrowException, ValueError, OSError) as error:

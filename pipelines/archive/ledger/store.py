@@ -17,13 +17,24 @@ from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LEDGER", "Ledger"]
+__all__ = ["LEDGER", "Ledger", "part_bytes"]
 
 #: Columns with few different values; for the others a dictionary is only larger.
 DICTIONARY = ["job", "status", "kind", "reason", "worker", "labels.list.element.name"]
 DICTIONARY += ["labels.list.element.wnid", "width", "height"]
 #: Rows that one table of `Ledger.tables` has at least, until the last.
 WINDOW_ROWS = 100_000
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """The file of a part; `table` is in key order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=DICTIONARY)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 @dataclass(frozen=True)
@@ -45,23 +56,16 @@ class Ledger:
 
         ordered = sorted(rows, key=lambda row: row.source_key)
         table = pa.Table.from_pylist([record_of(row) for row in ordered], schema=row_schema())
-        self.put(part, table)
+        self.put(part, part_bytes(table))
 
-    def put(self, part: str, table: pa.Table) -> int:
-        """Write a part of rows in key order, exactly once, and read it back; its bytes."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", use_dictionary=DICTIONARY)
-        data = sink.getvalue().to_pybytes()
+    def put(self, part: str, data: bytes) -> None:
+        """Write the bytes of a part, exactly once, and read them back."""
         try:
             self.storage.put(LEDGER + part, data, exclusive=True)
         except ObjectExistsError:  # of another worker that was given the same work
-            return self.storage.stat(LEDGER + part).size
+            return
         if self.storage.get(LEDGER + part).data != data:
             raise VerificationError(f"{LEDGER}{part} reads back as other bytes; check the store")
-        return len(data)
 
     def rows(self, part: str) -> list[LedgerRow] | None:
         """One part's rows as they were written; None when there is no such part."""

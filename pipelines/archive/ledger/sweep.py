@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,12 +47,11 @@ class Sweep:
         self._rest: pa.Table | None = None
 
     def upto(self, key: str | None) -> pa.Table:
-        """All rows of keys up to and including `key` (None: all) that were not yet given.
+        """All rows of keys up to and including `key` (None: all) not yet given, by key.
 
         Which of several rows of one key counts, `rules` tells.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         parts = []
         while self._waiting and (key is None or self._waiting[0].first <= key):
@@ -61,14 +61,13 @@ class Sweep:
             tables.append(self._rest)
         if not tables:
             return self._empty()
-        table = pa.concat_tables(tables)
-        if key is None:
-            self._rest = None
-            return table.combine_chunks()
-        inside = pc.less_equal(table["source_key"], key)
-        rest = table.filter(pc.invert(inside))
-        self._rest = rest.combine_chunks() if rest.num_rows else None
-        return table.filter(inside).combine_chunks()
+        table = self._rest
+        if parts or table is None:
+            table = _by_key(pa.concat_tables(tables).combine_chunks())
+        keys = table["source_key"].chunk(0) if table.num_rows else []
+        end = len(keys) if key is None else bisect.bisect_right(keys, key, key=_text)
+        self._rest = table.slice(end) if end < len(keys) else None
+        return table.slice(0, end)
 
     def _read_all(self, parts: list[LedgerPart]) -> list[pa.Table]:
         if len(parts) < 2:
@@ -96,3 +95,18 @@ class Sweep:
 
         schema = row_schema()
         return pa.schema([schema.field(name) for name in self._columns]).empty_table()
+
+
+def _text(value: pa.StringScalar) -> str:
+    text: str = value.as_py()
+    return text
+
+
+def _by_key(table: pa.Table) -> pa.Table:
+    """Rows by ascending key."""
+    import pyarrow.compute as pc
+
+    keys = table["source_key"]
+    if table.num_rows < 2 or pc.all(pc.less_equal(keys[:-1], keys[1:])).as_py():
+        return table
+    return table.sort_by("source_key").combine_chunks()

@@ -87,9 +87,9 @@ def test_the_last_good_row_counts_else_the_last(ledger: Ledger) -> None:
 @pytest.fixture
 def many(ledger: Ledger) -> list[str]:
     """A ledger of many parts that overlap, with retries; its keys."""
-    names = [f"k{n:04d}" for n in range(300)]
-    for part in range(60):
-        mine = names[part::60]
+    names = [f"k{n:04d}" for n in range(60)]
+    for part in range(12):
+        mine = names[part::12]
         ledger.append(f"{part}.parquet", [row(name, status=FAILED) for name in mine])
         ledger.append(f"r{part}.parquet", [row(mine[0], 1), row(mine[1], 1, FAILED, minutes=1)])
     ledger.append("bad.parquet", [row(names[0], 2, FAILED)])
@@ -99,11 +99,11 @@ def many(ledger: Ledger) -> list[str]:
 def test_compaction_changes_what_is_stored_and_nothing_that_is_read(
     ledger: Ledger, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compact_module, "PART_ROWS", 100)
+    monkeypatch.setattr(compact_module, "PART_ROWS", 20)
     before = keys(ledger)
     assert [key for key, _, _ in before] == many
     done = compact(ledger)
-    assert (done.before, done.removed) == (121, 0)
+    assert (done.before, done.removed) == (25, 0)
     assert done.after <= 4
     assert keys(ledger) == before
     parts = ledger.parts()
@@ -114,20 +114,20 @@ def test_compaction_changes_what_is_stored_and_nothing_that_is_read(
     assert newest_rows[0]["attempt"] == 2
     # Readers of an earlier release see every part, the replaced ones too, and the same rows.
     ledger.storage.delete(INDEX)
-    assert len(ledger.parts()) == 121 + done.after
+    assert len(ledger.parts()) == 25 + done.after
     assert keys(ledger) == before
 
 
 def test_compaction_again_takes_new_parts_in_and_removes_old_ones(
     ledger: Ledger, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compact_module, "PART_ROWS", 100)
+    monkeypatch.setattr(compact_module, "PART_ROWS", 20)
     compact(ledger)
     ledger.append("new.parquet", [row("k0000", 3), row("z")])
     expected = keys(ledger)
     assert ("k0000", 3, OK) in expected
     done = compact(ledger, grace=0)
-    assert done.removed == 121
+    assert done.removed == 25
     assert keys(ledger) == expected
     assert compact(ledger, grace=0).removed > 0
     stored = [info.key for info in ledger.storage.list(LEDGER)]
@@ -206,13 +206,13 @@ def test_duckdb_and_pandas_see_one_row_an_object(
 
 
 def test_tables_are_in_order_however_parts_overlap(ledger: Ledger) -> None:
-    names = [f"k{n:04d}" for n in range(280)]
-    for part in range(70):
-        ledger.append(f"{part}.parquet", [row(name) for name in names[part::70]])
+    names = [f"k{n:04d}" for n in range(80)]
+    for part in range(20):
+        ledger.append(f"{part}.parquet", [row(name) for name in names[part::20]])
         ledger.append(f"r{part}.parquet", [row(names[part], 1)])
     found = keys(ledger)
     assert [key for key, _, _ in found] == names
-    assert [attempt for _, attempt, _ in found] == [1] * 70 + [0] * 210
+    assert [attempt for _, attempt, _ in found] == [1] * 20 + [0] * 60
 
 
 def test_a_sweep_gives_each_row_once_up_to_a_key(ledger: Ledger) -> None:

@@ -1,0 +1,195 @@
+"""A ledger of a million objects: what do resume, find and compaction take, 20 ms from the store?
+
+    python benchmarks/archive_million.py --objects 250000 500000 1000000 --json million.json
+
+Rows and keys are synthetic, as a run over small images leaves them: a part for 128 objects. Before
+compaction and after it, each in a process of its own, with imports, without Ray's start:
+
+    resume    the listing joined with the ledger: a finished archive, nothing left to do
+    find      a label that a hundred images have
+    compact   merging the parts
+
+Wall seconds, processor seconds of the client alone, and its largest resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks.s3_servers import CREDENTIALS
+from benchmarks.slow_store import ETAG, SIZE, slow_store
+from pipelines import console
+
+ROOT = Path(__file__).parents[1]
+ARCHIVE, SOURCE = "s3://archive", "s3://source"
+PART_ROWS = 128
+LABELS, KINDS, RARE = 5, 999, 100
+JOB = "0123456789abcdef"
+
+
+def key(number: int) -> str:
+    """A key like ImageNet's, in order."""
+    return f"train/n{number // 1300:08d}/n{number:012d}.JPEG"
+
+
+def fill(folder: Path, count: int) -> None:
+    """A ledger of `count` ok rows, in parts as workers write them."""
+    import pyarrow as pa
+
+    from pipelines.archive.ledger import Ledger, row_schema
+    from pipelines.archive.ledger.store import part_bytes
+    from pipelines.storage import LocalStorage
+
+    ledger = Ledger(LocalStorage(str(folder)))
+    ledger.storage.create()
+    dice = np.random.default_rng(1)
+    rare = set(dice.choice(count, RARE, replace=False).tolist())
+    label_type = row_schema().field("labels").type.value_type
+    for begin in range(0, count, PART_ROWS):
+        numbers = range(begin, min(begin + PART_ROWS, count))
+        keys = [key(number) for number in numbers]
+        digests = [hashlib.sha256(name.encode()).hexdigest() for name in keys]
+        drawn = dice.integers(0, KINDS, (len(keys), LABELS))
+        chances = np.sort(dice.random((len(keys), LABELS), dtype=np.float32))[:, ::-1]
+        labels = [
+            [
+                {"name": f"label {kind}", "wnid": f"n{kind:08d}", "probability": float(chance)}
+                for kind, chance in zip(kinds, chance_row, strict=True)
+            ]
+            for kinds, chance_row in zip(drawn, chances, strict=True)
+        ]
+        for number in rare.intersection(numbers):
+            labels[number - begin][0] = {"name": "rare bird", "wnid": "n999", "probability": 0.9}
+        columns: dict[str, Any] = {
+            "source_key": keys, "source_etag": [ETAG] * len(keys),
+            "source_size": [SIZE] * len(keys),
+            "source_sha256": digests, "output_key": [f"{name}.sic" for name in keys],
+            "output_sha256": digests[::-1], "output_size": dice.integers(4000, 9000, len(keys)),
+            "width": [224] * len(keys), "height": [224] * len(keys), "bpp": dice.random(len(keys)),
+            "labels": pa.array(labels, pa.list_(label_type)), "job": [JOB] * len(keys),
+            "status": ["ok"] * len(keys), "kind": [""] * len(keys), "reason": [""] * len(keys),
+            "attempt": [0] * len(keys), "worker": ["node:1"] * len(keys),
+            "seconds": dice.random(len(keys), dtype=np.float32),
+            "finished": [1_780_000_000_000_000 + number for number in numbers],
+        }  # fmt: skip
+        made = [
+            pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(len(keys), f.type)
+            for f in row_schema()
+        ]
+        table = pa.table(made, schema=row_schema())
+        ledger.put(f"{begin:032d}.parquet", part_bytes(table))
+
+
+def resume() -> int:
+    """Objects left to do."""
+    from pipelines.archive.ledger import Ledger
+    from pipelines.archive.listing.pending import Pending
+    from pipelines.archive.listing.selection import Selection
+    from pipelines.archive.listing.spool import Spool
+    from pipelines.storage import open_storage
+
+    ledger = Ledger(open_storage(ARCHIVE), JOB)
+    pending = Pending(source=open_storage(SOURCE), selection=Selection(), ledger=ledger)
+    with Spool(pending.fill) as spool:
+        while spool.take(wait=True) is not None:
+            pass
+    if spool.objects or not pending.already.ok:
+        raise RuntimeError(f"{spool.objects} objects left, {pending.already.ok} done")
+    return pending.already.ok
+
+
+def find() -> int:
+    """Images found."""
+    from pipelines.archive.commands.find import find as find_images
+    from pipelines.archive.ledger import Ledger
+    from pipelines.storage import open_storage
+
+    return find_images(Ledger(open_storage(ARCHIVE), JOB), "rare bird", 0.5).total
+
+
+def compact() -> int:
+    """Parts left."""
+    from pipelines.archive.ledger import Ledger
+    from pipelines.archive.ledger.compact import compact as compact_ledger
+    from pipelines.storage import open_storage
+
+    return compact_ledger(Ledger(open_storage(ARCHIVE), JOB)).after
+
+
+WORK = {"resume": resume, "find": find, "compact": compact}
+
+
+def measured(name: str, environment: dict[str, str]) -> dict[str, Any]:
+    """One figure, in a process of its own."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", name],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found | {"seconds": round(time.monotonic() - began, 1)}
+
+
+def _one(name: str) -> None:
+    result = WORK[name]()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = round(used.ru_utime + used.ru_stime, 1)
+    print(json.dumps({"result": result, "cpu_seconds": cpu, "mb": round(used.ru_maxrss / 1e3)}))
+
+
+def trial(count: int, seconds: float) -> list[dict[str, Any]]:
+    """All figures of one size."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(folder, count)
+        keys = [key(number) for number in range(count)]
+        with slow_store(folder, keys, seconds) as endpoint:
+            environment = os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
+            environment["PYTHONPATH"] = str(ROOT)
+            for work in ("compact", "resume", "find"):
+                found = measured(work, environment)
+                rows.append({"objects": count, "work": work} | found)
+                console.say(str(rows[-1]))
+    return rows
+
+
+def main() -> int:
+    """Parse, measure, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--objects", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
+    parser.add_argument("--seconds", type=float, default=0.02, help="of each request")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", choices=list(WORK), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        _one(options.one)
+        return 0
+    clean_up_when_terminated()
+    rows = []
+    for count in options.objects:
+        rows += trial(count, options.seconds)
+        if options.json:
+            options.json.write_text(json.dumps(describe_run() | {"results": rows}, indent=2) + "\n")
+    columns = ["objects", "work", "result", "seconds", "cpu_seconds", "mb"]
+    console.table("Ledger", columns, [[row[name] for name in columns] for row in rows])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
