@@ -65,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         prefix, most = query.get("prefix", ""), int(query.get("max-keys", 1000))
         after = query.get("continuation-token") or query.get("start-after", "")
         at = max(bisect.bisect_left(names, prefix), bisect.bisect_right(names, after))
-        entries, folders = [], []
+        entries: list[str] = []
+        folders: list[str] = []
         last = ""
         while (
             at < len(names) and names[at].startswith(prefix) and len(entries) + len(folders) < most

@@ -71,18 +71,16 @@ class ModelSource:
         return replace(self, device=device, model=pinned(self.model))
 
     def check(self) -> None:
-        """Raise `UsageError` for a classifier that there isn't, before anything is loaded."""
-        from deepsic.tasks import check_classifier
+        """Raise `UsageError` for a refining classifier that there isn't, before Ray starts.
 
-        for name in self.refine_for:
-            check_classifier(name)
-        if self.labeler is not None and self.labeler != "head":
-            if ":" in self.labeler:
-                from deepsic.models.semantic.labeler import load_labeler
+        A labeler is looked up by the first worker: to know them all takes torch, which the driver
+        does without.
+        """
+        if self.refine_for:
+            from deepsic.tasks import check_classifier
 
-                load_labeler(self.labeler)
-            else:
-                check_classifier(self.labeler)
+            for name in self.refine_for:
+                check_classifier(name)
 
     def identity(self) -> str:
         """Hash of the model file; raises `UnknownModelError` when there is none."""
