@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import compress_archive
+from pipelines.archive.ledger.rules import SQL
 from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.settings import claim
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
@@ -50,6 +51,11 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "photos"], 2, "holds no archive"),
         (["verify", "not there"], 8, "doesn't exist"),
         (["photos", "gs://bucket"], 2, "s3://bucket/prefix"),
+        (["photos", "s3://bucket/a?colour=red"], 2, "no option 'colour'; there are"),
+        (["photos", "out", "--limit", "0"], 2, "--limit 0 must be positive"),
+        (["photos", "out", "--cpus-per-task", "0"], 2, "--cpus-per-task 0 must be above 0"),
+        (["photos", "out", "--inventory", "manifest.json"], 2, "s3:// address"),
+        (["restore", "photos", "out", "--as", "jpeg"], 2, "must be png or source"),
     ],
 )
 def test_wrong_calls_say_what_to_do(
@@ -87,3 +93,49 @@ def test_find(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("find", archive, "physical entity", "--min-prob", "0.9") == 0
     assert capsys.readouterr().out == ""
     assert run("find", archive, "no such thing") == 2
+
+
+def test_find_says_how_many_and_what_was_meant(
+    archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("find", archive, "physical entity", "--limit", 2) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2
+    assert "physical entity: 12 images, 2 listed" in said.err
+    assert run("find", archive, "dalmation") == 2
+    assert "did you mean dalmatian" in capsys.readouterr().err
+
+
+def test_the_ledger_for_other_tools(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    assert run("ledger", archive) == 0
+    query = capsys.readouterr().out
+    counts = f"SELECT status, count(*) FROM ({query}) GROUP BY 1 ORDER BY 1"
+    assert duckdb.sql(counts).fetchall() == [("failed", 1), ("ok", 12)]
+    rows = tmp_path / "rows.parquet"
+    assert run("ledger", archive, "--out", rows) == 0
+    assert duckdb.sql(f"SELECT count(*) FROM '{rows}'").fetchall() == [(13,)]
+    assert run("ledger", archive, "--out", tmp_path / "no" / "rows.parquet") == 8
+    assert run("compact", archive) == 0
+    assert run("report", archive) == 0
+
+
+def test_the_guide_shows_the_same_query(archive: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "ARCHIVE.md").read_text("utf-8")
+    shown = guide.partition("```sql\n")[2].partition("```")[0]
+    assert shown.split() == SQL.format(ledger="archive/.deepsic/ledger/").split()
+
+
+def test_prune_lists_before_it_deletes(
+    archive: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "f0/p00.png").unlink()
+    assert run("prune", archive) == 0
+    assert "would delete the output of f0/p00.png" in capsys.readouterr().err
+    assert (archive / "f0/p00.png.sic").exists()
+    assert run("prune", archive, "--source", photos / "f1") == 2
+    assert "is the archive of" in capsys.readouterr().err
+    assert run("prune", archive, "--delete-extraneous") == 0
+    assert not (archive / "f0/p00.png.sic").exists()
