@@ -12,6 +12,7 @@ once. A run left by a block that raised is FAILED, by Ctrl-C KILLED, else FINISH
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import urllib.error
@@ -22,6 +23,7 @@ from typing import Any
 
 from deepsic.errors import StorageError
 from pipelines import console
+from pipelines.manifest import Manifest
 
 __all__ = ["OFF", "Run", "check_store", "close_stale", "default_uri", "tracked"]
 
@@ -101,6 +103,27 @@ class Run:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log one file, or a folder whole."""
         self._try("log_artifacts" if path.is_dir() else "log_artifact", str(path), folder)
+
+    def dataset(self, manifest: Manifest, folder: str, context: str = "training") -> None:
+        """Log prepared images as a data set that the run used: where, which version, how many.
+
+        Args:
+            folder: of the version that the manifest is of; MLflow's own source for it.
+            context: what for, such as "training" or "validation".
+        """
+        if self._client is None:
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        used = Dataset(
+            name=manifest.version,
+            digest=manifest.hash,
+            source_type="s3" if folder.startswith("s3://") else "local",
+            source=json.dumps({"uri": folder}),
+            profile=json.dumps(manifest.counts | {"classes": len(manifest.classes)}),
+        )
+        tag = InputTag("mlflow.data.context", context)
+        self._try("log_inputs", datasets=[DatasetInput(used, [tag])])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Log tags."""

@@ -11,6 +11,7 @@ import typer
 
 from deepsic.errors import StorageError, UsageError
 from pipelines import console, tracking
+from pipelines.manifest import Manifest
 from pipelines.runtime import RuntimeOptions, default_store_mb
 
 
@@ -69,12 +70,18 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # MLflow and its SQLAlchemy warn of their own code
 def test_runs_are_kept_and_end_as_they_should(tmp_path: Path) -> None:
     from mlflow import MlflowClient
+    from mlflow.data import get_source
 
+    manifest = Manifest(
+        version="1a2b3c4d", source_hash="", settings={}, classes=["cat", "dog"],
+        counts={"pictures": 7},
+    )  # fmt: skip
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     (tmp_path / "a.txt").write_text("made")
     with tracking.tracked("exp", run_name="good", uri=uri, params={"a": 1}) as good:
         good.metrics({"psnr": 30.0}, step=2)
         good.artifact(tmp_path / "a.txt")
+        good.dataset(manifest, "s3://bucket/prepared/1a2b3c4d")
     with (
         pytest.raises(OSError, match="gone"),
         tracking.tracked("exp", run_name="bad", uri=uri) as bad,
@@ -82,6 +89,11 @@ def test_runs_are_kept_and_end_as_they_should(tmp_path: Path) -> None:
         raise OSError("gone")
     client = MlflowClient(tracking_uri=uri)
     found = client.get_run(good.id)
+    (used,) = found.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("1a2b3c4d", manifest.hash)
+    assert get_source(used.dataset).uri == "s3://bucket/prepared/1a2b3c4d"
+    assert json.loads(used.dataset.profile) == {"pictures": 7, "classes": 2}
+    assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "training"}
     assert found.info.status == "FINISHED"
     assert found.data.metrics["psnr"] == 30.0
     assert found.data.params["a"] == "1"
