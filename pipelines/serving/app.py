@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from pipelines.serving.api.batch import batch_router
 from pipelines.serving.api.codec import codec_router
 from pipelines.serving.api.compare import compare_router, upload_router
+from pipelines.serving.api.gallery import gallery_router
 from pipelines.serving.api.pages import add_pages
 from pipelines.serving.api.requests import Parts
 from pipelines.serving.http.auth import AuthMiddleware
@@ -52,7 +53,7 @@ def create_api(settings: ServeSettings, backend: Backend, metrics: Metrics) -> F
     parts = Parts(
         settings=settings, backend=backend, queued=Queued(backend, settings), metrics=metrics
     )
-    for make in (codec_router, batch_router, upload_router, compare_router):
+    for make in (codec_router, batch_router, upload_router, compare_router, gallery_router):
         app.include_router(make(parts))
     document = describe(app, settings)
     app.openapi = lambda: document  # type: ignore[method-assign]

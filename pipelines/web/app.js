@@ -1,20 +1,22 @@
-// The page's flow: a picture comes in, is encoded; its labels are shown from the first bytes of
-// the file, before it is decoded; then the decoded picture, then what other codecs make of it.
+// The page's flow: an image is sent once and worked on by its handle. It is encoded; its labels are
+// shown from the first bytes of the file, before it is decoded; then the decoded image, then what
+// other codecs make of it.
 
-import { Problem, call, timing } from "./api.js";
+import { Problem, UNKNOWN_UPLOAD, call, timing, watchService } from "./api.js";
+import * as files from "./files.js";
+import { asPng, clear, load, paint, paintHeat } from "./image.js";
 import * as panel from "./panel.js";
-import { load, paint, paintHeat, prepare, psnr } from "./picture.js";
+import * as search from "./search.js";
+import * as settings from "./settings.js";
 import * as stage from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
 const NAMES = { jpeg: "JPEG", webp: "WebP", avif: "AVIF" };
 const PREFIX = 256;
+const LONGEST = 1600; // what large images are reduced to, unless told otherwise
 
-let service = { baselines: [], classifier: null, limits: { max_body_bytes: 20e6 } };
-let source = null; // { name, file, body, bitmap, truth }: the picture that came in
-let result = null; // { blob, bitmap, png, width, height }: the .sic file and what it decodes to
-let rivals = {}; // name -> { bitmap, psnr, label, bytes }
-let known = { name: "", prefix: 0 }; // what the first bytes of the file say
+let service = { baselines: {}, classifier: null, limits: { max_body_bytes: 20e6 } };
+let current = null; // the entry on the stage, see files.js
 let work = new AbortController();
 
 // ---- messages
@@ -45,165 +47,229 @@ async function run(task) {
   try {
     await task(signal);
   } catch (error) {
-    showError(error);
+    if (!signal.aborted) {
+      showError(error);
+      if (current && !current.blob) current.status = "failed";
+    }
   } finally {
     if (!signal.aborted) {
       busy("");
-      showKnown(0);
+      showKnown("");
+      showFiles();
     }
   }
 }
 
-// ---- from a picture to a file and back
+// ---- the stage
 
-async function takePicture(file, name, whole, signal) {
-  busy("Reading");
-  $("reduced").hidden = true;
-  const { body, bitmap, reduced } = await prepare(file, whole);
-  signal.throwIfAborted();
-  if (body.size > service.limits.max_body_bytes) {
-    throw new Problem("Too large", `This service takes pictures of at most ${panel.kilobytes(service.limits.max_body_bytes)}.`);
-  }
-  source = { name, file, body, bitmap, truth: null };
-  rivals = {};
+function resetStage() {
+  panel.reset();
   hideHeat();
-  if (bitmap) {
-    stage.frame(bitmap.width, bitmap.height);
-    paint($("left"), bitmap);
-    paint($("right"), bitmap);
-  }
-  if (reduced) {
-    const all = document.createElement("button");
-    all.type = "button";
-    all.className = "quiet";
-    all.textContent = "Use all of it";
-    all.addEventListener("click", () => run((next) => takePicture(file, name, true, next)));
-    $("reduced").replaceChildren(`Reduced from ${reduced.from} to ${reduced.to} to be quick.`, all);
-    $("reduced").hidden = false;
-  }
-  await encode(signal);
+  showKnown("");
+  for (const id of ["left", "right"]) clear($(id));
+  for (const id of ["handle", "tag-left", "tag-right", "reduced"]) $(id).hidden = true;
+  $("save-sic").disabled = $("save-png").disabled = true;
+  $("stage").classList.add("alone");
 }
 
-async function encode(signal) {
-  busy("Encoding");
-  const answer = await call(`/v1/encode?quality=${$("quality").value}`, { body: source.body, signal });
-  const blob = await answer.blob();
-  $("encode-ms").textContent = panel.milliseconds(timing(answer, "codec"));
-  await showFile(blob, signal);
-  await compareAll(signal);
+// What is known before the image is: the label alone, and nothing of the image.
+function showKnown(text, why = "") {
+  $("known").hidden = !text;
+  $("known-name").textContent = text;
+  $("known-why").textContent = why;
+  $("stage").classList.toggle("waiting", Boolean(text));
 }
-
-async function openFile(file, name, signal) {
-  busy("Opening");
-  source = null;
-  rivals = {};
-  hideHeat();
-  $("reduced").hidden = true;
-  $("encode-ms").textContent = "–";
-  await showFile(file, signal, name);
-  const quality = (await (await call("/v1/info", { body: file.slice(0, PREFIX), signal })).json()).quality;
-  setQuality(quality);
-  await compareAll(signal);
-}
-
-// Labels first: they need only the file's first bytes.
-async function showFile(blob, signal, name) {
-  const head = blob.slice(0, PREFIX);
-  const told = await (await call("/v1/labels", { body: head, signal })).json();
-  panel.showLabels(told, name);
-  panel.showBytes(new Uint8Array(await head.arrayBuffer()), told);
-  panel.showSize(blob.size, told.width * told.height, source ? source.file.size : 0);
-  race(blob.size, told.bytes_prefix);
-  busy("Decoding");
-  known = { name: told.labels[0]?.name ?? "", prefix: told.bytes_prefix };
-  showKnown(1);
-  const answer = await call("/v1/decode", { body: blob, accept: "image/png", signal });
-  const png = await answer.blob();
-  const bitmap = await load(png);
-  result = { blob, png, bitmap, width: told.width, height: told.height, prefix: told.bytes_prefix };
-  $("decode-ms").textContent = panel.milliseconds(timing(answer, "codec"));
-  if (!source?.bitmap) stage.frame(bitmap.width, bitmap.height);
-  paint($("right"), bitmap);
-  showKnown(0);
-  $("psnr").textContent = panel.decibels(source ? psnr(source.bitmap, bitmap) : null);
-  $("save-sic").disabled = $("save-png").disabled = false;
-  showSides();
-}
-
-// What is known before the picture is: the label alone, over a blur.
-function showKnown(missing) {
-  const { name, prefix } = known;
-  $("known").hidden = missing <= 0 || !name;
-  $("known-name").textContent = name;
-  $("known-why").textContent = `known from ${prefix} bytes; the picture is still to come`;
-  $("stage").classList.toggle("waiting", missing > 0);
-  $("stage").style.setProperty("--missing", missing);
-}
-
-// ---- what stands on the left
 
 function against() {
   return document.querySelector('input[name="against"]:checked').value;
 }
 
-function showSides() {
-  const choice = against();
-  const rival = rivals[choice];
-  const left = choice === "original" ? source?.bitmap : rival?.bitmap;
-  const alone = !left;
-  $("stage").classList.toggle("alone", alone);
-  $("handle").hidden = $("tag-left").hidden = alone;
-  $("tag-right").hidden = !result;
-  if (left) {
-    paint($("left"), left);
-    const size = choice === "original" ? source.file.size : rival.bytes;
-    tag($("tag-left"), NAMES[choice] ?? "Original", panel.kilobytes(size));
-    $("left").setAttribute("aria-label", `${NAMES[choice] ?? "Original"} picture, ${panel.kilobytes(size)}`);
-  }
-  if (result) tag($("tag-right"), "DeepSIC", panel.kilobytes(result.blob.size));
-  for (const input of document.querySelectorAll('input[name="against"]')) {
-    const there = input.value === "original" ? source?.bitmap : source && service.baselines.includes(input.value);
-    input.disabled = !there;
-  }
-}
-
 function tag(place, name, size) {
-  const strong = document.createElement("b");
-  strong.textContent = name;
-  place.replaceChildren(strong, ` ${size}`);
+  place.replaceChildren(panel.element("b", "", name), ` ${size}`);
+  place.hidden = false;
 }
 
-// ---- the rivals
-
-async function classify(blob, signal) {
-  if (!service.classifier) return null;
-  const told = await (await call("/v1/classify", { body: blob, signal })).json();
-  return told.labels[0];
-}
-
-async function compareAll(signal) {
-  const ours = { name: "DeepSIC", ours: true, psnr: source ? psnr(source.bitmap, result.bitmap) : null };
-  const rows = [ours];
-  if (!source) return panel.showRivals(rows, null);
-  rows.push(...service.baselines.map((name) => ({ key: name, name: NAMES[name], wait: true })));
-  panel.showRivals(rows, source.truth);
-  busy("Comparing");
-  source.truth ??= await classify(source.body, signal);
-  ours.label = await classify(result.png, signal);
-  for (const row of rows.slice(1)) {
-    panel.showRivals(rows, source.truth);
-    const path = `/v1/baseline?format=${row.key}&max_bytes=${result.blob.size}`;
-    const answer = await call(path, { body: source.body, signal });
-    const blob = await answer.blob();
-    const bitmap = await load(blob);
-    row.wait = false;
-    row.misses = answer.headers.get("X-Fits") === "no";
-    row.psnr = psnr(source.bitmap, bitmap);
-    row.label = row.misses ? null : await classify(blob, signal);
-    rivals[row.key] = { bitmap, bytes: blob.size };
-    if (against() === row.key) showSides();
+function showSides(entry) {
+  const choice = against();
+  const baseline = entry.baselines[choice];
+  const left = choice === "original" ? entry.original : baseline?.bitmap;
+  const both = Boolean(left && entry.decoded);
+  $("stage").classList.toggle("alone", !both);
+  $("handle").hidden = !both;
+  $("tag-left").hidden = $("tag-right").hidden = true;
+  if (left) {
+    paint($("left"), left, entry.width, entry.height);
+    const size = choice === "original" ? (entry.reduced ? "reduced" : panel.kilobytes(entry.file.size)) : panel.kilobytes(baseline.bytes);
+    if (both) tag($("tag-left"), NAMES[choice] ?? "Original", size);
+    $("left").setAttribute("aria-label", `${NAMES[choice] ?? "Original"} image, ${size}`);
   }
-  panel.showRivals(rows, source.truth);
+  if (entry.decoded) tag($("tag-right"), "DeepSIC", panel.kilobytes(entry.blob.size));
+  for (const input of document.querySelectorAll('input[name="against"]')) {
+    input.disabled = input.value === "original" ? !entry.original : !entry.upload || !(input.value in service.baselines);
+  }
+}
+
+// ---- one image, step by step; each step has an upload that may have expired
+
+async function again(entry, step, signal) {
+  try {
+    return await step();
+  } catch (error) {
+    if (error.title !== UNKNOWN_UPLOAD) throw error;
+    // Its keeper was restarted, or it was long ago: send it again, and begin anew.
+    entry.upload = entry.sic = null;
+    await process(entry, signal, true);
+    return null;
+  }
+}
+
+async function send(entry, signal) {
+  if (entry.file.size > service.limits.max_body_bytes) {
+    throw new Problem("Too large", `This service takes files of at most ${panel.kilobytes(service.limits.max_body_bytes)}.`);
+  }
+  busy("Sending");
+  const query = entry.sicFile || entry.whole ? "" : `?longest=${LONGEST}`;
+  let answer;
+  try {
+    answer = await call(`/v1/uploads${query}`, { body: entry.file, signal });
+  } catch (error) {
+    const converted = error.title === "Unreadable input" && !entry.sicFile ? await asPng(entry.file) : null;
+    if (!converted) throw error;
+    // HEIC, where the browser reads it: its pixels go as PNG, and EXIF stays behind.
+    entry.note = "Your browser has converted this image; its EXIF isn't kept.";
+    entry.file = converted;
+    answer = await call(`/v1/uploads${query}`, { body: converted, signal });
+  }
+  const told = await answer.json();
+  Object.assign(entry, { width: told.width, height: told.height, reduced: told.width !== told.given_width });
+  if (entry.sicFile) entry.sic = told.handle;
+  else entry.upload = told.handle;
+  if (entry.reduced) {
+    entry.note = `Reduced from ${told.given_width}×${told.given_height} to ${told.width}×${told.height} to be quick.`;
+  }
+}
+
+function showNote(entry) {
+  $("reduced").hidden = !entry.note;
+  $("reduced").replaceChildren(entry.note);
+  if (!entry.reduced) return;
+  const all = panel.element("button", "quiet", "Use all of it");
+  all.type = "button";
+  all.addEventListener("click", () => run((signal) => {
+    Object.assign(entry, { whole: true, upload: null, note: "" });
+    return process(entry, signal);
+  }));
+  $("reduced").append(all);
+}
+
+async function process(entry, signal, retried = false) {
+  if (current !== entry) $("alert").hidden = true;
+  current = entry;
+  resetStage();
+  entry.status = "working";
+  Object.assign(entry, { decoded: null, baselines: {} });
+  showFiles();
+  busy("Reading");
+  if (!entry.sicFile && !entry.original) entry.original = await load(entry.file);
+  signal.throwIfAborted();
+  if (entry.original) {
+    stage.frame(entry.original.width, entry.original.height);
+    paint($("left"), entry.original);
+  }
+  if (!(entry.sicFile ? entry.sic : entry.upload)) await send(entry, signal);
+  showNote(entry);
+  const step = () => (entry.sicFile ? openSic(entry, signal) : encode(entry, signal));
+  await (retried ? step() : again(entry, step, signal));
+}
+
+async function encode(entry, signal) {
+  busy("Encoding");
+  const answer = await call(`/v1/encode?${settings.query()}&upload=${entry.upload}&keep=true`, { post: true, signal });
+  entry.blob = await answer.blob();
+  entry.sic = answer.headers.get("X-Sic-Handle");
+  $("encode-ms").textContent = panel.milliseconds(timing(answer, "codec"));
+  await showFile(entry, signal);
+  await compareAll(entry, signal);
+}
+
+async function openSic(entry, signal) {
+  busy("Opening");
+  entry.blob = entry.file;
+  await showFile(entry, signal);
+}
+
+// Labels first: they need only the file's first bytes.
+async function showFile(entry, signal, look = false) {
+  const told = await (await call(`/v1/labels?upload=${entry.sic}${look ? "&look=true" : ""}`, { post: true, signal })).json();
+  const offer = told.source === "none" && !look;
+  const said = panel.showLabels(told, offer ? () => run((next) => again(entry, () => showFile(entry, next, true), next)) : null);
+  panel.showBytes(new Uint8Array(await entry.blob.slice(0, PREFIX).arrayBuffer()), told);
+  const metadata = told.bytes_metadata ?? 0;
+  Object.assign(entry, { prefix: told.bytes_prefix, said, metadata, width: told.width, height: told.height });
+  const given = entry.sicFile ? null : { bytes: entry.file.size, same: !entry.reduced };
+  panel.showSize(entry.blob.size, metadata, told.width * told.height, given);
+  panel.showRace(runners(entry));
+  if (entry.sicFile) showQuality("quality", told.quality);
+  showKnown(said, `known from ${told.bytes_prefix} bytes; the image is still to come`);
+  if (!entry.decoded) {
+    busy("Decoding");
+    const answer = await call(`/v1/decode?upload=${entry.sic}`, { post: true, accept: "image/png", signal });
+    entry.png = await answer.blob();
+    entry.decoded = await load(entry.png);
+    $("decode-ms").textContent = panel.milliseconds(timing(answer, "codec"));
+  }
+  signal.throwIfAborted();
+  stage.frame(entry.width, entry.height);
+  paint($("right"), entry.decoded);
+  showKnown("");
+  entry.status = "done";
+  $("save-sic").disabled = $("save-png").disabled = false;
+  showSides(entry);
+  showFiles();
+}
+
+// ---- other codecs, at the same bytes for the same pixels
+
+async function measure(entry, file, signal) {
+  const told = await (await call(`/v1/measure?upload=${entry.upload}&file=${file}`, { post: true, signal })).json();
+  return { psnr: told.psnr, ms_ssim: told.ms_ssim, label: told.labels?.[0] };
+}
+
+async function compareAll(entry, signal) {
+  busy("Comparing");
+  const ours = { name: "DeepSIC", ours: true, wait: true };
+  const rows = Object.entries(service.baselines).map(([key, about]) => ({ key, name: NAMES[key] ?? key, settings: about, wait: true }));
+  const show = () => panel.showCodecs([ours, ...rows], entry.truth);
+  show();
+  if (service.classifier && !entry.truth) {
+    entry.truth = (await (await call(`/v1/classify?upload=${entry.upload}`, { post: true, signal })).json()).labels[0];
+  }
+  Object.assign(ours, await measure(entry, entry.sic, signal), { wait: false });
+  $("psnr").textContent = panel.decibels(ours.psnr);
+  $("ms-ssim").textContent = panel.similarity(ours.ms_ssim);
+  show();
+  const limit = Math.max(64, entry.blob.size - entry.metadata);
+  for (const row of rows) {
+    try {
+      await compare(entry, row, limit, signal);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.status !== 415) throw error;
+      row.failed = "can't write this image";
+    }
+    row.wait = false;
+    show();
+  }
+}
+
+async function compare(entry, row, limit, signal) {
+  const path = `/v1/baseline?format=${row.key}&max_bytes=${limit}&upload=${entry.upload}&keep=true`;
+  const answer = await call(path, { post: true, signal });
+  const blob = await answer.blob();
+  row.misses = answer.headers.get("X-Fits") === "no";
+  if (!row.misses) Object.assign(row, await measure(entry, answer.headers.get("X-Handle"), signal));
+  entry.baselines[row.key] = { bitmap: await load(blob), bytes: blob.size };
+  signal.throwIfAborted();
+  if (against() === row.key) showSides(entry);
 }
 
 // ---- the heat map
@@ -214,51 +280,46 @@ function hideHeat() {
 }
 
 async function toggleHeat() {
-  if (!$("heat").hidden) return hideHeat();
-  const answer = await call("/v1/heatmap", { body: source?.body ?? result.png });
+  if (!$("heat").hidden || !current?.sic) return hideHeat();
+  const entry = current;
+  const answer = await call(`/v1/heatmap?upload=${entry.upload ?? entry.sic}`, { post: true });
   const label = answer.headers.get("X-Label");
   const bitmap = await load(await answer.blob());
-  const shape = result?.bitmap ?? source.bitmap;
-  const scale = Math.min(1, 640 / Math.max(shape.width, shape.height));
-  paintHeat($("heat"), bitmap, Math.round(shape.width * scale), Math.round(shape.height * scale));
+  if (entry !== current) return;
+  const scale = Math.min(1, 640 / Math.max(entry.width, entry.height));
+  paintHeat($("heat"), bitmap, Math.max(1, Math.round(entry.width * scale)), Math.max(1, Math.round(entry.height * scale)));
   $("heat").setAttribute("aria-label", `Where the classifier finds: ${label}`);
   $("heat").hidden = false;
   $("heat-button").setAttribute("aria-pressed", "true");
 }
 
-// ---- the slow line
+// ---- the slow line: what really arrives
 
 let racing = 0;
 
-function runners(size, prefix) {
+function runners(entry) {
   return [
-    { name: "Labels", bytes: prefix, kind: "labels" },
-    { name: "Picture", bytes: size, kind: "ours" },
-    ...(source ? [{ name: "Original", bytes: source.file.size, kind: "original" }] : []),
+    { name: "Labels", bytes: entry.prefix, kind: "labels" },
+    { name: "Image", bytes: entry.blob.size, kind: "ours" },
+    ...(entry.sicFile ? [] : [{ name: "Original", bytes: entry.file.size, kind: "original" }]),
   ];
-}
-
-function race(size, prefix) {
-  cancelAnimationFrame(racing);
-  showKnown(0);
-  panel.showRace(runners(size, prefix));
 }
 
 function replay() {
   cancelAnimationFrame(racing);
-  if (!result) return;
+  const entry = current;
+  if (!entry?.decoded) return;
   const started = performance.now();
-  const items = runners(result.blob.size, result.prefix);
-  const end = (items[1].bytes * 8) / 50_000;
-  const chips = [...$("chips").children];
-  for (const chip of chips) { chip.style.animation = "none"; void chip.offsetWidth; chip.style.animation = ""; }
+  const items = runners(entry);
   $("stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
   const tick = () => {
+    if (entry !== current) return;
     const now = (performance.now() - started) / 1000;
-    // The picture clears up as its bytes arrive; what it shows was known all the time.
-    showKnown(now < end ? Math.max(0.02, 1 - now / end) : 0);
-    if (now > end + 0.6) return race(result.blob.size, result.prefix);
-    panel.showRace(items, now);
+    const end = panel.showRace(items, now);
+    // Nothing of the image can be seen before all of it is here; what it shows is known at once.
+    const labels = now >= (8 * entry.prefix) / 50_000;
+    showKnown(now < end ? (labels && entry.said) || "…" : "", labels ? `known from ${entry.prefix} bytes; the image is still to come` : "");
+    if (now > end + 0.6) return void panel.showRace(items);
     racing = requestAnimationFrame(tick);
   };
   tick();
@@ -266,12 +327,27 @@ function replay() {
 
 // ---- ways in and out
 
-async function take(file, name = file.name || "pasted picture") {
-  press(null);
+function showFiles() {
+  files.show(current, (entry) => run((signal) => process(entry, signal)));
+}
+
+async function take(given, remember = true) {
   busy("Reading");
-  const magic = new Uint8Array(await file.slice(0, 3).arrayBuffer());
-  const sic = String.fromCharCode(...magic) === "SIC" || /\.sic$/i.test(name);
-  await run((signal) => (sic ? openFile(file, name, signal) : takePicture(file, name, false, signal)));
+  const entries = await Promise.all(given.map(files.entry));
+  if (remember) press(null);
+  files.add(entries);
+  // One after the other; the last that was given for the first time stays on the stage.
+  await run(async (signal) => {
+    for (const entry of entries) {
+      try {
+        await process(entry, signal);
+      } catch (error) {
+        entry.status = signal.aborted ? entry.status : "failed";
+        if (entries.length === 1 || signal.aborted) throw error;
+        showError(new Problem(`${entry.name}: ${error.title ?? "failed"}`, error.message));
+      }
+    }
+  });
 }
 
 function press(button) {
@@ -282,10 +358,27 @@ function press(button) {
 
 async function takeSample(button) {
   press(button);
-  await run(async (signal) => {
-    const answer = await call(`/samples/${button.dataset.name}`, { signal });
-    await takePicture(await answer.blob(), button.dataset.name, false, signal);
-  });
+  const name = button.dataset.name;
+  try {
+    const blob = await (await call(`/samples/${name}`)).blob();
+    files.forget();
+    await take([new File([blob], name, { type: blob.type })], false);
+  } catch (error) {
+    showError(error);
+  }
+}
+
+async function takeAddress(text) {
+  busy("Fetching");
+  try {
+    const answer = await fetch(text, { mode: "cors", credentials: "omit", referrerPolicy: "no-referrer" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const name = decodeURIComponent(new URL(text).pathname.split("/").pop()) || "image";
+    await take([new File([await answer.blob()], name)]);
+  } catch {
+    busy("");
+    showError(new Problem("Can't fetch it", "Your browser may not load images of that site into this page. Save the image, and drop it here."));
+  }
 }
 
 function save(blob, name) {
@@ -296,26 +389,43 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function stem() {
-  return (source?.name ?? "picture").replace(/\.[^.]*$/, "");
+const stem = (entry) => entry.name.replace(/\.[^.]*$/, "");
+
+// ---- quality, size or bits a pixel
+
+function showQuality(mode, value) {
+  const { min, max, step, unit } = settings.MODES[mode];
+  $("mode").value = mode;
+  const slider = mode === "quality";
+  $("quality").hidden = !slider;
+  $("number").hidden = slider;
+  Object.assign($("number"), { min, max, step });
+  $(slider ? "quality" : "number").value = value;
+  $("quality-text").value = slider ? value : unit;
+  $("quality").style.setProperty("--fill", `${((value - 1) / 99) * 100}%`);
+  $("number").setAttribute("aria-label", mode === "size" ? "Kilobytes at most" : "Bits a pixel");
 }
 
-function setQuality(value) {
-  $("quality").value = value;
-  $("quality-text").value = value;
-  $("quality").style.setProperty("--fill", `${((value - 1) / 99) * 100}%`);
+let timer = 0;
+
+function changeQuality(changes) {
+  const { mode, value } = settings.set(changes);
+  if (changes.mode || mode === "quality") showQuality(mode, value);
+  clearTimeout(timer);
+  const entry = current;
+  if (!entry?.upload) return;
+  timer = setTimeout(() => run((signal) => process(entry, signal)), 180);
 }
 
 async function loadSamples() {
   const samples = await (await call("/samples")).json();
   const buttons = samples.map(({ name, caption }) => {
-    const button = document.createElement("button");
+    const button = panel.element("button", "sample");
     button.type = "button";
-    button.className = "sample";
     button.dataset.name = name;
+    button.title = caption;
     button.setAttribute("aria-pressed", "false");
     button.setAttribute("aria-label", `Sample: ${caption}`);
-    button.title = caption;
     const image = document.createElement("img");
     image.src = `/samples/${name}?thumb=true`;
     image.alt = "";
@@ -327,48 +437,78 @@ async function loadSamples() {
   return buttons;
 }
 
-function listen() {
-  $("open-button").addEventListener("click", () => $("file").click());
-  $("own-button").addEventListener("click", () => $("file").click());
-  $("file").addEventListener("change", () => { if ($("file").files[0]) take($("file").files[0]); $("file").value = ""; });
-  $("alert-close").addEventListener("click", () => { $("alert").hidden = true; });
-  addEventListener("paste", (event) => { if (event.clipboardData.files[0]) take(event.clipboardData.files[0]); });
+function listenToFiles() {
+  for (const id of ["open-button", "own-button"]) $(id).addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    const given = [...$("file").files];
+    $("file").value = "";
+    if (given.length) take(given);
+  });
+  addEventListener("paste", (event) => {
+    if (event.target instanceof HTMLInputElement) return;
+    const given = [...event.clipboardData.files];
+    const text = event.clipboardData.getData("text/plain").trim();
+    if (given.length) take(given);
+    else if (/^https:\/\/\S+$/.test(text)) takeAddress(text);
+  });
   addEventListener("dragover", (event) => { event.preventDefault(); $("veil").hidden = false; });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("veil").hidden = true; });
   addEventListener("drop", (event) => {
     event.preventDefault();
     $("veil").hidden = true;
-    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+    const given = [...event.dataTransfer.files];
+    if (given.length) take(given);
   });
-  let timer = 0;
-  $("quality").addEventListener("input", () => {
-    setQuality($("quality").value);
-    clearTimeout(timer);
-    if (source) timer = setTimeout(() => run(encode), 180);
-  });
-  for (const input of document.querySelectorAll('input[name="against"]')) input.addEventListener("change", showSides);
+}
+
+function listen() {
+  listenToFiles();
+  $("alert-close").addEventListener("click", () => { $("alert").hidden = true; });
+  $("mode").addEventListener("change", () => changeQuality({ mode: $("mode").value, value: settings.MODES[$("mode").value].value }));
+  $("quality").addEventListener("input", () => changeQuality({ value: Number($("quality").value) }));
+  $("number").addEventListener("change", () => changeQuality({ value: Number($("number").value) || settings.get().value }));
+  for (const input of document.querySelectorAll('input[name="against"]')) {
+    input.addEventListener("change", () => {
+      settings.set({ against: input.value });
+      if (current) showSides(current);
+    });
+  }
   $("heat-button").addEventListener("click", () => toggleHeat().catch(showError));
   $("replay").addEventListener("click", replay);
-  $("save-sic").addEventListener("click", () => save(result.blob, `${stem()}.sic`));
-  $("save-png").addEventListener("click", () => save(result.png, `${stem()}.png`));
+  $("save-sic").addEventListener("click", () => save(current.blob, `${stem(current)}.sic`));
+  $("save-png").addEventListener("click", () => save(current.png, `${stem(current)}.png`));
+  $("save-zip").addEventListener("click", async () => save(await files.zipped(), "sic.zip"));
+  $("link-button").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(settings.link());
+    $("link-button").textContent = "Copied";
+    setTimeout(() => { $("link-button").textContent = "Copy link"; }, 1500);
+  });
 }
 
 async function begin() {
   stage.start();
+  const chosen = settings.read();
+  showQuality(chosen.mode, chosen.value);
   listen();
-  setQuality(30);
+  watchService((there) => {
+    $("away").hidden = there;
+    document.body.dataset.service = there ? "there" : "away";
+  });
+  search.start(call, showError);
   service = await (await call("/v1/models")).json();
   $("model").textContent = `Model ${service.default} (${service.models[0].identity}).`;
+  const wanted = document.querySelector(`input[name="against"][value="${CSS.escape(chosen.against)}"]`);
+  if (wanted) wanted.checked = true;
   if (!service.classifier) {
     $("heat-button").disabled = true;
     $("heat-button").title = "This service runs without a classifier";
-    $("sees").textContent = "No classifier installed";
+    $("sees").textContent = "No classifier here";
   }
   const samples = await loadSamples();
-  // "/?sample=rocket.jpg" begins with that one, "/?sample=" with none.
-  const wanted = new URLSearchParams(location.search).get("sample") ?? samples[0]?.dataset.name;
-  const first = samples.find((button) => button.dataset.name === wanted);
-  if (first) await takeSample(first);
+  // "/?sample=dog.webp" begins with that one, "/?sample=" with none.
+  const name = new URLSearchParams(location.search).get("sample") ?? samples[0]?.dataset.name;
+  const first = samples.find((button) => button.dataset.name === name);
+  if (first && !search.shown()) await takeSample(first);
   else busy("");
 }
 

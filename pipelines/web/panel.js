@@ -1,9 +1,11 @@
-// Everything beside the picture: labels, bytes, numbers, the table of rivals, the slow line.
+// Everything beside the image: labels, bytes, numbers, the table of codecs, the slow line.
 
 const $ = (id) => document.getElementById(id);
 const SLOW = 50_000; // bits a second of the slow line
 const PREFIX_ROWS = 3;
 const STEPS = 5; // of the path down WordNet; those above, such as "object", say little
+const SURE = 0.5; // a label below that isn't the headline: what several of them share may be
+const TELLING = 4; // steps from WordNet's root at which a word begins to say something
 
 export function kilobytes(count) {
   if (count < 1000) return `${count} B`;
@@ -11,29 +13,67 @@ export function kilobytes(count) {
   return `${(count / 1_000_000).toFixed(2)} MB`;
 }
 
-function element(tag, className, text) {
+export function element(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
   if (text !== undefined) made.textContent = text;
   return made;
 }
 
-export function showLabels(told, name = "the file") {
+const percent = (value) => `${Math.round(100 * value)} %`;
+
+// What may be said of an image: its first label if that is probable, else the narrowest word that the
+// labels agree on, else nothing. { name, probability, sure, path }
+export function headline(labels) {
+  const [first] = labels;
+  if (!first) return null;
+  if (first.probability >= SURE) return { ...first, sure: true };
+  const sums = new Map();
+  for (const { path, probability } of labels) {
+    path.forEach((name, depth) => {
+      const there = sums.get(name) ?? { name, depth, probability: 0, path: path.slice(0, depth + 1) };
+      there.probability += probability;
+      sums.set(name, there);
+    });
+  }
+  const agreed = [...sums.values()].filter((node) => node.probability >= SURE && node.depth >= TELLING);
+  agreed.sort((a, b) => b.depth - a.depth);
+  return agreed.length ? { ...agreed[0], sure: false } : null;
+}
+
+export function showLabels(told, onLook) {
+  const head = headline(told.labels);
   const chips = told.labels.map((label, index) => {
-    const chip = element("span", index ? "chip" : "chip first", label.name);
-    chip.append(element("small", "", `${Math.round(100 * label.probability)} %`));
-    chip.style.animationDelay = `${60 * index}ms`;
+    const first = index === 0 && head?.sure;
+    const chip = element("span", first ? "chip first" : head?.sure ? "chip" : "chip unsure", label.name);
+    chip.append(element("small", "", percent(label.probability)));
     return chip;
   });
-  if (!chips.length) chips.push(element("span", "note", "No labels were stored in this file."));
+  if (told.labels.length && !head?.sure) {
+    const text = head ? `probably ${head.name}` : "unsure what it is";
+    const chip = element("span", "chip first unsure", text);
+    if (head) chip.append(element("small", "", percent(head.probability)));
+    chips.unshift(chip);
+  }
+  if (!chips.length) {
+    chips.push(element("span", "note", told.source === "none" && !onLook ? `No labels: ${told.reason}.` : "No labels stored in this file."));
+    if (onLook) {
+      const look = element("button", "quiet", "Look at the image");
+      look.type = "button";
+      look.addEventListener("click", onLook, { once: true });
+      chips.push(look);
+    }
+  }
   $("chips").replaceChildren(...chips);
-  const path = told.labels[0]?.path.slice(-STEPS) ?? [];
+  const path = head?.path.slice(-STEPS) ?? [];
   const words = path.map((word, index) => (index === path.length - 1 ? element("b", "", word) : word));
   $("path").replaceChildren(...words.flatMap((word, index) => (index ? [" › ", word] : [word])));
-  $("says-cost").textContent = told.source === "file"
-    ? `${told.bytes_semantics} bytes of ${name}`
-    : "from the compressed features";
+  $("says-cost").textContent = { file: `${told.bytes_semantics} bytes of the file`, model: "from the compressed features", none: "" }[told.source];
   $("prefix-count").textContent = told.bytes_prefix;
+  const said = head ? `${head.sure ? "" : "probably "}${head.name}` : "";
+  $("stage-label").textContent = said;
+  $("stage-label").hidden = !said;
+  return said;
 }
 
 // The file's first bytes as they are; semantics sit between the header and a 4-byte checksum.
@@ -51,44 +91,49 @@ export function showBytes(bytes, told) {
     `The file's first ${told.bytes_prefix} bytes: header, ${told.bytes_semantics} bytes of labels, checksum`);
 }
 
-export function showSize(size, pixels, source) {
+// `given`: the file as it came, { bytes, same } where `same` says that the pixels are the same.
+export function showSize(size, metadata, pixels, given) {
   $("kilobytes").value = kilobytes(size);
-  $("bpp").textContent = ((8 * size) / pixels).toFixed(3);
-  $("ratio").textContent = source > size
-    ? `${(source / size).toFixed(source < 10 * size ? 1 : 0)}× smaller\nthan the ${kilobytes(source)} original`
+  $("bpp").textContent = ((8 * (size - metadata)) / pixels).toFixed(3);
+  $("metadata").textContent = metadata ? `${kilobytes(metadata)} of it EXIF and colour profile, kept` : "";
+  const ratio = given && (given.bytes - metadata) / (size - metadata);
+  $("ratio").textContent = given?.same && ratio > 1
+    ? `${ratio.toFixed(ratio < 10 ? 1 : 0)}× smaller than\nthe ${kilobytes(given.bytes)} original, pixel for pixel`
     : "";
-  $("rest").textContent = `picture, ${kilobytes(size)}`;
+  $("rest").textContent = `image, ${kilobytes(size)}`;
 }
 
-export const decibels = (value) => (value === null ? "–" : value === Infinity ? "lossless" : `${value.toFixed(1)} dB`);
+export const decibels = (value) => (value === undefined ? "–" : value === null ? "equal" : `${value.toFixed(1)} dB`);
+export const similarity = (value) => (value === undefined || value === null ? "–" : value.toFixed(3));
 export const milliseconds = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 
 // One row for each codec; `truth` is what the classifier says of the original.
-export function showRivals(rows, truth) {
-  const best = Math.max(...rows.map((row) => row.psnr ?? 0).filter(Number.isFinite), 1);
-  const least = best - 12;
-  $("rivals").replaceChildren(...rows.map((row) => {
+export function showCodecs(rows, truth) {
+  $("baselines").replaceChildren(...rows.map((row) => {
     const line = element("tr", row.ours ? "ours" : "");
-    const quality = element("td");
-    const gauge = element("span", "gauge");
-    const bar = element("i");
-    bar.style.setProperty("--share", `${row.psnr ? Math.max(4, Math.min(100, (100 * (row.psnr - least)) / (best - least))) : 0}%`);
-    gauge.append(bar);
-    const number = row.wait ? "…" : row.misses ? "can't be this small" : decibels(row.psnr);
-    quality.append(...(row.misses ? [number] : [gauge, number]));
-    if (row.misses) quality.colSpan = 2;
-    line.append(element("td", "", row.name), quality);
-    if (!row.misses) line.append(sees(row.label, truth));
+    const name = element("th", "", row.name);
+    name.scope = "row";
+    name.title = row.settings ?? "";
+    line.append(name);
+    const text = row.wait ? "…" : row.misses ? "can't be this small" : row.failed;
+    if (text) {
+      const cell = element("td", "faint", text);
+      cell.colSpan = 3;
+      line.append(cell);
+      return line;
+    }
+    line.append(element("td", "", decibels(row.psnr)), element("td", "", similarity(row.ms_ssim)), sees(row.label, truth));
     return line;
   }));
 }
 
 function sees(label, truth) {
   if (!label) return element("td", "faint", "");
-  const cell = element("td", truth && label.wnid !== truth.wnid ? "wrong" : "");
+  const wrong = truth && label.wnid !== truth.wnid;
+  const cell = element("td", wrong ? "wrong" : "");
   const seen = element("div", "seen");
   // A long name is cut short, its probability never.
-  seen.append(element("span", "", label.name), element("span", "", `${Math.round(100 * label.probability)} %`));
+  seen.append(element("span", "", `${wrong ? "✕ " : ""}${label.name}`), element("span", "", percent(label.probability)));
   cell.append(seen);
   cell.title = label.name;
   return cell;
@@ -96,8 +141,9 @@ function sees(label, truth) {
 
 // How long each takes to arrive over the slow line; `now` in seconds plays it.
 export function showRace(sizes, now = Infinity) {
-  const slowest = Math.max(...sizes.map((item) => item.bytes)) * 8 / SLOW;
-  const scale = Math.min(slowest, 8 * Math.max(...sizes.filter((i) => i.kind === "ours").map((i) => (i.bytes * 8) / SLOW)));
+  const longest = (8 * Math.max(...sizes.map((item) => item.bytes))) / SLOW;
+  const ours = sizes.find((item) => item.kind === "ours");
+  const scale = Math.min(longest, (8 * 8 * (ours?.bytes ?? 1)) / SLOW);
   $("race").replaceChildren(...sizes.map((item) => {
     const seconds = (item.bytes * 8) / SLOW;
     const line = element("div", `runner ${item.kind}`);
@@ -111,5 +157,15 @@ export function showRace(sizes, now = Infinity) {
     line.append(element("span", "", item.name), track, element("span", "", now < seconds ? "…" : text));
     return line;
   }));
-  return slowest;
+  return (8 * (ours?.bytes ?? 0)) / SLOW;
+}
+
+// Nothing of one image may stand beside another.
+export function reset() {
+  for (const id of ["chips", "path", "bytes", "baselines", "race"]) $(id).replaceChildren();
+  for (const id of ["says-cost", "ratio", "metadata"]) $(id).textContent = "";
+  for (const id of ["bpp", "psnr", "ms-ssim", "encode-ms", "decode-ms"]) $(id).textContent = "–";
+  $("kilobytes").value = "–";
+  $("rest").textContent = "image";
+  $("stage-label").hidden = true;
 }

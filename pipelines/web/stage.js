@@ -1,6 +1,7 @@
 // The two-up view: a divider to drag, zoom, and panning when zoomed.
 
 const $ = (id) => document.getElementById(id);
+const PAN = 0.15; // of the frame, for an arrow key
 const LEVELS = [1, 1.5, 2, 3, 4, 6, 8, 12];
 
 const stage = $("stage");
@@ -55,11 +56,13 @@ export function step(direction, atX, atY) {
   setZoom(LEVELS[clamp(index + direction, 0, LEVELS.length - 1)], atX, atY);
 }
 
-// Shape of the frame for a picture; it never becomes taller than two thirds of the window.
+// Shape of the frame for an image; it never becomes taller than two thirds of the window, and stays
+// large enough to be seen whatever the image's shape.
 export function frame(width, height) {
-  stage.style.setProperty("--aspect", `${width} / ${height}`);
+  const ratio = clamp(width / height, 0.4, 4);
+  stage.style.setProperty("--aspect", ratio);
   const tallest = Math.min(0.66 * innerHeight, 720);
-  stage.style.maxWidth = innerWidth > 560 || height > width ? `${(tallest * width) / height}px` : "";
+  stage.style.maxWidth = innerWidth > 560 || ratio < 1 ? `${tallest * ratio}px` : "";
   setZoom(1);
 }
 
@@ -110,6 +113,20 @@ export function start() {
     if (event.key in moves) setSplit(split + moves[event.key]);
     else if (event.key === "+" || event.key === "=") step(1);
     else if (event.key === "-") step(-1);
+    else return;
+    event.preventDefault();
+  });
+  stage.addEventListener("keydown", (event) => {
+    if (event.target !== stage) return;
+    const moves = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const box = stage.getBoundingClientRect();
+    if (event.key in moves && zoom > 1) {
+      x += moves[event.key][0] * box.width * PAN;
+      y += moves[event.key][1] * box.height * PAN;
+      place();
+    } else if (event.key === "+" || event.key === "=") step(1);
+    else if (event.key === "-") step(-1);
+    else if (event.key === "0") setZoom(1);
     else return;
     event.preventDefault();
   });

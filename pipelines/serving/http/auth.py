@@ -15,7 +15,7 @@ __all__ = ["AuthMiddleware"]
 
 #: Open without a token: what a load balancer asks, and the page, which asks its user for one.
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
-OPEN_PREFIXES = ("/static/", "/samples")
+OPEN_PREFIXES = ("/static/", "/samples", "/gallery")
 
 
 def digest(text: str) -> bytes:

@@ -63,13 +63,15 @@ def load_codec(name: str, settings: ServeSettings) -> CodecLike:
     import torch
 
     import deepsic
+    from deepsic.metrics.distortion import compare
 
     torch.set_num_threads(max(1, int(settings.cpus_per_replica)))
     codec: CodecLike = deepsic.Codec.load(
         model_file(name), device=settings.device, limits=settings.limits
     )
-    # The first picture compiles the entropy coder; no user should wait for that.
-    codec.decode(codec.encode(Image.linear_gradient("L").convert("RGB"), quality=50))
+    # The first image compiles the entropy coder and the measures; no user should wait for that.
+    first = Image.linear_gradient("L").convert("RGB")
+    compare(np.asarray(first), np.asarray(codec.decode(codec.encode(first, quality=50))))
     return codec
 
 

@@ -80,9 +80,9 @@ def service(make_service: Callable[..., Service]) -> Service:
 
 
 @contextmanager
-def running(settings: ServeSettings) -> Iterator[str]:
+def running(settings: ServeSettings, backend: LocalBackend | None = None) -> Iterator[str]:
     """The same application on a real port, in a thread; gives its address."""
-    app = create_app(settings, backend_of(settings))
+    app = create_app(settings, backend or backend_of(settings))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))

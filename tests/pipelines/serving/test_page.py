@@ -9,16 +9,21 @@ import io
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.pipelines.serving.conftest import SMALL, running
-from tests.pipelines.serving.fakes import EXIF_ORIENTATION, FakeCodec, picture
+from deepsic.bitstream.container import unpack
+from pipelines.serving.work.backends import LocalBackend
+from pipelines.serving.work.uploads import Uploads
+from tests.pipelines.serving.conftest import SMALL, backend_of, running
+from tests.pipelines.serving.fakes import EXIF_ORIENTATION, SPRINGER, FakeCodec, picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,11 +42,24 @@ DESKTOP, PHONE = (1440, 1000), (390, 844)
 PATIENCE_MS = 45_000
 
 
+ROOMY = replace(
+    SMALL,
+    max_body_bytes=5_000_000,
+    max_buffered_bytes=50_000_000,
+    max_queued=30,
+    max_uploads_bytes=100_000_000,
+)
+
+
 @pytest.fixture(scope="module")
-def site() -> Iterator[str]:
+def site_backend() -> LocalBackend:
+    return backend_of(ROOMY)
+
+
+@pytest.fixture(scope="module")
+def site(site_backend: LocalBackend) -> Iterator[str]:
     """The service with room for real photographs."""
-    settings = replace(SMALL, max_body_bytes=5_000_000, max_buffered_bytes=50_000_000, max_queued=9)
-    with running(settings) as address:
+    with running(ROOMY, site_backend) as address:
         yield address
 
 
@@ -132,31 +150,54 @@ def test_a_picture_is_encoded_and_shown(
     keep(page, "desktop")
 
 
-def test_labels_come_before_the_picture(open_page: Callable[..., Page]) -> None:
+def test_labels_come_before_the_image(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.wait_for_selector(READY)
     order: list[str] = []
-    page.on("request", lambda request: order.append(request.url.rsplit("/", 1)[-1]))
-    sizes: dict[str, int] = {}
-    page.on(
-        "request",
-        lambda request: sizes.setdefault(
-            request.url.rsplit("/", 1)[-1], len(request.post_data_buffer or b"")
-        ),
-    )
+    page.on("request", lambda request: order.append(urlsplit(request.url).path))
     held: list[Any] = []
-    page.route("**/v1/decode", lambda route: held.append(route))
+    page.route("**/v1/decode?*", lambda route: held.append(route))
     give(page, photo())
-    page.locator(".chip.first").wait_for()
     page.locator("#busy-text", has_text="Decoding").wait_for()
     assert page.locator(".chip.first").is_visible(), "labels are shown while decoding waits"
     assert page.locator("#known-name").inner_text() == "English springer"
-    assert order.index("labels") < order.index("decode")
-    assert sizes["labels"] <= 256
+    assert order.index("/v1/labels") < order.index("/v1/decode")
     for route in held:
         route.continue_()
     page.wait_for_selector(READY)
     assert not page.locator("#known").is_visible()
+
+
+def test_an_image_is_sent_once(
+    open_page: Callable[..., Page], caplog: pytest.LogCaptureFixture
+) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    caplog.set_level("INFO", "deepsic.serve")
+    data = photo()
+    give(page, data)
+    page.wait_for_selector(READY)
+    for quality in range(10, 60, 5):
+        with page.expect_response(lambda answer, q=quality: f"quality={q}&" in answer.url):  # type: ignore[misc]
+            page.locator("#quality").fill(str(quality))
+        page.wait_for_selector(READY)
+    lines = [record.fields for record in caplog.records]  # type: ignore[attr-defined]
+    assert sum(line["route"] == "/v1/encode" for line in lines) == 11
+    assert len(data) <= sum(line["bytes_in"] for line in lines) <= 1.05 * len(data)
+
+
+def test_an_upload_that_has_expired_is_sent_again(
+    open_page: Callable[..., Page], site_backend: LocalBackend
+) -> None:
+    page = open_page()
+    give(page, photo())
+    page.wait_for_selector(READY)
+    site_backend.uploads = Uploads(100_000_000, 900)  # as after a kill
+    page.locator("#quality").fill("71")
+    page.wait_for_function("() => document.body.dataset.state === 'busy'")
+    page.wait_for_selector(READY)
+    assert not page.get_by_role("alert").is_visible()
+    assert page.locator("#tag-right").inner_text().startswith("DeepSIC")
 
 
 def test_the_slider_changes_the_file(open_page: Callable[..., Page]) -> None:
@@ -176,13 +217,15 @@ def test_the_slider_changes_the_file(open_page: Callable[..., Page]) -> None:
     assert poor < good
 
 
-def test_rivals_get_as_many_bytes(open_page: Callable[..., Page]) -> None:
+def test_other_codecs_get_as_many_bytes(open_page: Callable[..., Page]) -> None:
     page = open_page()
     give(page, photo())
     page.wait_for_selector(READY)
-    rows = page.locator("#baselines tr")
-    names = [row.split("\t")[0].split("\n")[0] for row in rows.all_inner_texts()]
-    assert names[:2] == ["DeepSIC", "JPEG"]
+    rows = [row.split("\t") for row in page.locator("#baselines tr").all_inner_texts()]
+    assert [row[0].strip() for row in rows][:2] == ["DeepSIC", "JPEG"]
+    for row in rows:
+        assert re.fullmatch(r"[\d.]+ dB", row[1].strip()), row
+        assert 0.5 < float(row[2]) <= 1, row
     ours = page.locator("#tag-right").inner_text()
     page.locator("label", has=page.locator("input[value=jpeg]")).click()
     theirs = page.locator("#tag-left").inner_text()
@@ -212,6 +255,13 @@ def test_the_divider_works_with_keys_and_pointer(open_page: Callable[..., Page])
     assert handle.get_attribute("aria-valuenow") == "75"
     page.locator("#zoom-in").click()
     assert page.locator("#zoom-text").inner_text() == "1.5×"
+    page.locator("#stage").focus()
+    before = page.locator("#plane").evaluate("(plane) => getComputedStyle(plane).transform")
+    page.keyboard.press("ArrowRight")
+    after = page.locator("#plane").evaluate("(plane) => getComputedStyle(plane).transform")
+    assert before != after, "arrow keys move a zoomed image"
+    page.keyboard.press("0")
+    assert page.locator("#zoom-text").inner_text() == "Fit"
 
 
 def test_a_sic_file_opens(
@@ -219,7 +269,7 @@ def test_a_sic_file_opens(
 ) -> None:
     page = open_page()
     page.wait_for_selector(READY)
-    blob = FakeCodec().encode(picture(300, 200, seed=9), quality=77)
+    blob = FakeCodec().encode(picture(300, 200, seed=9), quality=77, labels=[SPRINGER])
     give(page, blob, "old.sic")
     page.wait_for_selector(READY)
     assert page.locator("#quality").input_value() == "77"
@@ -251,7 +301,7 @@ def test_the_file_can_be_saved_and_opened_again(
 @pytest.mark.parametrize(
     ("data", "name", "words"),
     [
-        (b"this is a text", "notes.txt", "doesn't look like a picture"),
+        (b"this is a text", "notes.txt", "doesn't look like an image"),
         (b"SIC\x81" + b"\0" * 60, "broken.sic", "damaged"),
         (os.urandom(5_000_001), "huge.bin", "at most 5.00 MB"),
     ],
@@ -278,14 +328,181 @@ def test_errors_are_said_so_that_a_person_understands(
     assert page.locator("#tag-right").inner_text().startswith("DeepSIC")
 
 
-def test_large_pictures_are_reduced_unless_wanted(open_page: Callable[..., Page]) -> None:
+def test_large_images_are_reduced_unless_wanted(open_page: Callable[..., Page]) -> None:
     page = open_page()
     out = io.BytesIO()
-    Image.new("RGB", (2000, 500), "#3060a0").save(out, "PNG")
+    Image.new("RGB", (1800, 500), "#3060a0").save(out, "PNG")
     give(page, out.getvalue())
     page.locator("#reduced").wait_for()
-    assert "from 2000×500 to 1600×400" in page.locator("#reduced").inner_text()
+    assert "from 1800×500 to 1600×444" in page.locator("#reduced").inner_text()
     page.wait_for_selector(READY)
+    page.get_by_role("button", name="Use all of it").click()
+    page.locator("#reduced").wait_for(state="hidden")
+    page.wait_for_selector(READY)
+    assert not page.get_by_role("alert").is_visible(), page.get_by_role("alert").inner_text()
+    assert pixel(page, "right", 1799, 499)[2] > 100, "all of it is there"
+
+
+def test_nothing_of_one_image_stands_beside_another(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    give(page, photo())
+    page.wait_for_selector(READY)
+    give(page, b"this is a text", "text.txt")
+    page.get_by_role("alert").wait_for()
+    assert page.locator("#chips").inner_text() == ""
+    assert page.locator("#kilobytes").inner_text() == "–"
+    assert page.locator("#baselines tr").count() == 0
+    assert page.locator("#save-sic").is_disabled()
+    assert not page.locator("#tag-right").is_visible()
+    assert pixel(page, "right", 0, 0) == [0, 0, 0, 0]
+
+
+def test_a_sound_file_without_labels_is_not_called_damaged(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    give(page, FakeCodec().encode(picture(300, 200)), "plain.sic")
+    page.wait_for_selector(READY)
+    assert "No labels stored" in page.locator("#chips").inner_text()
+    assert not page.get_by_role("alert").is_visible()
+    page.get_by_role("button", name="Look at the image").click()
+    page.locator(".chip.first").wait_for()
+    assert page.locator(".chip.first").inner_text().startswith("English springer")
+
+
+def test_several_files_are_a_list_and_a_zip(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    page.set_input_files(
+        "#file",
+        [
+            {"name": "a.png", "mimeType": "image/png", "buffer": photo()},
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"a text"},
+            {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(kind="JPEG")},
+        ],
+    )
+    page.locator("#save-zip").wait_for()
+    page.wait_for_selector(READY)
+    assert [item.split("\n")[0] for item in page.locator("#files li").all_inner_texts()] == [
+        "a.png", "notes.txt", "a.jpg"
+    ]  # fmt: skip
+    assert "failed" in page.locator("#files li").nth(1).inner_text()
+    with page.expect_download() as download:
+        page.locator("#save-zip").click()
+    download.value.save_as(tmp_path / "sic.zip")
+    with zipfile.ZipFile(tmp_path / "sic.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["a.sic", "a (2).sic"]
+        assert unpack(archive.read("a.sic")).header.width == 360
+
+
+def test_a_size_can_be_asked_for_and_is_remembered(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    page.locator("#mode").select_option("size")
+    page.locator("#number").fill("3")
+    page.locator("#number").blur()
+    give(page, photo())
+    page.wait_for_selector(READY)
+    size = page.locator("#kilobytes").inner_text()
+    value, unit = size.split()
+    assert float(value) * (1000 if unit == "kB" else 1) < 3000
+    page.reload()
+    page.wait_for_selector(READY)
+    assert page.locator("#number").input_value() == "3"
+
+
+def test_a_link_carries_settings(open_page: Callable[..., Page]) -> None:
+    page = open_page(path="/?sample=&mode=bpp&value=0.4&against=avif")
+    page.wait_for_selector(READY)
+    assert page.locator("#mode").input_value() == "bpp"
+    assert page.locator("#number").input_value() == "0.4"
+    assert page.locator("input[value=avif]").is_checked()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (6000, 10)])
+def test_odd_shapes_are_shown(open_page: Callable[..., Page], shape: tuple[int, int]) -> None:
+    page = open_page()
+    out = io.BytesIO()
+    Image.new("RGB", shape, "#c03020").save(out, "PNG")
+    give(page, out.getvalue())
+    page.wait_for_selector(READY)
+    assert page.locator("#tag-right").inner_text().startswith("DeepSIC")
+    box = page.locator("#stage").bounding_box()
+    assert box is not None
+    assert box["height"] > 100
+
+
+def test_an_animation_is_named(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    out = io.BytesIO()
+    frames = [picture(seed=seed) for seed in range(3)]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    give(page, out.getvalue(), "moving.gif")
+    page.get_by_role("alert").wait_for()
+    assert "animation" in page.get_by_role("alert").inner_text()
+
+
+def test_the_page_says_within_three_seconds_that_the_service_is_away(
+    browser: Browser,
+) -> None:
+    with running(replace(SMALL, max_queued=9)) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address + EMPTY)
+        page.wait_for_selector(READY, timeout=PATIENCE_MS)
+    page.locator("#away").wait_for(timeout=3_000)
+    context.close()
+
+
+def test_the_search_reads_first_bytes_only(
+    open_page: Callable[..., Page], keep: Callable[[Page, str], None]
+) -> None:
+    page = open_page(path="/#search")
+    page.locator("#search-result", has_text="images").wait_for()
+    page.get_by_label("Word").fill("dog")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator("figcaption b", has_text="golden retriever").wait_for()
+    assert re.search(r"^\d\.\d kB read in [\d.]+ ms$", page.locator("#search-read").inner_text())
+    assert "MB to move" in page.locator("#search-jpeg").inner_text()
+    keep(page, "search")
+
+
+AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+  .map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`)"""
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
+def test_axe_finds_nothing(
+    open_page: Callable[..., Page], keep: Callable[[Page, str], None], width: int, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
+    options = {"forced_colors": "active"} if scheme == "forced" else {"color_scheme": scheme}
+    page = open_page((width, 900), bypass_csp=True, **options)
+    give(page, photo())
+    page.wait_for_selector(READY)
+    page.add_script_tag(path=Path(axe.__file__).with_name("axe.min.js"))
+    assert page.evaluate(AXE) == []
+    keep(page, f"image-{scheme}-{width}")
+    page.goto(page.url.partition("?")[0] + "?sample=#search")
+    page.locator("#search-result", has_text="images").wait_for()
+    page.add_script_tag(path=Path(axe.__file__).with_name("axe.min.js"))
+    assert page.evaluate(AXE) == []
+
+
+def test_targets_are_large_enough_for_a_thumb(open_page: Callable[..., Page]) -> None:
+    page = open_page(PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
+    give(page, photo())
+    page.wait_for_selector(READY)
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("button, select, input:not([type=file]), nav a")]
+          .filter((e) => e.checkVisibility())
+          .map((e) => [e.id || e.textContent, (e.closest("label") ?? e).getBoundingClientRect()])
+          .filter(([, box]) => box.width < 43.9 || box.height < 43.9).map(([name]) => name)"""
+    )
+    assert small == []
+    label = page.locator("#stage-label")
+    assert label.inner_text() == "English springer", "the label stands on the image"
 
 
 def test_a_turned_photograph_stands_upright_on_both_sides(open_page: Callable[..., Page]) -> None:
@@ -304,11 +521,22 @@ def test_a_turned_photograph_stands_upright_on_both_sides(open_page: Callable[..
     assert float(page.locator("#psnr").inner_text().split()[0]) > 20
 
 
-def test_without_a_classifier_the_page_says_so(open_page: Callable[..., Page]) -> None:
-    page = open_page()
-    page.wait_for_selector(READY)
-    assert page.locator("#heat-button").is_disabled()
-    assert page.locator("#sees").inner_text() == "No classifier installed"
+def test_without_a_classifier_the_page_works(browser: Browser) -> None:
+    settings = replace(SMALL, classifier=None, max_body_bytes=5_000_000, max_queued=9)
+    with running(settings) as address:
+        context = browser.new_context()
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        page.goto(address + EMPTY)
+        page.wait_for_selector(READY)
+        assert page.locator("#heat-button").is_disabled()
+        assert page.locator("#sees").inner_text() == "No classifier here"
+        give(page, photo())
+        page.wait_for_selector(READY)
+        assert not page.get_by_role("alert").is_visible()
+        assert "No labels stored" in page.locator("#chips").inner_text()
+        assert page.locator("#baselines tr").count() > 1
+        context.close()
 
 
 def test_a_phone_shows_all_of_it(
@@ -352,6 +580,10 @@ def test_a_wanted_token_is_asked_for(browser: Browser, tmp_path: Path) -> None:
         page = context.new_page()
         page.goto(address + EMPTY)
         page.get_by_role("dialog").wait_for()
+        assert not page.locator("#token-wrong").is_visible()
+        page.get_by_role("textbox", name="Token").fill("not-the-right-token-at-all")
+        page.get_by_role("button", name="Use it").click()
+        page.locator("#token-wrong").wait_for()
         page.get_by_role("textbox", name="Token").fill(token)
         page.get_by_role("button", name="Use it").click()
         page.wait_for_selector(READY, timeout=PATIENCE_MS)
