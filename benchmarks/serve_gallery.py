@@ -22,7 +22,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import deepsic
-from deepsic.metrics.distortion import psnr
+from deepsic.evaluation.metrics.distortion import psnr
 from pipelines.serving.work.baselines import coder_of
 from pipelines.serving.work.classifying import ImageReader
 from pipelines.serving.work.images import shrink

@@ -63,7 +63,7 @@ def load_codec(name: str, settings: ServeSettings) -> CodecLike:
     import torch
 
     import deepsic
-    from deepsic.metrics.distortion import compare
+    from deepsic.evaluation.metrics.distortion import compare
 
     torch.set_num_threads(max(1, int(settings.cpus_per_replica)))
     codec: CodecLike = deepsic.Codec.load(
