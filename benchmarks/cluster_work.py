@@ -128,8 +128,9 @@ def stages(
         ),
         Stage(
             name="train",
-            command=f"python pipelines/train.py --data s3://{BUCKET}/prepared-{run} --batch 2 "
-            f"--steps {steps} --epoch-steps {epoch} --checkpoint-seconds {CHECKPOINT_SECONDS} "
+            command=f"python pipelines/train.py small --data s3://{BUCKET}/prepared-{run} "
+            f"--crops.0.batch 2 --stages.0.steps {steps // 2} --stages.1.steps {steps // 2} "
+            f"--epoch-steps {epoch} --checkpoint-seconds {CHECKPOINT_SECONDS} "
             f"--workers {workers} "
             f"--storage s3://{BUCKET}/train-{run} --export runs/{run}.safetensors",
             outcome=lambda cluster, log: _trained(cluster, run),

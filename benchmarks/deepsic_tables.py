@@ -4,7 +4,8 @@
     python benchmarks/deepsic_tables.py contexts kodak/ runs/deepsic deepsic-pre
     python benchmarks/deepsic_tables.py table1 imagenette/val runs/deepsic deepsic-pre \
           --classifier efficientnet-lite0 --classifier squeezenet
-    python benchmarks/deepsic_tables.py label_cost imagenette/val runs/deepsic deepsic-pre deepsic-post
+    python benchmarks/deepsic_tables.py label_cost imagenette/val runs/deepsic deepsic-pre \
+          deepsic-post
     python benchmarks/deepsic_tables.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
     python benchmarks/deepsic_tables.py show runs/deepsic --reference REFERENCE
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run a stage as a Ray job on the head and follow it; it goes on when the connection breaks:
-#   ray exec cluster.yaml 'bash ~/deepsic/cluster/run.sh python pipelines/train.py --gpu ...'
+#   ray exec cluster.yaml 'bash ~/deepsic/cluster/run.sh python pipelines/train.py sic --device cuda ...'
 # Options of `ray job submit` come first, as in run.sh --no-wait -- python ...; the exit code is 0
 # for a job that succeeded, else 1: its log has the stage's own.
 set -euo pipefail

@@ -24,16 +24,10 @@ from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from deepsic.models.fourstage.engine import FourStageEngine
-from deepsic.models.fourstage.reader import STORED, FourStageReader
-from deepsic.models.saic.engine import BinaryEngine
-from deepsic.models.semantic.head_file import unpack_head
+from deepsic.models import registry
+from deepsic.models.registry import F32, Engine, Reader
 from deepsic.models.semantic.labeler import Labeler
-from deepsic.models.semantic.reader import SemanticReader
-from deepsic.models.sic.engine import HALO, SicEngine
-from deepsic.models.sic.layout import F32
-from deepsic.models.sic.packing import unpack as unpack_model
-from deepsic.models.tiling import Tile, assemble_latents, crop_latents, pad, tiles
+from deepsic.models.tiling import HALO, Tile, assemble_latents, crop_latents, pad, tiles
 from deepsic.targets import smallest_loss
 from deepsic.threads import each
 
@@ -47,6 +41,8 @@ Region = tuple[int, int, int, int]
 
 TILE_LOG2 = 10
 """Larger pictures are cut into tiles of 1024 pixels."""
+STORED = 5
+"""Labels in each file of a model whose encoder stores them by itself."""
 ONE_TILE = 1536
 """Pictures with no side beyond this are one tile."""
 
@@ -56,13 +52,13 @@ class Codec:
 
     def __init__(
         self,
-        engine: SicEngine | BinaryEngine | FourStageEngine,
+        engine: Engine,
         *,
         name: str,
         identity: bytes,
         label_set: str | None,
         limits: Limits,
-        reader: SemanticReader | FourStageReader | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.engine = engine
         self.name = name
@@ -94,13 +90,9 @@ class Codec:
         file = weights.read(path)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        engine = unpack_model(file, torch.device(device))
-        head = unpack_head(file)
-        reader: SemanticReader | FourStageReader | None = None
-        if head is not None and file.label_set and isinstance(engine, SicEngine):
-            reader = SemanticReader(head, file.label_set, engine)
-        elif file.label_set and isinstance(engine, FourStageEngine):
-            reader = FourStageReader(engine, file.label_set)
+        preset = registry.preset(file.preset)
+        engine: Engine = registry.load(preset.unpack)(file, torch.device(device))
+        reader: Reader | None = registry.load(preset.reader)(file, engine)
         return cls(
             engine,
             reader=reader,
@@ -258,7 +250,7 @@ class Codec:
         height, width = rgb.shape[:2]
         return reader.picture(rgb, tiles(height, width, side), quality)[:top]
 
-    def _head(self) -> SemanticReader | FourStageReader:
+    def _head(self) -> Reader:
         if self.reader is None:
             raise UnknownModelError(
                 f"the file stores no labels and model {self.name!r} has no semantic head; "
@@ -300,7 +292,7 @@ class Codec:
         coded = each(
             lambda tile: self._encode_tile(picture.rgb, tile, quality, zone, refined), grid
         )
-        if semantics is None and isinstance(self.reader, FourStageReader) and self.reader.stores:
+        if semantics is None and self.reader is not None and self.reader.stores:
             semantics = Semantics.of(self.reader.named([seen for _, seen in coded])[:STORED])
         container = Container(
             header=header,
@@ -333,8 +325,8 @@ class Codec:
             v8, v16 = refined
         v8, v16 = crop_latents(v8, v16, tile, top, left, self.engine.strides)
         seen = np.empty(0, np.float32)
-        if isinstance(self.engine, FourStageEngine) and self.engine.look == "pre":
-            seen = self.engine.chances(v8, v16, quality)
+        if self.reader is not None and self.reader.stores:
+            seen = self.reader.chances(v8, v16, quality)
         return self.engine.encode(v8, v16, quality, zone), seen
 
     def _decode_pixels(self, blob: bytes, layout: Layout, box: Region) -> NDArray[np.uint8]:

@@ -103,7 +103,10 @@ def progress(
 
 @contextlib.contextmanager
 def _speaking(counter: Counter) -> Iterator[None]:
-    """A JSON line every ten seconds, also while nothing gets done, and one at the end."""
+    """A JSON line every ten seconds, also while nothing gets done, and one at the end.
+
+    The last one says "finished" unless an error or Ctrl-C ends the block.
+    """
     done = threading.Event()
 
     def speak() -> None:
@@ -112,12 +115,14 @@ def _speaking(counter: Counter) -> Iterator[None]:
 
     thread = threading.Thread(target=speak, name=f"progress of {counter.stage}", daemon=True)
     thread.start()
+    finished = False
     try:
         yield
+        finished = True
     finally:
         done.set()
         thread.join()
-        counter.write(final=True)
+        counter.write(final=finished)
 
 
 def say(message: str) -> None:

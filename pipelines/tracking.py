@@ -21,13 +21,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deepsic.errors import StorageError
+from deepsic.errors import StorageError, UsageError
 from pipelines import console
-from pipelines.manifest import Manifest
 
-__all__ = ["OFF", "Run", "check_store", "close_stale", "default_uri", "tracked"]
+__all__ = ["OFF", "Run", "check_shared", "check_store", "close_stale", "default_uri", "tracked"]
 
 OFF = "off"
+LOGGED = "train/loss"
+"""Metric whose last step tells how far a run was logged."""
 REACH_SECONDS = 5.0
 
 
@@ -79,9 +80,18 @@ def _check_server(uri: str) -> None:
 class Run:
     """One MLflow run, or none (`id` is None); logging never raises, losses are counted."""
 
-    def __init__(self, client: Any = None, run_id: str | None = None, uri: str = OFF) -> None:
+    def __init__(
+        self,
+        client: Any = None,
+        run_id: str | None = None,
+        uri: str = OFF,
+        *,
+        logged_until: int = -1,
+    ) -> None:
         self._client, self.id, self.uri = client, run_id, uri
         self.lost = 0
+        self._logged_until = logged_until
+        """Step that an earlier process of this run came to: what it logged isn't logged twice."""
 
     def params(self, values: Mapping[str, object]) -> None:
         """Log settings; long values are cut at MLflow's bound of 6,000 characters."""
@@ -90,7 +100,7 @@ class Run:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log numbers under one step."""
-        if self._client is None:
+        if self._client is None or 0 < step <= self._logged_until:
             return
         import time
 
@@ -104,31 +114,52 @@ class Run:
         """Log one file, or a folder whole."""
         self._try("log_artifacts" if path.is_dir() else "log_artifact", str(path), folder)
 
-    def dataset(self, manifest: Manifest, folder: str, context: str = "training") -> None:
-        """Log prepared images as a data set that the run used: where, which version, how many.
+    def dataset(self, name: str, digest: str, about: Mapping[str, Any]) -> None:
+        """Log what a model is trained on, as an MLflow dataset.
 
         Args:
-            folder: of the version that the manifest is of; MLflow's own source for it.
-            context: what for, such as "training" or "validation".
+            name: its places.
+            digest: hash of what they hold.
+            about: sources and counts.
         """
         if self._client is None:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        used = Dataset(
-            name=manifest.version,
-            digest=manifest.hash,
-            source_type="s3" if folder.startswith("s3://") else "local",
-            source=json.dumps({"uri": folder}),
-            profile=json.dumps(manifest.counts | {"classes": len(manifest.classes)}),
-        )
-        tag = InputTag("mlflow.data.context", context)
-        self._try("log_inputs", datasets=[DatasetInput(used, [tag])])
+        made = Dataset(
+            name=name[:500], digest=digest[:36],
+            source_type="s3" if name.startswith("s3://") else "local",
+            source=json.dumps({"uri": name}), profile=json.dumps(about, default=str)[:16_000],
+        )  # fmt: skip
+        used = DatasetInput(made, [InputTag("mlflow.data.context", "training")])
+        self._try("log_inputs", datasets=[used])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Log tags."""
         for key, value in values.items():
             self._try("set_tag", key, value)
+
+    def child(self, run_name: str, *, params: Mapping[str, object], logged_by: str) -> Run:
+        """A run nested under this one, or the one of that name that an earlier process left.
+
+        Args:
+            logged_by: metric whose last step tells how far it was logged.
+
+        Returns: a run that logs nothing, if this one doesn't or the store refuses another.
+        """
+        if self._client is None or self.id is None:
+            return Run()
+        try:
+            experiment_id = self._client.get_run(self.id).info.experiment_id
+            run = _open_run(
+                self._client, self.uri, experiment_id, run_name, resume=True, logged_by=logged_by
+            )
+        except Exception as error:  # as in `_try`: it costs the child's numbers, not the work
+            self._refused("a nested run", error)
+            return Run()
+        run.params(params)
+        run.tags({"mlflow.parentRunId": self.id})
+        return run
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
@@ -140,9 +171,12 @@ class Run:
         try:
             getattr(self._client, method)(self.id, *arguments, **named)
         except Exception as error:  # third-party stores fail in many ways; none may stop the work
-            self.lost += 1
-            if self.lost == 1:
-                console.say(f"warning: MLflow at {self.uri} refused {method}: {error}; going on")
+            self._refused(method, error)
+
+    def _refused(self, what: str, error: Exception) -> None:
+        self.lost += 1
+        if self.lost == 1:
+            console.say(f"warning: MLflow at {self.uri} refused {what}: {error}; going on")
 
 
 @contextlib.contextmanager
@@ -153,10 +187,13 @@ def tracked(
     uri: str | None = None,
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
+    resume: bool = False,
 ) -> Iterator[Run]:
     """A run of `experiment` for the length of a block.
 
     uri: None for `default_uri()`, "off" for no tracking.
+    resume: go on with the last run of this name, if there is one: one run is one run, however
+        often it was interrupted.
     Raises: `StorageError` before the block when the store can't be reached.
     """
     uri = check_store(uri)
@@ -166,10 +203,9 @@ def tracked(
     client = _client(uri)
     try:
         experiment_id = _experiment(client, experiment, uri)
-        run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
+        run = _open_run(client, uri, experiment_id, run_name, resume)
     except Exception as error:
         raise StorageError(f"MLflow at {uri} refused a new run: {error}") from error
-    run = Run(client, run_id, uri)
     run.params(params or {})
     run.tags(tags or {})
     try:
@@ -181,6 +217,38 @@ def tracked(
         run.end("FAILED")
         raise
     run.end("FINISHED")
+
+
+def check_shared(uri: str, nodes: int) -> None:
+    """See that all nodes of a cluster reach the same store.
+
+    Raises: `UsageError` for a file on one node's disk where there are several.
+    """
+    if nodes > 1 and uri.startswith(("sqlite:", "file:", "/", ".")):
+        raise UsageError(
+            f"MLflow's store {uri} is a file of one node, and this cluster has {nodes}: start "
+            "`mlflow server --host 0.0.0.0` on the head and give --tracking-uri http://HEAD:5000, "
+            "or --tracking-uri off"
+        )
+
+
+def _open_run(
+    client: Any, uri: str, experiment_id: str, run_name: str, resume: bool,
+    logged_by: str = LOGGED,
+) -> Run:  # fmt: skip
+    if resume:
+        name = run_name.replace("'", "")
+        found = client.search_runs(
+            [experiment_id], f"attributes.run_name = '{name}'", max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )  # fmt: skip
+        if found:
+            run_id = found[0].info.run_id
+            client.update_run(run_id, status="RUNNING")
+            history = client.get_metric_history(run_id, logged_by)
+            last = max((metric.step for metric in history), default=-1)
+            return Run(client, run_id, uri, logged_until=last)
+    return Run(client, client.create_run(experiment_id, run_name=run_name).info.run_id, uri)
 
 
 def close_stale(experiment: str, *, uri: str | None = None, name_prefix: str = "") -> int:

@@ -1,16 +1,19 @@
-"""Search SAIC's rate, weight and temperature: Ray Tune over Ray Train, from one trained model.
+"""Search SAIC's rate, weight and temperature: Ray Tune over the trainer, from one trained model.
 
-    python pipelines/tune_saic.py                                    # small, on built-in pictures
-    python pipelines/tune_saic.py imagenette out/tune --space saic --trials 30 --steps 2000
-    python pipelines/tune_saic.py imagenette out/fig4 --space tau_sweep --search grid
-    python pipelines/tune_saic.py imagenette out/tune --storage s3://bucket/tune    # on a cluster
+    python pipelines/tune_saic.py                                    # small, embedded photographs
+    python pipelines/tune_saic.py --data runs/prepared --space saic --trials 30 --steps 2000
+    python pipelines/tune_saic.py --data s3://bucket/prepared --space tau_sweep --search grid
+    python pipelines/tune_saic.py --data runs/prepared --device cuda --concurrent 4
+    python pipelines/tune_saic.py --data s3://bucket/prepared --storage s3://bucket/tune
 
-Every trial fine-tunes the same start with its own bpp, lambda and tau, and is judged by the share
-of pictures that a classifier sees as it saw the originals, beyond what the start gets at that
-rate. ASHA stops the worse half at every rung; Optuna chooses what to try next. Kill it and run the
-same command again: it goes on. MLflow gets every trial.
+Every trial trains the same start on with its own bpp, lambda and tau. It is worth the share of
+held-out images that a classifier sees as it sees the originals, beyond what the start gets at that
+rate. Among trials of equal rate the worse half is stopped at every rung (ASHA), except on a grid,
+whose points all train alike; Optuna chooses what to try next. Safe to kill: the same command
+resumes. MLflow gets a run for the search and one for each trial below it.
 
-DST gets trials.json, pareto.png, tau.png and the best model.
+OUT/tune-saic-<hash> gets trials.json, pareto.png, tau.png, job.json, and the best model of each
+rate, best-<bpp>.safetensors.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,13 +28,10 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.errors import EXIT_INTERRUPTED, DeepsicError, InputError
 from pipelines import console
-from pipelines.runtime import RuntimeOptions, ray_runtime
-from pipelines.storage import open_storage
-from pipelines.tracking import check_store, close_stale, tracked
-from pipelines.tuning.job import TuneJob, load_space
-from pipelines.tuning.pictures import PictureSet, embedded, from_folder
+from pipelines.exits import exit_codes, fail_if
+from pipelines.tuning.job import TuneJob
+from pipelines.tuning.space import Space, load_space
 
 __all__ = ["main"]
 
@@ -43,191 +42,191 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(help=HELP)
+@exit_codes
 def main(
-    source: Annotated[
-        Path | None,
-        typer.Argument(metavar="[SRC]", help="Folder of pictures, or of train/ and val/"),
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What preprocess.py or train.py pack made, local or s3://; repeat: joined. "
+            "Default: runs/prepared, or the embedded photographs if nothing is prepared there."
+        ),
     ] = None,
-    destination: Annotated[
-        Path, typer.Argument(metavar="[DST]", help="Folder for what the search finds")
-    ] = Path("runs/tune"),
+    out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("runs/tune"),
     start: Annotated[
-        str, typer.Option(help="Model by name, model file or checkpoint, or s3://...")
+        str, typer.Option(help="Model's name, file or checkpoint, or s3://....")
     ] = "sic",
     space: Annotated[
-        str | None, typer.Option(help="Name in tune_spaces/, or a Python file [small or saic]")
+        str | None,
+        typer.Option(help="Name in tune_spaces/, or a Python file; small or, with --data, saic."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials [4, or 12 with SRC]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps a trial [8, or 400]")] = None,
-    rungs: Annotated[int | None, typer.Option(min=1, help="Judgements a trial [2, or 4]")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step [2, or 8]")] = None,
-    lr: Annotated[float, typer.Option(help="Learning rate")] = 1e-4,
-    pixel: Annotated[float, typer.Option(help="Weight of the pixels' error")] = 0.1,
-    classifier: Annotated[str, typer.Option(help="Downstream network")] = "efficientnet-lite0",
-    layer: Annotated[str | None, typer.Option(help="Its layer whose maps are compared")] = None,
-    search: Annotated[str, typer.Option(help="optuna, random or grid")] = "optuna",
-    concurrent: Annotated[int, typer.Option(min=1, help="Trials at a time")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Ray Train workers of a trial; 0: none")] = 1,
-    limit_train: Annotated[int, typer.Option(min=1, help="Pictures to train on")] = 1000,
-    limit_val: Annotated[int, typer.Option(min=1, help="Pictures to judge on")] = 200,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="File names to leave out, such as ILSVRC2012_val_*")
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials, except on a grid; 4 or, with --data, 12.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of pictures, qualities and search")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps a trial; 8 or, with --data, 400.")
+    ] = None,
+    rungs: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations a trial; 2 or, with --data, 4.")
+    ] = None,
+    side: Annotated[int, typer.Option(help="Of crops and evaluated squares, pixels.")] = 224,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Crops a worker and step; 2 or, with --data, 8.")
+    ] = None,
+    lr: Annotated[float, typer.Option(help="Peak learning rate, unless in the space.")] = 1e-4,
+    pixel: Annotated[
+        float, typer.Option(help="Weight of the squared error (0-255), unless in the space.")
+    ] = 0.1,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer whose maps are compared, unless in the space.")
+    ] = None,
+    classifier: Annotated[str, typer.Option(help="Downstream network.")] = "efficientnet-lite0",
+    search: Annotated[str, typer.Option(help="optuna, random or grid.")] = "optuna",
+    concurrent: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of a trial.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, or cuda for one GPU a worker.")] = "cpu",
+    validation_images: Annotated[
+        int, typer.Option(min=1, help="Held-out images to evaluate on, at most.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of crops, qualities and search.")] = 0,
     storage: Annotated[
         str | None,
-        typer.Option(help="Trials and checkpoints, for all nodes: s3://...; default DST"),
+        typer.Option(help="Checkpoints, for all nodes: s3://... or a shared folder; default OUT."),
     ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, or off")] = None,
-    verbose: Annotated[bool, typer.Option(help="Show Ray's own log")] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, or off.")] = None,
+    verbose: Annotated[bool, typer.Option(help="Show Ray's own log.")] = False,
 ) -> None:
-    small = source is None
-    try:
-        from pipelines.tuning.start import load_start
+    from pipelines.models import pinned
+    from pipelines.training.sources import EMBEDDED, find_places, identity_of, start_identity
 
-        uri = check_store(tracking_uri)
-        pictures = _pictures(source, limit_train, limit_val, exclude or ())
-        net, identity = load_start(start)
-        job = TuneJob(
-            start=identity,
-            pictures=pictures.identity,
-            space=space or ("small" if small else "saic"),
-            trials=trials or (4 if small else 12),
-            steps=steps or (8 if small else 400),
-            rungs=rungs or (2 if small else 4),
-            batch=batch or (2 if small else 8),
-            learning_rate=lr,
-            pixel=pixel,
-            classifier=classifier,
-            layer=layer,
-            search=search,
-            seed=seed,
-            workers=workers,
-        )
-        _run(job, net, pictures, destination, storage, uri, concurrent, verbose)
-    except DeepsicError as error:
-        console.error(str(error))
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        console.error("interrupted; the same command goes on")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-def _pictures(source: Path | None, limit_train: int, limit_val: int, exclude: Any) -> PictureSet:
-    if source is None:
-        return embedded()
-    return from_folder(source, limit_train=limit_train, limit_val=limit_val, exclude=exclude)
+    places, start = find_places(data), pinned(start)
+    small = places == (EMBEDDED,)
+    found = load_space(space or ("small" if small else "saic"))
+    job = TuneJob(
+        start=start, start_hash=start_identity((start,)), data=places,
+        data_hash=identity_of(places), space=found.name, space_hash=found.identity,
+        trials=trials or (4 if small else 12), steps=steps or (8 if small else 400),
+        rungs=rungs or (2 if small else 4), side=side, batch=batch or (2 if small else 8),
+        learning_rate=lr, classifier=classifier, layer=layer, pixel=pixel, search=search,
+        seed=seed, validation_images=validation_images, workers=workers, device=device,
+    )  # fmt: skip
+    job.check(found)
+    _run(job, found, out.resolve(), storage, tracking_uri, concurrent, verbose)
 
 
 def _run(
-    job: TuneJob,
-    net: Any,
-    pictures: PictureSet,
-    destination: Path,
-    storage: str | None,
-    uri: str,
-    concurrent: int,
-    verbose: bool,
-) -> None:
+    job: TuneJob, space: Space, out: Path, storage: str | None, uri: str | None,
+    concurrent: int, verbose: bool,
+) -> None:  # fmt: skip
     """Search, then write and show what was found."""
-    folder = destination.resolve()
+    from pipelines.preflight import check_resources
+    from pipelines.runtime import RuntimeOptions, ray_runtime
+    from pipelines.tracking import close_stale, tracked
+
+    # Ray's newer reporter prints a box to stdout, which is for results.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    folder = out / job.name
     folder.mkdir(parents=True, exist_ok=True)
-    distributions = load_space(job.space)
-    console.say(
-        f"{job.name}: {len(pictures.train)} pictures to train on, {len(pictures.val)} to judge; "
-        f"{job.trials} trials of {job.steps} steps"
-    )
-    stale = close_stale(EXPERIMENT, uri=uri, name_prefix=job.name)
-    if stale:
-        console.say(f"closed {stale} MLflow runs that an interrupted search left open")
+    total = job.runs(space)
+    console.say(f"{job.name}: {total} trials of {job.steps} steps")
+    close_stale(EXPERIMENT, uri=uri, name_prefix=job.name)
     with (
-        tracked(EXPERIMENT, run_name=job.name, uri=uri, params=asdict(job)) as run,
+        tracked(EXPERIMENT, run_name=job.name, uri=uri, params=job.to_dict(), resume=True) as run,
         ray_runtime(RuntimeOptions(verbose=verbose)) as where,
-        console.progress("tune", job.trials) as counter,
     ):
         console.say(where)
-        place, filesystem = _place(storage, folder)
-        found = _search(
-            job, net, pictures, distributions, place, filesystem, concurrent, uri, counter
-        )
-        files = _write(job, net, pictures, found, folder, filesystem)
-        for path in files:
-            run.artifact(path)
-        run.metrics({"best_gain": found[0].gain, "best_agreement": found[0].agreement})
-    console.say(f"MLflow: {uri}")
-    print(folder / job.name)
+        check_resources(cpus=1, gpus=float(job.workers if job.device == "cuda" else 0))
+        run.dataset(", ".join(job.data), job.data_hash, {})
+        with console.progress("tune", total) as counter:
+            results, filesystem = _search(job, space, out, storage, concurrent, run, counter)
+        found = _write(job, results, folder, filesystem, run)
+        console.say(f"MLflow: {run.uri}")
+    print(folder)
+    fail_if(total - found, f"of {total} trials failed: {_said(results)}; the same command retries")
 
 
-def _place(storage: str | None, folder: Path) -> tuple[str, Any]:
+def _search(
+    job: TuneJob, space: Space, out: Path, storage: str | None, concurrent: int, run: Any,
+    counter: console.Counter,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Ray's results, and pyarrow's filesystem that checkpoints are on (None: this machine's)."""
+    from pipelines.tuning.search import run_search
+
+    place, filesystem = _place(storage, out)
+    results = run_search(
+        job, space, _starts(job, space, out / job.name / "start.json"), folder=place,
+        filesystem=filesystem, concurrent=concurrent, run=run, counter=counter,
+    )  # fmt: skip
+    return results, filesystem
+
+
+def _place(storage: str | None, out: Path) -> tuple[str, Any]:
     """Path and filesystem of what trials write, as Ray wants them."""
+    from pipelines.storage import open_storage
+
     if storage is None or not storage.startswith("s3://"):
-        return str(Path(storage).resolve() if storage else folder), None
+        return str(Path(storage).resolve() if storage else out), None
     opened = open_storage(storage)
     opened.check()
     filesystem, path = opened.arrow()
     return path, filesystem
 
 
-def _search(
-    job: TuneJob,
-    net: Any,
-    pictures: PictureSet,
-    distributions: dict[str, Any],
-    place: str,
-    filesystem: Any,
-    concurrent: int,
-    uri: str,
-    counter: console.Counter,
-) -> list[Any]:
-    # Ray's newer reporter prints a box to stdout, which is for results.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+def _starts(job: TuneJob, space: Space, kept: Path) -> Any:
+    """The start at each rate: measured where trials run, once a search."""
     import ray
 
-    from pipelines.tuning.outcome import collect
-    from pipelines.tuning.search import run_search
-    from pipelines.tuning.trial import Bundle, save_net
+    from pipelines.tuning.search import trial_resources
+    from pipelines.tuning.start import measure_start, read_start, write_start
 
-    bundle = ray.put(Bundle(job, save_net(net), pictures))
-    results = run_search(
-        job,
-        bundle,
-        distributions,
-        folder=place,
-        filesystem=filesystem,
-        concurrent=concurrent,
-        tracking_uri=uri,
-        experiment=EXPERIMENT,
-        counter=counter,
+    if kept.is_file():
+        return read_start(kept)
+    gpus = trial_resources(job).get("GPU", 0)
+    task = ray.remote(num_cpus=1, num_gpus=gpus)(measure_start)
+    starts = ray.get(task.remote(job, space.rates))
+    write_start(starts, kept)
+    return starts
+
+
+def _write(job: TuneJob, results: Any, folder: Path, filesystem: Any, run: Any) -> int:
+    """Tables, figures and best models into the job's folder; the number of trials that came
+    to something.
+
+    Raises:
+        DeepsicError: none did.
+    """
+    from deepsic.errors import DeepsicError
+    from pipelines.tuning.export import export_best
+    from pipelines.tuning.outcome import (
+        best_of,
+        collect,
+        draw_pareto,
+        draw_tau,
+        show,
+        write_json,
     )
+    from pipelines.tuning.start import images_of
+
     found = collect(results)
     if not found:
-        errors = [str(error).strip().splitlines()[-1] for error in results.errors]
-        raise InputError(f"no trial reported anything: {'; '.join(errors[:3]) or 'see the log'}")
-    return found
-
-
-def _write(
-    job: TuneJob,
-    net: Any,
-    pictures: PictureSet,
-    found: list[Any],
-    folder: Path,
-    filesystem: Any,
-) -> list[Path]:
-    """Table, pictures and best model into the job's folder; the files written."""
-    from pipelines.tuning.outcome import draw_pareto, draw_tau, show, write_json
-    from pipelines.tuning.start import export_best
-
-    out = folder / job.name
-    out.mkdir(parents=True, exist_ok=True)  # trials may be elsewhere
-    paths = [out / name for name in ("trials.json", "pareto.png", "tau.png", "job.json")]
+        raise DeepsicError(f"no trial reported anything: {_said(results)}")
+    paths = [folder / name for name in ("trials.json", "pareto.png", "tau.png", "job.json")]
     write_json(found, paths[0])
     draw_pareto(found, paths[1])
     draw_tau(found, paths[2])
-    paths[3].write_text(json.dumps(asdict(job), indent=1, sort_keys=True) + "\n", "utf-8")
+    paths[3].write_text(json.dumps(job.to_dict(), indent=1, sort_keys=True) + "\n", "utf-8")
     show(found)
-    best = export_best(job, net, found, pictures, out, filesystem)
-    return [*paths, best] if best is not None else paths
+    paths += export_best(best_of(found), images_of(job), folder, filesystem)
+    for path in paths:
+        run.artifact(path)
+    for trial in best_of(found):
+        run.metrics({f"best_gain_{trial.bpp:g}": trial.gain})
+    return len(found)
+
+
+def _said(results: Any) -> str:
+    """The last line of each kind of error."""
+    lines = [str(error).strip().splitlines()[-1] for error in results.errors]
+    return "; ".join(dict.fromkeys(lines)) or "see Ray's log"
 
 
 if __name__ == "__main__":

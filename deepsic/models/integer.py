@@ -51,7 +51,11 @@ class IntegerConv(nn.Module):
             if bias is not None:
                 scale = WEIGHT_STEPS * ACTIVATION_STEPS
                 bias = round_through(bias * scale) / scale
-        y = functional.conv2d(x, weight, padding=weight.shape[2] // 2)
+        padding = weight.shape[2] // 2
+        exact = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+        if exact and not self.rounded:
+            return functional.conv2d(x, weight, bias, padding=padding)
+        y = functional.conv2d(x, weight, padding=padding)
         if self.rounded and self.quantised and y.dtype != torch.bfloat16:
             y = y + (y.bfloat16().float() - y).detach()
         y = y.float()

@@ -23,3 +23,5 @@ class Output:
     """Latents y8 and y16 before rounding, coefficient units: what a pre-semantic head reads."""
     after: tuple[Tensor, Tensor]
     """The same after it, as decoded: what a post-semantic head reads."""
+    logits: tuple[Tensor, ...] = ()
+    """Of the net's semantic module, (B, classes) each, if they were asked for."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Tile", "assemble_latents", "crop_latents", "pad", "tiles"]
+__all__ = ["HALO", "Tile", "assemble_latents", "crop_latents", "pad", "tiles"]
 
 F32 = NDArray[np.float32]
 
+HALO = 96
+"""Pixels around a tile that its transforms see; what lies farther hardly matters."""
 ALIGNMENT = 32
 """Windows are padded to a multiple of this, pixels: the stride of `sic`'s hyper-latent."""
 

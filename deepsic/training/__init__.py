@@ -1,4 +1,12 @@
-"""Training without a framework: configuration, crops, objective, and the state that is saved.
+"""Training with nothing but torch; `pipelines/training` is a thin adapter of it to Ray Train.
 
-`pipelines/train.py` distributes exactly this over Ray; nothing here knows of Ray.
+Start with `trainer.py`: one step, one average, one schedule, one save, for every recipe.
+
+recipe.py       what a run is: net, objective, stages, crops, optimiser, start
+trainer.py      the net in training
+run.py          the loop around it: batches, log, validation, checkpoints
+objectives/     what is minimised: codecs (DeepSIC Eq. 4, TDIC, APIC, SAIC), distilled heads
+data.py, images.py, batches.py, packed.py    what is drawn
+start.py, checkpoint.py, teacher.py          where weights come from, and how they are kept
+validation.py, evaluator.py                  what a net is worth on images held out
 """

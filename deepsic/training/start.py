@@ -1,62 +1,86 @@
-"""A trained net to go on from: a training checkpoint, or a model file that ships."""
+"""The net that training starts from: new, or of model files and checkpoints."""
 
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from deepsic.errors import InputError, UsageError
-from deepsic.models.saic.engine import unpack_binary
-from deepsic.models.saic.net import BinaryConfig, BinaryNet
-from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.trainable import from_model_file
-from deepsic.training.config import TrainConfig
-from deepsic.weights import read, resolve
+from deepsic.models import registry
+from deepsic.models.semantic.joint import JointNet
+from deepsic.training.checkpoint import read_checkpoint
+from deepsic.training.recipe import Recipe
+from deepsic.weights import ModelFile, read, resolve
 
-__all__ = ["from_checkpoint", "load_fixed_rate", "load_start", "mean_of"]
+__all__ = [
+    "Find", "file_of", "from_checkpoint", "mean_of", "model_file_of", "new_net", "start_net",
+]  # fmt: skip
 
-_NEW = "saic:"
 _Net = TypeVar("_Net", bound=nn.Module)
+Find = Callable[[str], Path]
 
 
-def load_start(name: str | os.PathLike[str]) -> SicNet:
-    """A trainable net from a checkpoint (`.pt`), a model file, or a shipped model's name.
+def new_net(recipe: Recipe[Any, Any]) -> Any:
+    """An untrained net of a recipe."""
+    net = registry.load(registry.preset(recipe.preset).net)(recipe.net)
+    return net if recipe.head is None else JointNet.of(net, recipe.head)
+
+
+def start_net(recipe: Recipe[Any, Any], find: Find = resolve) -> Any:
+    """A net with the weights that the recipe starts from.
+
+    Args:
+        find: gives the file of a model's name or place.
 
     Raises:
         InputError: a checkpoint that can't be read.
-        UnknownModelError: no such model, or one of another preset.
+        UnknownModelError: no such model.
+        UsageError: a model of another preset or other sizes.
     """
-    if Path(name).suffix == ".pt":
-        return from_checkpoint(Path(name))
-    return from_model_file(read(resolve(name)))
+    made = new_net(recipe)
+    nets = [_trained(name, recipe, find) for name in recipe.start]
+    source = nets[0] if len(nets) == 1 else mean_of(nets)
+    target = made.codec if isinstance(made, JointNet) and not isinstance(source, JointNet) else made
+    try:
+        _take(target, source)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{', '.join(recipe.start)} has other sizes than recipe {recipe.name}: {error}"
+        ) from None
+    if isinstance(made, JointNet) and isinstance(source, JointNet):
+        made.has_trained_head = True
+    return made
 
 
-def load_fixed_rate(name: str) -> BinaryNet | None:
-    """A trainable net of preset `saic`, or None where `name` is something else.
-
-    Args:
-        name: a model file of the preset, or "saic:0.125" for a new net of that many bits a pixel.
+def model_file_of(name: str, find: Find = resolve) -> ModelFile | None:
+    """The model file that a start names; None for a checkpoint. `find` as in `start_net`.
 
     Raises:
-        UsageError: a rate that the preset can't have.
         UnknownModelError: no such model.
     """
-    if name.startswith(_NEW):
-        try:
-            bpp = float(name.removeprefix(_NEW))
-        except ValueError:
-            raise UsageError(f"{name}: give bits a pixel, such as saic:0.125") from None
-        return BinaryNet(BinaryConfig.for_bpp(bpp))
-    if Path(name).suffix == ".pt":
-        return None
-    model = read(resolve(name))
-    return unpack_binary(model, torch.device("cpu")).net if model.preset == "saic" else None
+    path = file_of(name, find)
+    return None if path.suffix == ".pt" else read(path)
+
+
+def from_checkpoint(path: Path) -> tuple[Any, Recipe[Any, Any]]:
+    """The running average of a training checkpoint, and its recipe.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    state = read_checkpoint(path)
+    recipe = Recipe.from_json(state["recipe"])
+    net = new_net(recipe)
+    try:
+        net.load_state_dict(state["average"])
+    except RuntimeError as error:
+        raise InputError(f"{path} is of another version of this net: {error}") from error
+    return net.eval(), recipe
 
 
 def mean_of(nets: Sequence[_Net]) -> _Net:
@@ -82,12 +106,30 @@ def mean_of(nets: Sequence[_Net]) -> _Net:
     return net
 
 
-def from_checkpoint(path: Path) -> SicNet:
-    """The running average of a training checkpoint."""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        net = SicNet(TrainConfig.from_json(saved["config"]).model)
-        net.load_state_dict(saved["average"])
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path} is no training checkpoint: {error}") from error
-    return net.eval()
+def file_of(name: str, find: Find = resolve) -> Path:
+    """The file that a start names: a checkpoint's path, else what `find` gives."""
+    checkpoint = name.endswith(".pt") and "://" not in name
+    return Path(name) if checkpoint else find(name)
+
+
+def _trained(name: str, recipe: Recipe[Any, Any], find: Find) -> Any:
+    file = model_file_of(name, find)
+    if file is None:
+        return from_checkpoint(file_of(name, find))[0]
+    kin = registry.preset(recipe.preset)
+    if registry.preset(file.preset).net != kin.net:
+        raise UsageError(f"{name} is of preset {file.preset}; the recipe trains {recipe.preset}")
+    net = registry.load(kin.restore)(file)
+    if recipe.head is None:
+        return net
+    joint = JointNet.from_file(net, file, recipe.head)
+    return net if joint is None else joint
+
+
+def _take(target: Any, source: Any) -> None:
+    """Weights of `source`, by the net's own rule where its sizes have grown since."""
+    adopt = getattr(target, "adopt", None)
+    if adopt is not None:
+        adopt(source)
+    else:
+        target.load_state_dict(source.state_dict())

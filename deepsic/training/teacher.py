@@ -26,14 +26,19 @@ class Teacher:
         UsageError: the label set has classes that ImageNet's thousand lack.
     """
 
-    def __init__(self, labels: str, name: str = "efficientnet-lite0") -> None:
-        self.net = load_classifier(name)
+    def __init__(
+        self,
+        labels: str,
+        name: str = "efficientnet-lite0",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.net = load_classifier(name).to(device)
         numbers = {node.wnid: node.number for node in label_set("imagenet1k").classes()}
         wnids = [node.wnid or node.name for node in classes_of(labels)]
         missing = [wnid for wnid in wnids if wnid not in numbers]
         if missing:
             raise UsageError(f"{name} doesn't know {', '.join(missing[:3])} of {labels}")
-        self.columns = [int(numbers[wnid] or 0) for wnid in wnids]
+        self.columns = torch.tensor([int(numbers[wnid] or 0) for wnid in wnids], device=device)
 
     @torch.no_grad()
     def logits(self, x01: Tensor) -> Tensor:
@@ -42,7 +47,7 @@ class Teacher:
 
     @torch.no_grad()
     def lesson(self, x01: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, 224, 224) in [0, 1] to logits (B, classes) and hints (B, 40, 28, 28)."""
+        """Images (B, 3, H, W) in [0, 1] to logits (B, classes) and maps (B, 40, H/8, W/8)."""
         logits, (hint,) = self.net.observe(x01, (f"_blocks.{_FIRST - 1}",))
         return logits[:, self.columns], hint
 

@@ -8,7 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deepsic.errors import InputError
+from deepsic.image_io.load import load_image
 from deepsic.labels import SETS, class_names
 from deepsic.limits import DEFAULT_LIMITS
 from pipelines.preparing.parquet import PARQUET_SUFFIXES, parquet_samples
@@ -23,7 +27,7 @@ from pipelines.storage import (
     open_storage,
 )
 
-__all__ = ["FileList", "FileRef", "find_files", "named_classes", "samples_of"]
+__all__ = ["FileList", "FileRef", "embedded_images", "find_files", "named_classes", "samples_of"]
 
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 _CONTAINERS = TAR_SUFFIXES + PARQUET_SUFFIXES
@@ -184,6 +188,18 @@ def _listing(source: Source) -> Iterator[ObjectInfo]:
     storage = open_storage(source.url)
     storage.check()
     yield from storage.list()
+
+
+def embedded_images() -> Iterator[NDArray[np.uint8]]:
+    """The photographs that scikit-image ships, (H, W, 3).
+
+    Raises:
+        InputError: scikit-image isn't installed.
+    """
+    folder = _embedded_folder()
+    for name in _PHOTOGRAPHS:
+        if (folder / name).is_file():
+            yield load_image(folder / name).rgb
 
 
 def _embedded_folder() -> Path:

@@ -4,129 +4,134 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from deepsic import weights
 from deepsic.errors import InputError
 from deepsic.evaluation.provenance import provenance
-from deepsic.labels import label_set
-from deepsic.models.fourstage.config import PRESETS
-from deepsic.models.fourstage.file import pack_four_stage
-from deepsic.models.fourstage.net import FourStageNet
-from deepsic.models.semantic.head import HeadConfig, SemanticHead
-from deepsic.models.semantic.head_file import with_head
-from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.packing import pack
-from deepsic.training.config import TrainConfig
-from deepsic.training.four_stage import FourStageTrainConfig
-from deepsic.training.presets import read_config
+from deepsic.models import registry
+from deepsic.models.semantic.joint import JointNet
+from deepsic.training.checkpoint import read_checkpoint
+from deepsic.training.images import middle
+from deepsic.training.recipe import Recipe
+from deepsic.training.run import BEST, CHECKPOINT
+from deepsic.training.start import from_checkpoint, model_file_of
 from deepsic.weights import ModelFile
-from pipelines.manifest import Manifest
-from pipelines.training.loop import CHECKPOINT
-from pipelines.training.pictures import Prepared
+from pipelines.models import model_file
+from pipelines.training.sources import Images
 
 __all__ = ["export", "find_checkpoint"]
 
 _MEASURED = 12
+"""Images whose statistics give the file its first probabilities."""
 
 
-def find_checkpoint(place: Path) -> Path:
-    """The newest `state.pt` at or below a folder, or the file itself.
+def find_checkpoint(place: Path, *, best: bool = False) -> Path:
+    """The newest checkpoint at or below a folder, or the file itself.
+
+    Args:
+        best: that of the best validation, in place of the last.
 
     Raises:
         InputError: there is none.
     """
     if place.is_file():
         return place
-    found = sorted(place.rglob(CHECKPOINT), key=lambda path: path.stat().st_mtime)
+    name = BEST if best else CHECKPOINT
+    found = sorted(place.rglob(name), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise InputError(f"no {CHECKPOINT} in {place}")
+        raise InputError(f"no {name} in {place}")
     return found[-1]
 
 
 def export(
-    checkpoint: Path, out: Path, *, data: str, metrics: Mapping[str, float] | None = None
+    checkpoint: Path, out: Path, *, images: Images, metrics: Mapping[str, float] | None = None
 ) -> bytes:
     """Write a checkpoint's running average as a model file, with a card beside it.
 
     Args:
-        data: a prepared version; its pictures give the file's first probabilities.
+        images: those held out give the file's first probabilities.
         metrics: for the card.
 
     Returns: the file's identity.
 
     Raises:
-        InputError: no checkpoint, or no prepared pictures.
+        InputError: no checkpoint.
+        UsageError: a net that files can't hold yet.
     """
-    try:
-        saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        config = read_config(saved["config"])
-        net = _net(config)
-        net.load_state_dict(saved["average"])
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{checkpoint} is no training checkpoint: {error}") from error
-    manifest = Manifest.read(data)
-    prepared = Prepared(data, rank=0, world=1, memory_mb=200, hold_out=2)
-    about = provenance() | {"step": saved["step"], "config": json.loads(saved["config"])}
-    about |= {"data": manifest.about()}
-    pictures = prepared.validation(_MEASURED)
-    if isinstance(net, FourStageNet) and isinstance(config, FourStageTrainConfig):
-        labels = config.labels if config.semantic else None
-        model = pack_four_stage(net.eval(), pictures, label_set=labels, provenance=about)
-    elif isinstance(net, SicNet):
-        net.context.set_quantised(True)
-        model = pack(net, pictures, provenance=about)
-    if "head_average" in saved and isinstance(config, TrainConfig):
-        classes = len(label_set(config.labels).classes())
-        head = SemanticHead(HeadConfig(**asdict(config.head) | {"classes": classes}))
-        head.load_state_dict(saved["head_average"])
-        model = with_head(model, head, config.labels, {"joint": True, "weight": config.semantic})
+    state = read_checkpoint(checkpoint)
+    net, recipe = from_checkpoint(checkpoint)
+    about = provenance() | {"step": state["step"], "recipe": json.loads(recipe.to_json())}
+    about |= {"data": images.about}
+    model = _packed(net, recipe, images, about)
     out.parent.mkdir(parents=True, exist_ok=True)
     identity = weights.write(out, model)
-    card = _card(out, identity, model, manifest, metrics or {})
-    out.with_suffix(".md").write_text(card)
+    out.with_suffix(".md").write_text(_card(out, identity, model, recipe, metrics or {}), "utf-8")
     return identity
 
 
-def _net(config: TrainConfig | FourStageTrainConfig) -> SicNet | FourStageNet:
-    if isinstance(config, FourStageTrainConfig):
-        return FourStageNet(config.model)
-    return SicNet(config.model)
+def _packed(net: Any, recipe: Recipe[Any, Any], images: Images, about: dict[str, Any]) -> ModelFile:
+    preset = registry.preset(recipe.preset)
+    if recipe.objective.labels_alone and recipe.start:
+        # The codec stays the file's, to the bit: what it coded before still decodes.
+        file = model_file_of(recipe.start[0], model_file)
+        if file is None:
+            raise InputError(f"a head belongs to a model file; {recipe.start[0]} is a checkpoint")
+        return _labelled(preset, file, net, recipe, about)
+    held = images.held_out
+    measured = [middle(held.image(k), 512) for k in range(min(len(held), _MEASURED))]
+    measured = [image for image in measured if min(image.shape[:2]) >= 32]
+    if not measured:
+        raise InputError("no image of 32 pixels or more to measure first probabilities on")
+    codec = net.codec if isinstance(net, JointNet) else net
+    labels = {} if isinstance(net, JointNet) else {"label_set": recipe.labels or None}
+    model: ModelFile = registry.load(preset.pack)(codec, measured, provenance=about, **labels)
+    if isinstance(net, JointNet) and recipe.labels:
+        model = _labelled(preset, model, net, recipe, about)
+    return model
+
+
+def _labelled(
+    preset: registry.Preset, file: ModelFile, net: Any, recipe: Recipe[Any, Any],
+    about: dict[str, Any],
+) -> ModelFile:  # fmt: skip
+    made: ModelFile = registry.load(preset.with_labels)(file, net, recipe.labels, about)
+    return made
 
 
 def _card(
-    out: Path, identity: bytes, model: ModelFile, manifest: Manifest,
+    out: Path, identity: bytes, model: ModelFile, recipe: Recipe[Any, Any],
     metrics: Mapping[str, float],
 ) -> str:  # fmt: skip
-    about = model.provenance
-    config = about["config"]
-    sources = about["data"]["sources"]
+    about = model.provenance.get("head_training") or model.provenance
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items()))
-    used = "\n".join(f"- `{s['url']}`, weight {s['weight']}" for s in sources)
-    excluded = ", ".join(manifest.settings["policy"]["exclude"]) or "nothing"
+    used = "\n".join(f"- `{s['url']}`, weight {s['weight']}" for s in _sources(about["data"]))
+    stages = "\n".join(
+        f"- {stage.steps} steps at {stage.learning_rate:g} ({stage.decay})"
+        + (", probability nets in integers" if stage.integer else "")
+        + (f", frozen: {', '.join(stage.frozen)}" if stage.frozen else "")
+        for stage in recipe.stages
+    )
+    crops = ", ".join(f"{crop.batch} of {crop.side}" for crop in recipe.crops)
     return f"""# Model `{out.stem}`
 
 Identity `{identity.hex()}`, preset `{model.preset}`, {out.stat().st_size:,} bytes.
 
 ## Data
-{used}
-
-{manifest.counts["files"]} files, {manifest.counts["pictures"]} pictures,
-{manifest.counts["quarantined"]} quarantined. Excluded by name: {excluded}.
-Manifest `{manifest.hash}`.
+{used or "- see the recipe"}
 
 ## Recipe
-{about["step"]} of {config["steps"]} steps of {config["batch"]} crops of {config["crop"]} pixels a
-worker, {_recipe(model.preset, config)}; running average {config["ema"]}.
+`{recipe.name}`, {about["step"]} of {recipe.steps} steps; crops a worker and step: {crops}; start:
+{", ".join(recipe.start) or "a new net"}; running average {recipe.optimiser.ema}.
+
+{stages}
+
 Commit {about["commit"]}, {about["date"]}, {about["machine"]}.
 
     {about["command"]}
 
-## Results on pictures held out of training
+## Results on images held out of training
 The rate is the net's estimate, without file headers; means over five qualities.
 
 | | |
@@ -134,28 +139,20 @@ The rate is the net's estimate, without file headers; means over five qualities.
 {rows or "| not measured | |"}
 
 ## Limits
-Photographs; line art and screens cost more. Colours are sRGB, 8 bits. {_head_line(config)}
+Photographs; line art and screens cost more. Colours are sRGB, 8 bits. {_labels_line(recipe)}
 
 ## Licence
-The weights follow the terms of the pictures above: see each source's own licence before you ship
+The weights follow the terms of the images above: see each source's own licence before you ship
 them.
 """
 
 
-def _recipe(preset: str, config: Mapping[str, Any]) -> str:
-    if preset in PRESETS:
-        start = "a lapped transform" if config["linear_start"] else "random weights"
-        return (
-            f"Adam at {config['learning_rate']}, {config['schedule']}, from {start}; "
-            f"lambda_2 {config['lambda2']}"
-        )
-    return (
-        f"AdamW at {config['learning_rate']}, cosine; integer probability nets from "
-        f"{config['quantise_at']:.0%}, frozen encoder from {config['freeze_at']:.0%} of the way"
-    )
+def _sources(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = data.get("joined", [data])
+    return [source for part in parts for source in part.get("sources", [])]
 
 
-def _head_line(config: Mapping[str, Any]) -> str:
-    if not config.get("semantic") and not config.get("lambda2"):
+def _labels_line(recipe: Recipe[Any, Any]) -> str:
+    if not recipe.labels:
         return "No semantic head."
-    return f"The semantic head knows the classes of `{config['labels']}` and no others."
+    return f"The semantic head knows the classes of `{recipe.labels}` and no others."

@@ -10,10 +10,11 @@ from typing import Any
 from deepsic.errors import DeepsicError
 from deepsic.evaluation.provenance import provenance
 from pipelines import console, tracking
+from pipelines.preflight import check_resources
 from pipelines.runtime import RuntimeOptions, ray_runtime
-from pipelines.training.board import Board
 from pipelines.training.job import TrainJob
 from pipelines.training.loop import train_loop
+from pipelines.training.progress import Progress
 
 __all__ = ["Fitted", "fit"]
 
@@ -28,48 +29,60 @@ class Fitted:
 
 
 def fit(job: TrainJob, *, runtime: RuntimeOptions) -> Fitted:
-    """Train, going on from the last checkpoint of a run of the same name.
+    """Train, resuming from the last checkpoint of a run of the same name.
 
     Raises:
-        DeepsicError: what a worker raised by name; other failures as Ray gives them, once
+        DeepsicError: what a worker raised by name; other failures with their last line, once
             `max_failures` is used up.
+        UsageError: a GPU that the cluster lacks, or a tracking store that its nodes don't share.
     """
     tracking.check_store(job.tracking_uri)
     with ray_runtime(runtime) as where:
-        console.say(f"{job.name}: {job.config.steps} steps, {job.workers} workers, {where}")
-        board = _board()
-        with console.progress("train", job.config.steps) as progress:
+        on_gpu = job.device == "cuda"
+        check_resources(cpus=1, gpus=float(on_gpu))
+        tracking.check_shared(job.tracking_uri, _nodes())
+        console.say(f"{job.name}: {job.recipe.steps} steps, {job.workers} workers, {where}")
+        actor = _progress_actor()
+        with console.progress("train", job.recipe.steps) as counter:
             done = threading.Event()
-            watch = threading.Thread(target=_watch, args=(board, progress, done), daemon=True)
+            watch = threading.Thread(target=_watch, args=(actor, counter, done), daemon=True)
             watch.start()
             try:
-                result = _trainer(job, board).fit()
+                result = _trainer(job, actor).fit()
+            except KeyboardInterrupt:
+                raise
             except Exception as error:
-                raise _named(error) or error from None
+                raise _named(error) from error
             finally:
                 done.set()
                 watch.join()
         return Fitted(checkpoint=result.checkpoint, metrics=dict(result.metrics or {}))
 
 
-def _board() -> Any:
+def _nodes() -> int:
+    import ray
+
+    return sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _progress_actor() -> Any:
     """On the driver's own node, so that it doesn't die with another."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
+    return ray.remote(num_cpus=0)(Progress).options(scheduling_strategy=here).remote()
 
 
-def _trainer(job: TrainJob, board: Any) -> Any:
+def _trainer(job: TrainJob, actor: Any) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     path, filesystem = _storage(job.storage)
     return TorchTrainer(
         train_loop,
-        train_loop_config={"job": job, "board": board, "about": provenance()},
-        scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=job.gpu),
+        train_loop_config={"job": job, "progress": actor, "about": provenance()},
+        scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=job.device == "cuda"),
         run_config=RunConfig(
             name=job.name,
             storage_path=path,
@@ -90,40 +103,49 @@ def _storage(url: str) -> tuple[str, Any]:
     return path, filesystem
 
 
-def _watch(board: Any, progress: console.Counter, done: threading.Event) -> None:
-    told = 0
+def _watch(actor: Any, counter: console.Counter, done: threading.Event) -> None:
+    printed = 0
     while True:
         last = done.wait(2.0)
-        told = _show(board, progress, told)
+        printed = _show(actor, counter, printed)
         if last:
             return
 
 
-def _show(board: Any, progress: console.Counter, told: int) -> int:
-    """Progress, and where training went on; returns how many of those were told."""
+def _show(actor: Any, counter: console.Counter, printed: int) -> int:
+    """Progress, and where training resumed; returns how many of those were printed."""
     import ray
 
     try:
-        (step, loss, bpp), starts = ray.get([board.read.remote(), board.starts.remote()], timeout=5)
+        (step, loss, bpp), starts = ray.get([actor.read.remote(), actor.starts.remote()], timeout=5)
     except (ray.exceptions.RayError, TimeoutError):
-        return told
-    for start in starts[told:]:
+        return printed
+    for start, said in starts[printed:]:
         if start:
-            console.say(f"going on from step {start}")
-    progress.advance(max(0, step - progress.done))
+            console.say(f"resuming from step {start}")
+        elif said:
+            console.say(said)
+    counter.advance(max(0, step - counter.done))
     if step:
-        progress.show(loss=round(loss, 4), bpp=round(bpp, 4))
+        counter.show(loss=round(loss, 4), bpp=round(bpp, 4))
     return len(starts)
 
 
-def _named(error: BaseException | None) -> DeepsicError | None:
-    """The error of ours that Ray wrapped, if it is one."""
-    seen = 0
-    while error is not None and seen < 8:
-        failures = getattr(error, "worker_failures", None) or {}
-        for failure in [error, *failures.values()]:
-            cause = getattr(failure, "cause", failure)
-            if isinstance(cause, DeepsicError):
-                return cause
-        error, seen = error.__cause__ or error.__context__, seen + 1
-    return None
+def _named(error: BaseException) -> DeepsicError:
+    """The error of ours that Ray wrapped; of others the last cause, in one line."""
+    cause: BaseException | None = error
+    last, seen = error, 0
+    while cause is not None and seen < 8:
+        failures = getattr(cause, "worker_failures", None) or {}
+        for failure in [cause, *failures.values()]:
+            inner = getattr(failure, "cause", failure)
+            if isinstance(inner, DeepsicError):
+                return inner
+            last = inner
+        cause, seen = cause.__cause__ or cause.__context__, seen + 1
+    lines = [line for line in str(last).splitlines() if line.strip()]
+    said = lines[-1].strip()[:300] if lines else type(last).__name__
+    return DeepsicError(
+        f"a worker failed: {said}; its log lies below Ray's session folder "
+        "(session_latest/logs/train), and the same command resumes from the last checkpoint"
+    )

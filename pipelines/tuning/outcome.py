@@ -1,4 +1,4 @@
-"""What a search found: a table, the Pareto picture, Figure 4, the best model."""
+"""What a search found: tables, the Pareto front, SAIC's Figure 4."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import console
+from pipelines.tuning.trial import METRIC, STEP
 
-__all__ = ["Trial", "collect", "draw_pareto", "draw_tau", "pareto", "show", "write_json"]
+__all__ = [
+    "Trial", "best_of", "collect", "draw_pareto", "draw_tau", "pareto", "show", "write_json",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,7 @@ class Trial:
 
     id: str
     bpp: float
+    """Target."""
     tau: float
     lam: float
     rate: float
@@ -30,28 +34,46 @@ class Trial:
     psnr: float
     si: float
     steps: int
+    """At that rung."""
     checkpoint: str | None
+    """Of that rung: a folder on the search's storage."""
 
 
 def collect(results: Any) -> list[Trial]:
-    """Trials that reported at least once, the largest gain first."""
-    trials = []
-    for result in results:
-        metrics, config = result.metrics or {}, result.config or {}
-        if "gain" not in metrics:
-            continue
-        own = result.checkpoint.path if result.checkpoint else None
-        trials.append(
-            Trial(
-                id=str(metrics.get("trial_id", "?")),
-                **{name: float(config[name]) for name in ("bpp", "tau", "lam")},
-                rate=float(metrics["bpp"]),
-                **{name: float(metrics[name]) for name in ("agreement", "gain", "psnr", "si")},
-                steps=int(metrics["steps"]),
-                checkpoint=metrics.get("checkpoint_path", own),
-            )
-        )
+    """Trials that reported at least once, each at its best rung, the largest gain first."""
+    trials = [_trial(result) for result in results if _rows(result)]
     return sorted(trials, key=lambda trial: -trial.gain)
+
+
+def best_of(trials: Sequence[Trial]) -> list[Trial]:
+    """The trial with the largest gain at each target rate, by rate."""
+    found: dict[float, Trial] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.bpp, -trial.gain)):
+        found.setdefault(trial.bpp, trial)
+    return list(found.values())
+
+
+def _rows(result: Any) -> list[dict[str, Any]]:
+    """Reports of a trial's rungs."""
+    frame = result.metrics_dataframe
+    if frame is None or METRIC not in frame:
+        return []
+    rows: list[dict[str, Any]] = frame.dropna(subset=[METRIC]).to_dict("records")
+    return rows
+
+
+def _trial(result: Any) -> Trial:
+    # Of equal rungs the last one: it was trained for longest.
+    row = max(_rows(result), key=lambda row: (row[METRIC], row[STEP]))
+    own = {metrics[STEP]: checkpoint.path for checkpoint, metrics in result.best_checkpoints}
+    return Trial(
+        id=str(row["trial_id"]),
+        **{name: float(result.config[name]) for name in ("bpp", "tau", "lam")},
+        rate=float(row["bpp"]),
+        **{name: float(row[name]) for name in ("agreement", "gain", "psnr", "si")},
+        steps=int(row[STEP]),
+        checkpoint=row.get("checkpoint_path", own.get(row[STEP])),
+    )
 
 
 def pareto(trials: Sequence[Trial]) -> list[Trial]:
@@ -64,31 +86,39 @@ def pareto(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def show(trials: Sequence[Trial]) -> None:
-    """The table on the terminal."""
-    console.table(
-        "Trials, the largest gain over the start first",
-        ("trial", "bpp", "tau", "lambda", "rate", "agreement", "gain", "PSNR dB", "SI", "steps"),
-        [
-            (
-                t.id,
-                t.bpp,
-                t.tau,
-                t.lam,
-                t.rate,
-                t.agreement,
-                f"{t.gain:+.3f}",
-                t.psnr,
-                None if math.isnan(t.si) else t.si,
-                t.steps,
-            )
-            for t in trials
-        ],
+    """All trials on the terminal, and the best one of each rate."""
+    columns = (
+        "trial",
+        "bpp",
+        "tau",
+        "lambda",
+        "rate",
+        "agreement",
+        "gain",
+        "PSNR dB",
+        "SI",
+        "steps",
     )
+    for title, rows in (
+        ("Trials, the largest gain over the start first", trials),
+        ("The best trial at each target rate", best_of(trials)),
+    ):
+        console.table(title, columns, [_cells(trial) for trial in rows])
+
+
+def _cells(t: Trial) -> list[object]:
+    si = None if math.isnan(t.si) else t.si
+    cells: list[object] = [t.id, t.bpp, t.tau, t.lam, t.rate, t.agreement]
+    return [*cells, f"{t.gain:+.3f}", t.psnr, si, t.steps]
 
 
 def write_json(trials: Sequence[Trial], path: Path) -> None:
-    """All trials, for machines."""
-    rows = [{k: _plain(v) for k, v in asdict(trial).items()} for trial in trials]
+    """All trials, for machines; `best` marks the best one of each rate."""
+    best = {trial.id for trial in best_of(trials)}
+    rows = [
+        {k: _plain(v) for k, v in asdict(trial).items()} | {"best": trial.id in best}
+        for trial in trials
+    ]
     path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 

@@ -1,77 +1,141 @@
-"""The model that every trial starts from, and the model file that the search ends with."""
+"""What all trials of a search share: the net that they start from, measured at each target rate."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 
-from deepsic import weights
-from deepsic.models.sic.net import SicNet
-from deepsic.training import start
+from deepsic.losses import DistortionMix
+from deepsic.models import registry
+from deepsic.models.semantic.joint import JointNet
+from deepsic.tasks import load_classifier
+from deepsic.training.data import CropSize
+from deepsic.training.evaluator import Evaluation, evaluate, position_for
+from deepsic.training.images import ImageSet, Pixels
+from deepsic.training.objectives.joint import Joint
+from deepsic.training.recipe import Optimiser, Recipe, Stage
+from deepsic.training.start import file_of, from_checkpoint, model_file_of
 from pipelines.models import model_file
+from pipelines.training.sources import Images, open_images
 from pipelines.tuning.job import TuneJob
-from pipelines.tuning.outcome import Trial
-from pipelines.tuning.pictures import PictureSet
-from pipelines.tuning.trial import MODEL_FILE
 
-__all__ = ["export_best", "load_start"]
+__all__ = [
+    "Start", "images_of", "measure_start", "read_start", "recipe_of", "squares", "write_start",
+]  # fmt: skip
 
-BEST = "best.safetensors"
-#: Pictures whose statistics give the model file its first probabilities.
-_MEASURED = 16
+HOLD_OUT = 5
+"""Every n-th file is evaluated on and never trained on."""
+_AROUND = 0.08
+"""Share of the quality scale that is trained on either side of the target's place."""
 
 
-def load_start(name: str) -> tuple[SicNet, str]:
-    """A trainable net by name, model file or training checkpoint, here or on s3://; its identity.
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What the start is worth at one target rate."""
+
+    position: float
+    """On the quality scale, 0 .. 1."""
+    found: Evaluation
+
+
+def _trained(name: str) -> tuple[str, Any]:
+    """Preset and net of a model or checkpoint, without its head."""
+    file = model_file_of(name, model_file)
+    if file is None:
+        net, recipe = from_checkpoint(file_of(name, model_file))
+        return recipe.preset, net.codec if isinstance(net, JointNet) else net
+    return file.preset, registry.load(registry.preset(file.preset).restore)(file)
+
+
+def images_of(job: TuneJob) -> Images:
+    """The images of a search.
+
+    Raises: as `open_images`.
+    """
+    return open_images(job.data, labels="", hold_out=HOLD_OUT, count=job.validation_images)
+
+
+def measure_start(job: TuneJob, rates: Sequence[float]) -> dict[float, Start]:
+    """Evaluate the start at each target rate, on this process's device.
 
     Raises:
-        InputError: a checkpoint that can't be read.
-        UnknownModelError: no model of that name.
+        InputError: a checkpoint that can't be read; no images.
+        UnknownModelError: no such model.
+        UsageError: a net that has no rate to choose, or can't go as low.
     """
-    if name.endswith(".pt"):
-        checkpoint = model_file(name)
-        net = start.from_checkpoint(checkpoint)
-        return net, hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]
-    path = model_file(name)
-    return start.load_start(str(path)), weights.identity_of(path).hex()
+    _, net = _trained(job.start)
+    net = net.to(job.device).eval()
+    net.set_quantised(True)
+    classifier = load_classifier(job.classifier).to(job.device)
+    images = squares(images_of(job).held_out, job.side)
+    made = {}
+    for bpp in rates:
+        position = position_for(net, images[:: max(1, len(images) // 16)], bpp)
+        made[bpp] = Start(position=position, found=evaluate(net, images, classifier, bpp=bpp))
+    return made
 
 
-def export_best(
-    job: TuneJob,
-    net: SicNet,
-    trials: Sequence[Trial],
-    pictures: PictureSet,
-    folder: Path,
-    filesystem: Any = None,
-) -> Path | None:
-    """Write the net of the trial with the largest gain as a model file.
+def recipe_of(job: TuneJob, start: Start, config: Mapping[str, Any]) -> Recipe[Any, Joint]:
+    """What a trial trains: the start, at its target rate, with its lambda and tau."""
+    preset, net = _trained(job.start)
+    return Recipe(
+        name="tune-saic",
+        preset=preset,
+        net=net.config,
+        objective=Joint(
+            distortion=DistortionMix(
+                pixel=config.get("pixel", job.pixel), semantic=config["lam"], tau=config["tau"],
+                layer=config.get("layer", job.layer),
+            ),
+            networks=(job.classifier,),
+            low=max(0.0, start.position - _AROUND),
+            high=min(1.0, start.position + _AROUND),
+        ),
+        stages=(
+            Stage(
+                steps=job.steps, learning_rate=config.get("lr", job.learning_rate), floor=0.05,
+                warmup=min(20, job.steps // 10), integer=True,
+            ),
+        ),
+        crops=(CropSize(side=job.side, batch=job.batch),),
+        optimiser=Optimiser(ema=0.99, shares={"gains": 10.0} if "gains" in net.groups() else {}),
+        start=(job.start,),
+        hold_out=HOLD_OUT,
+        seed=job.seed,
+    )  # fmt: skip
 
-    Args:
-        net: of the start; takes the trial's weights.
-        filesystem: pyarrow's, where checkpoints are; None: local paths.
 
-    Returns: its path, or None if no trial left a checkpoint.
-    """
-    from deepsic.models.sic.packing import pack
+def squares(images: ImageSet, side: int) -> Tensor:
+    """The middle of each image as uint8 (N, 3, side, side), the shorter side made `side` long."""
+    made = [_square(images.image(k), side) for k in range(len(images))]
+    return torch.from_numpy(np.stack(made).transpose(0, 3, 1, 2).copy())
 
-    for trial in trials:
-        if trial.checkpoint is None:
-            continue
-        path_there = f"{trial.checkpoint}/{MODEL_FILE}"
-        with filesystem.open_input_file(path_there) if filesystem else open(path_there, "rb") as f:
-            data = io.BytesIO(f.read())
-        state: dict[str, Any] = torch.load(data, map_location="cpu", weights_only=True)
-        net.load_state_dict(state["average"])
-        net.context.set_quantised(True)
-        measured = [p.transpose(1, 2, 0).copy() for p in pictures.train[:_MEASURED]]
-        provenance = {"recipe": "tune_saic", "job": asdict(job), "trial": asdict(trial)}
-        path = folder / BEST
-        weights.write(path, pack(net, measured, provenance=provenance))
-        return path
-    return None
+
+def _square(pixels: Pixels, side: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    scale = side / min(height, width)
+    size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    resized = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    return np.asarray(resized.crop((left, top, left + side, top + side)))
+
+
+def write_start(starts: Mapping[float, Start], path: Path) -> None:
+    """Keep them beside the search, so that it resumes with the same numbers on any machine."""
+    path.write_text(json.dumps({bpp: asdict(s) for bpp, s in starts.items()}, indent=1), "utf-8")
+
+
+def read_start(path: Path) -> dict[float, Start]:
+    """Inverse of `write_start`."""
+    return {
+        float(bpp): Start(position=s["position"], found=Evaluation(**s["found"]))
+        for bpp, s in json.loads(path.read_text("utf-8")).items()
+    }

@@ -1,195 +1,151 @@
-"""One trial: fine-tune the common start, report at every rung what the pictures are worth.
+"""One trial: train the common start on, and report at every rung what its images are worth.
 
-A trial is a Ray Train run. Its name holds the trial's, so that a search that was killed goes on
-from the trial's last checkpoint and not from its beginning.
+A trial of several workers is a Ray Train run of its own. A killed search resumes its trials from
+their last rung.
 """
 
 from __future__ import annotations
 
-import io
 import tempfile
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from deepsic.losses import Distortion, DistortionMix
-from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.tasks import load_classifier
-from deepsic.training.fine_tune import FineTune, FineTuneConfig
-from deepsic.training.judge import Judgement, judge, position_for
+from deepsic.training.checkpoint import write_checkpoint
+from deepsic.training.evaluator import Evaluation, evaluate
+from deepsic.training.run import CHECKPOINT, Pace, Run
+from deepsic.training.trainer import Trainer
+from pipelines import tracking
+from pipelines.models import model_file
+from pipelines.training.loop import RayWatcher, begin_or_resume, data_parallel
 from pipelines.tuning.job import TuneJob
-from pipelines.tuning.pictures import PictureSet
+from pipelines.tuning.start import Start, images_of, recipe_of, squares
 
-__all__ = ["METRICS", "MODEL_FILE", "Bundle", "load_net", "save_net", "trial"]
+__all__ = ["METRIC", "STEP", "Worth", "trial"]
 
-MODEL_FILE = "trial.pt"
-METRICS = ("gain", "agreement", "bpp", "psnr", "si")
-#: Share of the quality scale that is trained on either side of the target's place.
-_AROUND = 0.08
+METRIC, STEP = "gain", "step"
 
 
-class Bundle:
-    """What all trials share, in one object of Ray's store: the start and the pictures."""
+@dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What a trial's average is worth at its target rate."""
 
-    def __init__(self, job: TuneJob, start: bytes, pictures: PictureSet) -> None:
-        self.job, self.start, self.pictures = job, start, pictures
+    found: Evaluation
+    start: Evaluation
 
+    @property
+    def score(self) -> float:
+        """Agreement above the start's at the same target."""
+        return self.found.agreement - self.start.agreement
 
-def load_net(start: bytes) -> SicNet:
-    """The net of `save_net`'s bytes."""
-    saved = torch.load(io.BytesIO(start), map_location="cpu", weights_only=True)
-    net = SicNet(SicConfig(**saved["config"]))
-    net.load_state_dict(saved["net"])
-    return net.eval()
-
-
-def save_net(net: SicNet) -> bytes:
-    """Configuration and weights."""
-    buffer = io.BytesIO()
-    torch.save({"config": asdict(net.config), "net": net.state_dict()}, buffer)
-    return buffer.getvalue()
+    def metrics(self) -> dict[str, float]:
+        """For Ray Tune and MLflow."""
+        found = self.found
+        made = {"agreement": found.agreement, "bpp": found.bpp, "psnr": found.psnr}
+        si = float("nan") if found.si is None else found.si
+        return made | {METRIC: self.score, "start_agreement": self.start.agreement, "si": si}
 
 
-def _mix(job: TuneJob, config: dict[str, Any]) -> DistortionMix:
-    return DistortionMix(
-        pixel=job.pixel, semantic=config["lam"], tau=config["tau"], layer=job.layer
-    )
+class _TrialWatcher(RayWatcher):
+    """Reports rungs to a search; `api` is `ray.train` or `ray.tune`, which report alike."""
 
+    def __init__(self, api: Any, rank: int, world: int) -> None:
+        super().__init__(rank, world, tracking.Run(), None)
+        self._api = api
 
-def _tune(job: TuneJob, config: dict[str, Any], start: SicNet, place: float) -> FineTune[SicNet]:
-    mix = _mix(job, config)
-    settings = FineTuneConfig(
-        mix=mix,
-        steps=job.steps,
-        batch=job.batch,
-        learning_rate=config.get("lr", job.learning_rate),
-        low=max(0.0, place - _AROUND),
-        high=min(1.0, place + _AROUND),
-        seed=job.seed,
-        bf16=True,
-    )
-    return FineTune(start, Distortion(mix, load_classifier(job.classifier)), settings)
+    def validated(self, step: int, found: Any) -> None:
+        """The report of `save` says it all."""
 
-
-def _metrics(judged: Judgement, reference: Judgement, steps: int) -> dict[str, float]:
-    return {
-        "gain": judged.agreement - reference.agreement,
-        "agreement": judged.agreement,
-        "start_agreement": reference.agreement,
-        "bpp": judged.bpp,
-        "psnr": judged.psnr,
-        "si": float("nan") if judged.si is None else judged.si,
-        "steps": steps,
-    }
+    def save(self, state: Mapping[str, Any], metrics: Mapping[str, float], *, best: bool) -> None:
+        """Every worker reports, the first one with the checkpoint."""
+        if self._rank:
+            self._api.report({})
+            return
+        values = {"loss": self._last["loss"], **metrics, STEP: int(state["step"])}
+        with tempfile.TemporaryDirectory() as folder:
+            write_checkpoint(Path(folder) / CHECKPOINT, state)
+            self._api.report(values, checkpoint=self._api.Checkpoint.from_directory(folder))
 
 
 def train_loop(loop: dict[str, Any]) -> None:
-    """The function that every Ray Train worker of a trial runs."""
+    """What every Ray Train worker of a trial runs."""
     import ray.train
 
     context = ray.train.get_context()
-    _fit(loop, ray.train, context.get_world_rank(), context.get_world_size())
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device() if loop["job"].device == "cuda" else torch.device("cpu")
+    _train(**loop, api=ray.train, device=device, rank=rank, world=world)
 
 
-def _fit(loop: dict[str, Any], api: Any, rank: int = 0, world: int = 1) -> None:
-    """Fine-tune and report; `api` is `ray.train` or `ray.tune`, which report alike."""
-    import ray
-
+def _train(
+    job: TuneJob, start: Start, config: Mapping[str, Any], *, api: Any, device: torch.device,
+    rank: int = 0, world: int = 1,
+) -> None:  # fmt: skip
+    """Train and report, from the last rung if there is one."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    (reference,) = loop["bundle"]
-    bundle: Bundle = ray.get(reference)
-    job, config = bundle.job, loop["config"]
-    start = load_net(bundle.start)
-    train, val = (
-        torch.from_numpy(np.array(p)) for p in (bundle.pictures.train, bundle.pictures.val)
-    )
-    classifier = load_classifier(job.classifier)
-    place = position_for(start, val[:: max(1, len(val) // 16)], config["bpp"])
-    first = judge(start, val, classifier, bpp=config["bpp"])
-    tune = _tune(job, config, start, place)
-    _resume(tune, api.get_checkpoint())
-    while tune.step_number < job.steps_per_rung * job.rungs:
-        for _ in range(job.steps_per_rung):
-            tune.backward(_batch(train, job, tune.step_number, rank, world))
-            _average_gradients(tune, world)
-            tune.apply()
-        # Every rank reports; only the first judges and saves.
-        if rank:
-            api.report({})
-            continue
-        judged = judge(tune.average, val, classifier, bpp=config["bpp"])
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(tune.state_dict(), Path(folder) / MODEL_FILE)
-            checkpoint = api.Checkpoint.from_directory(folder)
-            api.report(_metrics(judged, first, tune.step_number), checkpoint=checkpoint)
+    images = images_of(job)
+    trainer = Trainer(
+        recipe_of(job, start, config), rank=rank, world=world, device=device,
+        wrap=data_parallel(world), find=model_file,
+    )  # fmt: skip
+    data_state, best, _ = begin_or_resume(trainer, api.get_checkpoint(), images.training)
+    held_out = squares(images.held_out, job.side)
+    classifier = load_classifier(job.classifier).to(device)
+
+    def worth(net: Any) -> Worth:
+        found = evaluate(net, held_out, classifier, bpp=config["bpp"])
+        return Worth(found=found, start=start.found)
+
+    # A report without a rung's numbers means nothing to a search: checkpoints are at rungs alone.
+    pace = Pace(
+        log_steps=job.steps_per_rung, epoch_steps=job.steps_per_rung,
+        checkpoint_seconds=float("inf"),
+    )  # fmt: skip
+    Run(
+        trainer=trainer, images=images.training, held_out=images.held_out,
+        watcher=_TrialWatcher(api, rank, world), pace=pace, data_state=data_state, best=best,
+        evaluator=worth,
+    ).run()  # fmt: skip
 
 
-def _resume(tune: FineTune[SicNet], checkpoint: Any) -> None:
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder) / MODEL_FILE, map_location="cpu", weights_only=True)
-        tune.load_state_dict(state)
-
-
-def _batch(train: Tensor, job: TuneJob, step: int, rank: int, world: int) -> Tensor:
-    """The same pictures at the same step of every trial, whenever it was resumed."""
-    order = np.random.default_rng([job.seed, step * job.batch * world // len(train)])
-    shuffled = order.permutation(len(train))
-    first = (step * world + rank) * job.batch
-    return train[[int(shuffled[(first + k) % len(train)]) for k in range(job.batch)]]
-
-
-def _average_gradients(tune: FineTune[SicNet], world: int) -> None:
-    if world == 1:
-        return
-    gradients = [p.grad for p in tune.net.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    torch.distributed.all_reduce(flat)
-    for gradient, part in zip(
-        gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
-    ):
-        gradient.copy_(part.view_as(gradient) / world)
-
-
-def trial(config: dict[str, Any], bundle: list[Any]) -> None:
-    """What Ray Tune runs for each trial: a Ray Train run that reports to the search.
-
-    With no workers, the trial fine-tunes in its own process: no second set of processes to
-    start, which takes longer than a short trial.
+def trial(config: dict[str, Any], job: TuneJob, starts: dict[float, Start]) -> None:
+    """What Ray Tune runs for each trial.
 
     Args:
         config: a point of the search space.
-        bundle: reference to a `Bundle`, in a list so that it stays a reference.
+        job: of the search.
+        starts: the common start at each target rate.
     """
-    import ray
     import ray.train
     import ray.tune
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    job: TuneJob = ray.get(bundle[0]).job
-    loop = {"bundle": bundle, "config": config}
-    if job.workers == 0:
-        _fit(loop, ray.tune)
+    loop: dict[str, Any] = {"job": job, "start": starts[float(config["bpp"])], "config": config}
+    if job.workers == 1:  # a second set of processes takes longer to start than a short trial
+        _train(**loop, api=ray.tune, device=torch.device(job.device))
         return
     context = ray.tune.get_context()
     storage = context.get_storage()
-    trainer = TorchTrainer(
+    TorchTrainer(
         train_loop,
         train_loop_config=loop,
-        scaling_config=ray.train.ScalingConfig(num_workers=job.workers),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=job.workers, use_gpu=job.device == "cuda"
+        ),
         run_config=ray.train.RunConfig(
             name=f"train-{context.get_trial_id()}",
             storage_path=f"{storage.storage_fs_path}/{job.name}",
             storage_filesystem=storage.storage_filesystem,
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call, list-item]
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=METRIC
+            ),
             failure_config=ray.train.FailureConfig(max_failures=1),
         ),
-    )
-    trainer.fit()
+    ).fit()

@@ -11,7 +11,6 @@ import typer
 
 from deepsic.errors import StorageError, UsageError
 from pipelines import console, tracking
-from pipelines.manifest import Manifest
 from pipelines.runtime import RuntimeOptions, default_store_mb
 
 
@@ -72,16 +71,12 @@ def test_runs_are_kept_and_end_as_they_should(tmp_path: Path) -> None:
     from mlflow import MlflowClient
     from mlflow.data import get_source
 
-    manifest = Manifest(
-        version="1a2b3c4d", source_hash="", settings={}, classes=["cat", "dog"],
-        counts={"pictures": 7},
-    )  # fmt: skip
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     (tmp_path / "a.txt").write_text("made")
     with tracking.tracked("exp", run_name="good", uri=uri, params={"a": 1}) as good:
         good.metrics({"psnr": 30.0}, step=2)
         good.artifact(tmp_path / "a.txt")
-        good.dataset(manifest, "s3://bucket/prepared/1a2b3c4d")
+        good.dataset("s3://bucket/prepared/1a2b3c4d", "5f" * 8, {"pictures": 7})
     with (
         pytest.raises(OSError, match="gone"),
         tracking.tracked("exp", run_name="bad", uri=uri) as bad,
@@ -90,9 +85,9 @@ def test_runs_are_kept_and_end_as_they_should(tmp_path: Path) -> None:
     client = MlflowClient(tracking_uri=uri)
     found = client.get_run(good.id)
     (used,) = found.inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest) == ("1a2b3c4d", manifest.hash)
+    assert used.dataset.digest == "5f" * 8
     assert get_source(used.dataset).uri == "s3://bucket/prepared/1a2b3c4d"
-    assert json.loads(used.dataset.profile) == {"pictures": 7, "classes": 2}
+    assert json.loads(used.dataset.profile) == {"pictures": 7}
     assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "training"}
     assert found.info.status == "FINISHED"
     assert found.data.metrics["psnr"] == 30.0

@@ -1,6 +1,9 @@
+"""Where weights come from: model files, checkpoints, means of several."""
+
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,13 @@ import torch
 
 from deepsic import weights
 from deepsic.errors import InputError, UnknownModelError, UsageError
+from deepsic.models.saic.engine import pack_binary
+from deepsic.models.saic.net import BinaryNet
 from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.models.sic.packing import pack
-from deepsic.training.start import load_start, mean_of
+from deepsic.recipes import recipe
+from deepsic.training.start import mean_of, start_net
+from tests.training.made import TINY, tiny
 
 SMALL = SicConfig(width8=16, width16=16, depth=1)
 
@@ -21,12 +28,12 @@ def test_a_model_file_comes_back_as_a_net_of_the_same_rate(tmp_path: Path) -> No
     net = SicNet(SMALL)
     net.context.set_quantised(True)
     rng = np.random.default_rng(0)
-    picture = np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 8, 0), 8, 1)
+    image = np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 8, 0), 8, 1)
     path = tmp_path / "m.safetensors"
-    weights.write(path, pack(net, [picture], qualities=(50,)))
-    back = load_start(path)
+    weights.write(path, pack(net, [image], qualities=(50,)))
+    back = start_net(replace(recipe("small"), net=SMALL, start=(str(path),)))
     back.context.set_quantised(True)
-    x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
+    x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
     for place in (0.2, 0.8):
         with torch.no_grad():
             a, b = net(x, torch.tensor([place])), back(x, torch.tensor([place]))
@@ -35,19 +42,21 @@ def test_a_model_file_comes_back_as_a_net_of_the_same_rate(tmp_path: Path) -> No
 
 
 def test_what_is_no_start_is_named(tmp_path: Path) -> None:
-    torch.save({"x": 1}, tmp_path / "a.pt")
+    checkpoint, other = tmp_path / "a.pt", tmp_path / "b.safetensors"
+    torch.save({"x": 1}, checkpoint)
+    weights.write(other, pack_binary(BinaryNet()))
     with pytest.raises(InputError, match="checkpoint"):
-        load_start(tmp_path / "a.pt")
+        start_net(tiny(start=(str(checkpoint),)))
     with pytest.raises(UnknownModelError):
-        load_start("no-such-model")
-    other = weights.ModelFile(preset="saic", config={}, tensors={"x": torch.zeros(1)})
-    weights.write(tmp_path / "b.safetensors", other)
-    with pytest.raises(UnknownModelError, match="preset"):
-        load_start(tmp_path / "b.safetensors")
+        start_net(tiny(start=("no-such-model",)))
+    with pytest.raises(UsageError, match="preset saic"):
+        start_net(tiny(start=(str(other),)))
+    with pytest.raises(UsageError, match="other sizes"):
+        start_net(tiny(start=("sic",)))
 
 
 def test_the_mean_of_nets_is_the_mean_of_their_weights() -> None:
-    nets = [SicNet(SMALL) for _ in range(3)]
+    nets = [SicNet(TINY) for _ in range(3)]
     before = [copy.deepcopy(net.state_dict()) for net in nets]
     mean = mean_of(nets).state_dict()
     for name, value in mean.items():
@@ -59,8 +68,8 @@ def test_the_mean_of_nets_is_the_mean_of_their_weights() -> None:
 
 
 def test_nets_of_other_shapes_have_no_mean() -> None:
-    other = SicNet(SicConfig(width8=16, width16=16, depth=2))
+    other = SicNet(replace(TINY, depth=2))
     with pytest.raises(UsageError, match="one shape"):
-        mean_of([SicNet(SMALL), other])
+        mean_of([SicNet(TINY), other])
     with pytest.raises(UsageError, match="one shape"):
         mean_of([])

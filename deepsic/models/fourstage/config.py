@@ -41,6 +41,8 @@ class FourStageConfig:
     the start, so that the quantiser sees in training what it sees in files (ours)."""
     mirror: bool = True
     """Pictures and features are continued beyond the border by reflection (ours); else by zeros."""
+    linear_start: bool = True
+    """Start from the lapped transform of `start.py` (ours); else at random (the paper)."""
     dead_zone: float = 0.12
     """How much further than half a level a feature must lie from zero to be coded as nonzero."""
 
@@ -70,5 +72,7 @@ class FourStageConfig:
 
 
 OURS = FourStageConfig()
-PAPER = FourStageConfig(many_rates=False, batch_statistics=True, mirror=False, dead_zone=0.0)
+PAPER = FourStageConfig(
+    many_rates=False, batch_statistics=True, mirror=False, linear_start=False, dead_zone=0.0
+)
 """As the paper has it: one net a rate, batch statistics, plain rounding."""

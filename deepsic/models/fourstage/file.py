@@ -28,7 +28,10 @@ from deepsic.models.int8_weights import from_int8, to_int8
 from deepsic.models.quality import position
 from deepsic.weights import ModelFile
 
-__all__ = ["empty_tables", "pack_four_stage", "unpack_four_stage", "with_semantics"]
+__all__ = [
+    "empty_tables", "pack_four_stage", "restore", "unpack_four_stage", "with_labels",
+    "with_semantics",
+]  # fmt: skip
 
 _NET, _BITS = "net.", "bit."
 _SEMANTIC = "net.semantic."
@@ -128,6 +131,19 @@ def with_semantics(
         tensors |= _packed(_SEMANTIC + name, value)
     provenance = model.provenance | {"head_training": about or {}}
     return replace(model, tensors=tensors, label_set=labels, provenance=provenance)
+
+
+def restore(model: ModelFile) -> FourStageNet:
+    """A net to train on. Raises as `unpack_four_stage`."""
+    return unpack_four_stage(model, torch.device("cpu")).net.requires_grad_(True)
+
+
+def with_labels(
+    model: ModelFile, net: FourStageNet, labels: str, about: dict[str, object]
+) -> ModelFile:
+    """The model file with the semantic module of `net`."""
+    changed = replace(model, config=model.config | {"classes": net.config.classes})
+    return with_semantics(changed, net.semantic, labels, about)
 
 
 def _stored(net: FourStageNet) -> dict[str, Tensor]:

@@ -12,11 +12,15 @@ its range (`enter`) and rests at an end of it elsewhere (`leave`), where it cost
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deepsic.errors import UsageError
 from deepsic.models.blocks import QualityTable
 from deepsic.models.fourstage.config import OURS, FourStageConfig
 from deepsic.models.fourstage.density import ChannelDensity, rate
@@ -41,8 +45,8 @@ class FourStageOutput:
     """(B,), bits a picture by Eq. 6; files take fewer, their contexts see neighbours."""
     features: Tensor
     """f(x), (B, filters, H / s, W / s)."""
-    logits: Tensor
-    """(B, classes), or (B, 0)."""
+    logits: tuple[Tensor, ...]
+    """Of the semantic module, (B, classes), if they were asked for."""
 
 
 class FourStageNet(nn.Module):
@@ -132,25 +136,81 @@ class FourStageNet(nn.Module):
         return (x.float() + 1) * HALF_RANGE
 
     def masses(self, n: Tensor, position: Tensor, fixed: bool = False) -> Tensor:
-        """Eq. 5 of levels (B, C, h, w); if `fixed`, the density takes no gradient."""
-        to_feature = self.steps(position)[1], _channels(self.enter)
+        """Eq. 5 of levels (B, C, h, w); if `fixed`, density and gain take no gradient."""
+        steps = self.steps(position)[1]
+        to_feature = steps.detach() if fixed else steps, _channels(self.enter)
         return self.density.masses(n, to_feature, self.config.bits, fixed)
 
-    def forward(self, x: Tensor, position: Tensor, look: bool = True) -> FourStageOutput:
+    def set_quantised(self, quantised: bool) -> None:
+        """This net's density is learnt in floats; files have a bit classifier in integers.
+
+        Raises:
+            UsageError: an integer grid is asked for.
+        """
+        if quantised:
+            raise UsageError("the first paper's presets have no probability nets in integers")
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """`linear`, the path that the linear start fills: more than little undoes it; `blocks`,
+        the semantic module's inverted residuals."""
+        linear: list[nn.Parameter] = [self.mirror_x, self.mirror_y]
+        stages = [*self.extraction.parts(), *self.reconstruction.parts()]
+        in_steps = [*self.extraction.in_steps, *self.reconstruction.in_steps]
+        for stage, stays in zip(stages, in_steps, strict=True):
+            linear += [] if stays else list(stage.parameters())
+        return {"linear": linear, "blocks": list(self.semantic.blocks.parameters())}
+
+    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+        """Start from the lapped transform of `start.py`, measured on images (H, W, 3)."""
+        if trained or not self.config.linear_start:
+            return ""
+        from deepsic.models.fourstage.start import start_linear
+
+        start_linear(self, images)
+        self.train()
+        return "started from a lapped transform"
+
+    @property
+    def semantic_module(self) -> SemanticModule:
+        """What a teacher may give its first weights to."""
+        return self.semantic
+
+    @property
+    def has_trained_head(self) -> bool:
+        """Whether the semantic module has seen images."""
+        return int(self.semantic.level.num_batches_tracked or 0) > 0
+
+    def seen(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The semantic module's input of RGB (B, 3, H, W), before rounding and after it."""
+        _, w = self.analyse(x, position)
+        before, after = (self.shared(w, position, rounded) for rounded in (False, True))
+        return self.semantic.seen(before), self.semantic.seen(after)
+
+    def stem_features(self, seen: Tensor, position: Tensor) -> Tensor:
+        """As `SemanticModule.stem_features`."""
+        return self.semantic.stem_features(seen, position)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """As `SemanticModule.classify`."""
+        return self.semantic.classify(features)
+
+    def forward(self, x: Tensor, position: Tensor, look: bool = False) -> FourStageOutput:
         """One pass; without `look` the semantic module rests and `logits` are empty."""
         c = self.config
         f, w = self.analyse(x, position)
         inside = w.clamp(*levels(c.bits))
         symbols = round_levels(inside, c.bits, c.dead_zone).detach()
         n = inside + (symbols - inside).detach()
-        # Eq. 6 of the levels teaches the density; its gradient in the features is taken where
-        # they were before rounding.
+        # Eq. 6 of the levels teaches the density; its gradient in the features is taken
+        # where they were before rounding. The width of a bin counts in the former alone: in both,
+        # the gain would feel it twice.
         smooth = rate(self.masses(inside, position, fixed=True))
         bits = rate(self.masses(symbols, position)) + smooth - smooth.detach()
         v = self.dequantise(n, position)
-        logits = x.new_zeros(len(x), 0)
+        logits: tuple[Tensor, ...] = ()
         if look:
-            logits = self.semantic(v if c.semantics == "post" else self.shared(w, position))
+            shared = v if c.semantics == "post" else self.shared(w, position)
+            logits = (self.semantic(shared),)
         x_hat = self.synthesise(v, position)
         return FourStageOutput(x_hat=x_hat, bits=bits, features=f, logits=logits)
 

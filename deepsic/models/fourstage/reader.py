@@ -11,11 +11,9 @@ from deepsic.bitstream import Label
 from deepsic.labels import classes_of, is_custom
 from deepsic.models.fourstage.engine import F32, FourStageEngine
 from deepsic.models.tiling import Tile, pad
+from deepsic.weights import ModelFile
 
-__all__ = ["STORED", "FourStageReader"]
-
-STORED = 5
-"""Labels that the encoder of `deepsic-pre` stores in each file."""
+__all__ = ["FourStageReader", "reader_of"]
 
 
 class FourStageReader:
@@ -25,6 +23,10 @@ class FourStageReader:
         self.engine = engine
         self.nodes = classes_of(labels)
         self._custom = labels if is_custom(labels) else ""
+
+    def chances(self, v8: F32, v16: F32, quality: int) -> F32:
+        """As the engine's."""
+        return self.engine.chances(v8, v16, quality)
 
     @property
     def stores(self) -> bool:
@@ -61,3 +63,8 @@ class FourStageReader:
             v8, v16, _ = self.engine.analyse(pad(own), quality)
             seen.append(self.engine.chances(v8, v16, quality))
         return self.named(seen)
+
+
+def reader_of(model: ModelFile, engine: FourStageEngine) -> FourStageReader | None:
+    """The reader of a model file's labels, None if it has none."""
+    return FourStageReader(engine, model.label_set) if model.label_set else None

@@ -1,4 +1,4 @@
-"""Fig. 4 and Eq. 3: the semantic analysis module h, and its loss.
+"""Fig. 4 and Eq. 3: the semantic analysis module h.
 
     feature maps -> convolutions -> two fully connected layers -> softmax
 
@@ -19,10 +19,8 @@ from torch.nn import functional
 from deepsic.models.blocks import compand
 from deepsic.models.semantic.head import InvertedResidual
 
-__all__ = ["BOUND", "UNLABELLED", "SemanticModule", "semantic_loss"]
+__all__ = ["BOUND", "SemanticModule"]
 
-UNLABELLED = -1
-"""Class number of a picture that has no label."""
 BOUND = 8.0
 """What the convolutions see lies within this."""
 _STEM, _EXPAND, _HIDDEN = 40, 6, 256
@@ -31,20 +29,6 @@ _BLOCKS = (
     (3, 2, 80), (3, 1, 80), (3, 1, 80), (5, 1, 112), (5, 1, 112), (5, 1, 112), (5, 2, 192),
 )  # fmt: skip
 """Kernel, stride and channels: EfficientNet-Lite0's blocks 5 to 11."""
-
-
-def semantic_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """L_sem: cross entropy of the softmax of Eq. 3, mean over the labelled pictures, nats.
-
-    The paper's Eq. 3 prints the softmax alone; its text says that the loss is the cross entropy.
-
-    Args:
-        logits: W_fc2 * (W_fc1 * f(x)), (B, classes).
-        target: class numbers (B,), `UNLABELLED` where there is none.
-    """
-    if not bool((target != UNLABELLED).any()):
-        return 0.0 * logits.sum()
-    return functional.cross_entropy(logits, target, ignore_index=UNLABELLED)
 
 
 class SemanticModule(nn.Module):

@@ -6,6 +6,7 @@ eight bits a byte: the rate is fixed, nothing is modelled. Quality means nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +19,7 @@ from deepsic.errors import CorruptFileError, UnknownModelError
 from deepsic.models.saic.net import PATCH, BinaryConfig, BinaryNet, binarise
 from deepsic.weights import ModelFile
 
-__all__ = ["BinaryEngine", "pack_binary", "unpack_binary"]
+__all__ = ["BinaryEngine", "pack_binary", "reader_of", "restore", "unpack_binary"]
 
 F32 = NDArray[np.float32]
 _COARSE = 16
@@ -71,8 +72,13 @@ def _nothing(height: int, width: int) -> F32:
     return np.zeros((height // _COARSE, width // _COARSE, 0), np.float32)
 
 
-def pack_binary(net: BinaryNet, **fields: Any) -> ModelFile:
-    """Model file of a trained net; `fields` are label_set and provenance."""
+def pack_binary(
+    net: BinaryNet, images: Sequence[NDArray[np.uint8]] = (), **fields: Any
+) -> ModelFile:
+    """Model file of a trained net; `fields` are label_set and provenance.
+
+    `images`, which other presets measure on, are not looked at.
+    """
     tensors = {f"net.{name}": value.detach() for name, value in net.state_dict().items()}
     return ModelFile(preset="saic", config=asdict(net.config), tensors=tensors, **fields)
 
@@ -89,3 +95,12 @@ def unpack_binary(model: ModelFile, device: torch.device) -> BinaryEngine:
     except (RuntimeError, TypeError) as error:
         raise UnknownModelError(f"model file is incomplete: {error}") from None
     return BinaryEngine(net, device)
+
+
+def restore(model: ModelFile) -> BinaryNet:
+    """A net to train on. Raises as `unpack_binary`."""
+    return unpack_binary(model, torch.device("cpu")).net.requires_grad_(True)
+
+
+def reader_of(model: ModelFile, engine: BinaryEngine) -> None:
+    """None: this preset reads no labels."""

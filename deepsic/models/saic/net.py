@@ -10,9 +10,12 @@ where a CPU is quick.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
@@ -68,8 +71,7 @@ def binarise(e: Tensor) -> Tensor:
 class BinaryNet(nn.Module):
     """RGB (B, 3, H, W) in [0, 255], sides multiples of 8, to `Output`.
 
-    The second argument of `forward` is there because every net of ours has it: this one knows
-    one rate and takes no notice.
+    `forward` takes what every net of ours takes: this one knows one rate and no labels.
     """
 
     def __init__(self, config: BinaryConfig | None = None) -> None:
@@ -99,7 +101,27 @@ class BinaryNet(nn.Module):
         # Bits enter as -1 and 1, so that none of them is silent.
         return torch.as_tensor((self.decoder(2 * q - 1).float() + 1) * 127.5)
 
-    def forward(self, x: Tensor, position: Tensor | None = None) -> Output:
+    def set_quantised(self, quantised: bool) -> None:
+        """This net has no probability nets.
+
+        Raises:
+            UsageError: an integer grid is asked for.
+        """
+        if quantised:
+            raise UsageError("preset saic has no probability nets to run in integers")
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """`encoder` and `decoder`."""
+        return {
+            "encoder": list(self.encoder.parameters()),
+            "decoder": list(self.decoder.parameters()),
+        }
+
+    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+        """Nothing: the net starts at random."""
+        return ""
+
+    def forward(self, x: Tensor, position: Tensor | None = None, look: bool = False) -> Output:
         e = self.encode(x)
         q = binarise(e)
         bits = x.new_full((len(x),), float(q[0].numel()))

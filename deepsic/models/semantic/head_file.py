@@ -7,6 +7,7 @@ the rest is float32. Nothing here has to be exact: labels don't decide how a fil
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from deepsic.models.int8_weights import from_int8, to_int8
 from deepsic.models.semantic.head import HeadConfig, SemanticHead
 from deepsic.weights import ModelFile
 
-__all__ = ["unpack_head", "with_head", "without_head"]
+__all__ = ["unpack_head", "with_head", "with_labels", "without_head"]
 
 _PREFIX = "head."
 
@@ -50,6 +51,11 @@ def with_head(
     plain = without_head(model)
     provenance = plain.provenance | {"head": asdict(head.config), "head_training": about or {}}
     return replace(plain, tensors=plain.tensors | tensors, label_set=labels, provenance=provenance)
+
+
+def with_labels(model: ModelFile, net: Any, labels: str, about: dict[str, object]) -> ModelFile:
+    """The model file with the head of a `JointNet`. Raises as `with_head`."""
+    return with_head(model, net.head, labels, about)
 
 
 def unpack_head(model: ModelFile) -> SemanticHead | None:

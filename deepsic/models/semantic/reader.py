@@ -6,7 +6,7 @@ each is kept: its bands at the scale that the head was trained at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.bitstream import Label
+from deepsic.errors import UsageError
 from deepsic.labels import classes_of, is_custom
 from deepsic.models.quality import position
 from deepsic.models.semantic.head import SemanticHead
+from deepsic.models.semantic.head_file import unpack_head
 from deepsic.models.semantic.head_input import HEAD_INPUT, head_input, octaves_of, position_at
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32
 from deepsic.models.tiling import Tile, pad
+from deepsic.weights import ModelFile
 
-__all__ = ["SemanticReader"]
+__all__ = ["SemanticReader", "reader_of"]
 
 _MAX_OCTAVES = 6
 """Beyond, a tile would be less than two places wide."""
@@ -39,6 +42,17 @@ class SemanticReader:
         self.head, self.engine = head, engine
         self.classes = classes_of(labels)
         self._custom = labels if is_custom(labels) else ""
+
+    stores = False
+    """Whether encoding stores what is seen."""
+
+    def chances(self, v8: F32, v16: F32, quality: int) -> F32:
+        """Not of a tile by itself: the head reads whole images."""
+        raise UsageError("a semantic head reads whole images, not tiles")
+
+    def named(self, chances: Sequence[F32]) -> list[Label]:
+        """As `chances`."""
+        raise UsageError("a semantic head reads whole images, not tiles")
 
     def picture(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
         """All classes of a picture (H, W, 3) cut into `grid`, before rounding, best first."""
@@ -100,3 +114,15 @@ class SemanticReader:
         y8 = torch.from_numpy(v8 * step8).permute(2, 0, 1)[None]
         y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
         return head_input(y8, y16, octaves)
+
+
+def reader_of(model: ModelFile, engine: SicEngine) -> SemanticReader | None:
+    """The reader of a model file's head, None if it has none.
+
+    Raises:
+        UnknownModelError: the head is incomplete.
+    """
+    head = unpack_head(model)
+    if head is None or not model.label_set:
+        return None
+    return SemanticReader(head, model.label_set, engine)

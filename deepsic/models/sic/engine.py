@@ -12,9 +12,6 @@ from deepsic.models.sic.layout import F32
 from deepsic.models.sic.probability import ProbabilityModel, TileDecoder, TileEncoder
 from deepsic.models.sic.transform_runner import TransformRunner
 
-HALO = 96
-"""Pixels around a tile that its transforms see; what lies farther hardly matters."""
-
 
 class SicEngine:
     """Transforms and probability model of one loaded model; stateless between calls."""

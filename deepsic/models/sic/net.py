@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deepsic.errors import UsageError
 from deepsic.models.blocks import QualityTable, compand, contrast
 from deepsic.models.output import Output
 from deepsic.models.quality import base_step
@@ -17,7 +20,7 @@ from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import HYPER, ContextModel
 from deepsic.models.sic.entropy_model.hyper import HyperAnalysis
 from deepsic.models.sic.entropy_model.training import TrainingCoder
-from deepsic.models.sic.transforms import Analysis, Synthesis
+from deepsic.models.sic.transforms import Analysis, StateSynthesis, Synthesis
 from deepsic.models.sic.wavelet import bands, lifting
 
 
@@ -33,8 +36,17 @@ class SicConfig:
     """Residual blocks at each resolution."""
     context: int = 64
     """Channels of the probability model."""
+    revision: int = 1
+    """Of the net. 1: the models that ship. 2: the synthesis works at 1/8 alone and reads the
+    probability model's last state, and the hyper-latent follows quality; trained, not yet coded."""
     rounded_sums: bool = False
     """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
+
+    def __post_init__(self) -> None:
+        if self.revision not in (1, 2):
+            raise UsageError(f"revision={self.revision} is neither 1 nor 2")
+        if min(self.width8, self.width16, self.depth, self.context) < 1:
+            raise UsageError("width8, width16, depth and context must be positive")
 
     @classmethod
     def from_file(cls, values: Mapping[str, Any]) -> SicConfig:
@@ -79,12 +91,18 @@ class SicNet(nn.Module):
         c = config or SicConfig()
         self.config = c
         self.g_a = Analysis(c.width8, c.width16, c.depth)
-        self.g_s = Synthesis(c.width8, c.width16, c.depth)
+        first = c.revision == 1
+        self.g_s: Any = (
+            Synthesis(c.width8, c.width16, c.depth)
+            if first
+            else StateSynthesis(c.width8, c.depth + 1, c.context)
+        )
         self.h_a = HyperAnalysis()
-        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums)
+        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums, hyper_quality=not first)
         self.gain8 = QualityTable(bands.Y8)
         self.gain16 = QualityTable(bands.Y16)
-        self.z_log_scale = nn.Parameter(torch.zeros(HYPER))
+        self.gain_z: Any = None if first else QualityTable(HYPER)
+        self.z_log_scale: Any = nn.Parameter(torch.zeros(HYPER)) if first else QualityTable(HYPER)
         self.ll_scale = nn.Parameter(torch.tensor([[0.0, -1.0, -1.0], [0.8, 0.8, 0.8]]))
 
     def analyse(self, x: Tensor, position: Tensor) -> tuple[Latents, Tensor]:
@@ -104,21 +122,27 @@ class SicNet(nn.Module):
         )
         return latents, features
 
-    def synthesise(self, y8: Tensor, y16: Tensor, position: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) from latents in coefficient units."""
+    def synthesise(self, y8: Tensor, y16: Tensor, state: Tensor, position: Tensor) -> Tensor:
+        """Images (B, 3, H, W) from latents in coefficient units and the last state."""
         step = base_step(position)[:, None, None, None]
         ll8 = lifting.inverse_level(y16[:, : bands.LL], y16[:, bands.LL :])
         v8 = torch.cat((contrast(ll8), y8), 1) / step
-        v16 = torch.cat((contrast(y16[:, : bands.LL]), y16[:, bands.LL :]), 1) / step
-        r8 = self.g_s(compand(v8), compand(v16), position).float() * step
+        if self.config.revision == 1:
+            v16 = torch.cat((contrast(y16[:, : bands.LL]), y16[:, bands.LL :]), 1) / step
+            beside = compand(v16)
+        else:
+            beside = state
+        r8 = self.g_s(compand(v8), beside, position).float() * step
         return lifting.colours_to_rgb(lifting.inverse8(torch.cat((ll8, y8), 1) + r8))
 
-    def hyper(self, v8: Tensor, v16: Tensor) -> Tensor:
+    def hyper(self, v8: Tensor, v16: Tensor, position: Tensor) -> Tensor:
         """Unrounded hyper-latent of latents in steps."""
         smooth = torch.cat((contrast(v16[:, : bands.LL]), v16[:, bands.LL :]), 1)
-        return torch.as_tensor(self.h_a(compand(v8), compand(smooth)))
+        z = torch.as_tensor(self.h_a(compand(v8), compand(smooth)))
+        return z if self.gain_z is None else z * self.gain_z(position).exp()
 
-    def forward(self, x: Tensor, position: Tensor) -> Output:
+    def forward(self, x: Tensor, position: Tensor, look: bool = False) -> Output:
+        """One pass; this net has no semantic module, so that `look` changes nothing."""
         latents, _ = self.analyse(x, position)
         return self.code(latents, position)
 
@@ -126,9 +150,12 @@ class SicNet(nn.Module):
         """Quantise latents, count their bits, and draw the picture that a decoder would."""
         v8, v16 = latents.y8 / latents.step8, latents.y16 / latents.step16
         coder = TrainingCoder(v8, v16)
-        z = self.hyper(v8, v16)
+        z = self.hyper(v8, v16, position)
         z_hat = z + (torch.round(z) - z).detach()
-        z_scale = self.z_log_scale[None, :, None, None]
+        scales = self.z_log_scale
+        z_scale = (
+            scales(position) if isinstance(scales, QualityTable) else scales[None, :, None, None]
+        )
         coder.count("z", self._bits(z_hat, z, z_scale))
         v_ll = v16[:, : bands.LL]
         ll = v_ll + (torch.round(v_ll) - v_ll).detach()
@@ -136,11 +163,11 @@ class SicNet(nn.Module):
         offset, slope = self.ll_scale[:, None, :, None, None]
         log_s = offset + slope * torch.log1p(0.5 * activity)
         coder.count("ll", self._bits(ll - prediction, v_ll - prediction, log_s))
-        self.context(z_hat, ll, position, coder)
+        state = self.context(z_hat, ll, position, coder)
         v8_hat, level4 = coder.assemble()
         y8 = v8_hat * latents.step8
         y16 = torch.cat((ll, level4), 1) * latents.step16
-        x_hat = self.synthesise(y8, y16, position)
+        x_hat = self.synthesise(y8, y16, state, position)
         return Output(
             x_hat=x_hat,
             bits=coder.total,
@@ -148,6 +175,40 @@ class SicNet(nn.Module):
             before=(latents.y8, latents.y16),
             after=(y8, y16),
         )
+
+    def set_quantised(self, quantised: bool) -> None:
+        """Switch the probability nets to their integer grid, or back."""
+        self.context.set_quantised(quantised)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """`gains`, the quantisation steps, which are few and in logarithms; `encoder`."""
+        gains = [p for name, p in self.named_parameters() if name.startswith("gain")]
+        encoder = [*self.g_a.parameters(), *self.h_a.parameters()]
+        return {"gains": gains, "encoder": encoder}
+
+    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+        """Give units of a trained net that are zero on every image (H, W, 3) another chance."""
+        if not trained:
+            return ""
+        from deepsic.models.sic.dead_units import restart_dead_units
+
+        return f"{restart_dead_units(self, images)} dead units restarted"
+
+    @torch.no_grad()
+    def adopt(self, old: SicNet) -> None:
+        """Take a trained net's weights; of revision 1, those that revision 2 still has."""
+        if old.config.revision == self.config.revision:
+            self.load_state_dict(old.state_dict())
+            return
+        state = {k: v for k, v in old.state_dict().items() if not k.startswith("g_s.")}
+        state["z_log_scale.table"] = state.pop("z_log_scale").expand(QualityTable.NODES, -1)
+        bias = state.pop("context.hyper1.bias")
+        state["context.hyper1.shift.table"] = bias.expand(QualityTable.NODES, -1)
+        state["context.hyper1.conv.weight"] = state.pop("context.hyper1.weight")
+        missing, unexpected = self.load_state_dict(state, strict=False)
+        if unexpected or any(not k.startswith(("g_s.", "gain_z.")) for k in missing):
+            raise RuntimeError(f"{[*unexpected, *missing]}")
+        self.g_s.adopt(old.g_s)
 
     @staticmethod
     def _bits(symbol: Tensor, value: Tensor, log_s: Tensor) -> Tensor:

@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.coding import binarisation
-from deepsic.errors import UnknownModelError
-from deepsic.models.fourstage.config import PRESETS
-from deepsic.models.fourstage.engine import FourStageEngine
-from deepsic.models.fourstage.file import unpack_four_stage
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
-from deepsic.models.saic.engine import BinaryEngine, unpack_binary
 from deepsic.models.sic import calibration
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.int8 import byte_conv
@@ -69,7 +65,16 @@ def pack(
         pictures: (H, W, 3) uint8, sides multiples of 32.
         qualities: at which each picture is coded for the count.
         fields: label_set and provenance of the file.
+
+    Raises:
+        UsageError: a net that files can't hold yet.
     """
+    if net.config.revision != 1:
+        raise UsageError(
+            f"a net of revision {net.config.revision} can be trained, not yet coded with; keep its "
+            "checkpoint"
+        )
+    net.context.set_quantised(True)
     floats = {
         "net." + name: value.detach().to(torch.bfloat16 if value.ndim == 4 else torch.float32)
         for name, value in net.state_dict().items()
@@ -89,19 +94,15 @@ def pack(
     return replace(model, tensors=fixed | _tables(tables))
 
 
-def unpack(model: ModelFile, device: torch.device) -> SicEngine | BinaryEngine | FourStageEngine:
+def unpack(model: ModelFile, device: torch.device) -> SicEngine:
     """What codes with a model.
 
     Raises:
         UnknownModelError: tensors are missing or of the wrong shape.
     """
-    if model.preset == "saic":
-        return unpack_binary(model, device)
-    if model.preset in PRESETS:
-        return unpack_four_stage(model, device)
     try:
         return _unpack(model, device)
-    except (KeyError, RuntimeError, TypeError) as error:
+    except (KeyError, RuntimeError, TypeError, UsageError) as error:
         raise UnknownModelError(f"model file is incomplete: {error}") from None
 
 

@@ -82,3 +82,40 @@ class Synthesis(nn.Module):
         """v8 (B, 192, H/8, W/8), v16 (B, 12, H/16, W/16) -> (B, 192, H/8, W/8)."""
         f8, _ = self.trunk(v8, v16, position)
         return torch.as_tensor(self.out8(functional.relu(f8)))
+
+
+class StateSynthesis(nn.Module):
+    """g of revision 2: at 1/8 alone, it also reads the probability model's last state.
+
+    That state has seen the hyper-latent and every coarser level.
+    """
+
+    def __init__(self, width8: int, depth: int, state: int) -> None:
+        super().__init__()
+        self.in8 = nn.Conv2d(bands.COEFFICIENTS8, width8, 1)
+        self.in_state = _zero(nn.Conv2d(state, width8, 1, bias=False))
+        self.modulate8 = Modulation(width8)
+        self.blocks = nn.Sequential(*(ResidualBlock(width8) for _ in range(depth)))
+        self.out8 = _zero(nn.Conv2d(width8, bands.COEFFICIENTS8, 1))
+
+    def forward(self, v8: Tensor, state: Tensor, position: Tensor) -> Tensor:
+        """v8 (B, 192, H/8, W/8), state (B, C, H/8, W/8) -> (B, 192, H/8, W/8)."""
+        x = self.modulate8(self.in8(v8) + self.in_state(state), position)
+        return torch.as_tensor(self.out8(functional.relu(self.blocks(x))))
+
+    @torch.no_grad()
+    def adopt(self, old: Synthesis) -> None:
+        """Take the weights of revision 1, but for its branch at 1/16; new paths start at zero."""
+        trunk = old.trunk
+        same: list[tuple[nn.Module, nn.Module]] = [
+            (self.in8, trunk.in8),
+            (self.modulate8, trunk.modulate8),
+            (self.out8, old.out8),
+        ]
+        for mine, theirs in same:
+            mine.load_state_dict(theirs.state_dict())
+        kept = [*trunk.blocks8a, *trunk.blocks8b]
+        for mine, theirs in zip(self.blocks, kept, strict=False):
+            mine.load_state_dict(theirs.state_dict())
+        for block in list(self.blocks)[len(kept) :]:
+            _zero(block.get_submodule("conv2"))  # type: ignore[arg-type]

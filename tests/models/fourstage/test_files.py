@@ -127,7 +127,7 @@ def test_labels_before_and_after(codec: Codec) -> None:
     stored = read_semantics(blob)
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
     with torch.no_grad():
-        logits = engine.net(x, torch.tensor([59 / 99])).logits
+        (logits,) = engine.net(x, torch.tensor([59 / 99]), look=True).logits
     best = int(logits.argmax())
     if engine.look == "pre":
         assert stored is not None

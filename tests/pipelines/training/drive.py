@@ -23,8 +23,8 @@ INTERVAL = 30
 """Steps between checkpoints of the runs here."""
 STEPS = 150
 SETTINGS = [
-    "--steps", str(STEPS), "--epoch-steps", str(INTERVAL), "--crop", "64", "--batch", "2",
-    "--export", "", "--tracking-uri", "off",
+    "--stages.0.steps", "110", "--stages.1.steps", str(STEPS - 110), "--crops.0.batch", "2",
+    "--epoch-steps", str(INTERVAL), "--export", "none",
 ]  # fmt: skip
 ENVIRONMENT = {
     "DEEPSIC_NUM_CPUS": "1", "DEEPSIC_OBJECT_STORE_MB": "200", "OMP_NUM_THREADS": "1",
@@ -99,7 +99,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def resumed_at(log: str) -> list[int]:
     """Steps that a run says it went on from."""
-    return [int(step) for step in re.findall(r"going on from step (\d+)", log)]
+    return [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
 
 
 def last(log: str, name: str) -> float:

@@ -7,24 +7,37 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
-import torch
 from PIL import Image
+from ray.train import Checkpoint
 
-from deepsic.errors import InputError, UsageError
-from deepsic.models.sic.net import SicConfig, SicNet
-from pipelines.tuning.job import TuneJob, load_space
-from pipelines.tuning.outcome import Trial, draw_pareto, draw_tau, pareto, write_json
-from pipelines.tuning.pictures import SIDE, embedded, from_folder
-from pipelines.tuning.trial import _batch, load_net, save_net
+from deepsic.errors import UsageError
+from deepsic.training.evaluator import Evaluation
+from deepsic.training.images import MemoryImages
+from pipelines.tuning.job import TuneJob
+from pipelines.tuning.outcome import (
+    Trial,
+    best_of,
+    collect,
+    draw_pareto,
+    draw_tau,
+    pareto,
+    write_json,
+)
+from pipelines.tuning.space import Space, load_space
+from pipelines.tuning.start import Start, read_start, recipe_of, squares, write_start
 
-JOB = TuneJob(start="a", pictures="b", space="small")
+JOB = TuneJob(
+    start="sic", start_hash="a", data=("embedded",), data_hash="b", space="small", space_hash="c"
+)
+FOUND = Evaluation(bpp=0.49, psnr=30.0, agreement=0.75, accuracy=None, si=None)
 
 
-def trial(rate: float, agreement: float, tau: float = 10.0) -> Trial:
+def trial(rate: float, agreement: float, tau: float = 10.0, bpp: float = 0.25) -> Trial:
     return Trial(
         id=f"{rate}",
-        bpp=0.25,
+        bpp=bpp,
         tau=tau,
         lam=0.1,
         rate=rate,
@@ -37,22 +50,21 @@ def trial(rate: float, agreement: float, tau: float = 10.0) -> Trial:
     )
 
 
-def test_any_setting_makes_another_search() -> None:
-    assert JOB.name == TuneJob(start="a", pictures="b", space="small").name
-    changed = [
-        replace(JOB, **change)  # type: ignore[arg-type]
-        for change in (
-            {"seed": 1},
-            {"steps": 401},
-            {"start": "c"},
-            {"pictures": "c"},
-            {"layer": "x"},
-        )
-    ]
-    assert len({JOB.name, *(job.name for job in changed)}) == 6
+def test_what_decides_the_outcome_makes_another_search_and_places_do_not() -> None:
+    changes: tuple[dict[str, object], ...] = (
+        {"seed": 1}, {"steps": 404}, {"start_hash": "c"}, {"data_hash": "c"}, {"layer": "x"},
+        {"space_hash": "x"}, {"workers": 2}, {"side": 192}, {"validation_images": 3},
+    )  # fmt: skip
+    changed = [replace(JOB, **change).name for change in changes]  # type: ignore[arg-type]
+    assert len({JOB.name, *changed}) == 1 + len(changes)
+    elsewhere = replace(JOB, start="/mnt/sic.safetensors", data=("/mnt/data",), device="cuda")
+    assert elsewhere.name == JOB.name
 
 
-@pytest.mark.parametrize("change", [{"trials": 0}, {"rungs": 500}, {"search": "guess"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"trials": 0}, {"rungs": 500}, {"rungs": 3}, {"search": "guess"}, {"device": "tpu"}],
+)
 def test_jobs_that_make_no_sense(change: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         replace(JOB, **change)  # type: ignore[arg-type]
@@ -61,73 +73,133 @@ def test_jobs_that_make_no_sense(change: dict[str, object]) -> None:
 @pytest.mark.parametrize("name", ["small", "saic", "tau_sweep"])
 def test_spaces_that_ship(name: str) -> None:
     space = load_space(name)
-    assert {"bpp", "lam", "tau"} <= set(space)
-    if name != "tau_sweep":
-        draws = [space["tau"].sample() for _ in range(200)]
+    assert all(0 < rate < 1 for rate in space.rates)
+    if space.grid:
+        replace(JOB, search="grid").check(space)
+        assert replace(JOB, search="grid", trials=3).runs(space) == space.grid
+        with pytest.raises(UsageError, match="--search grid"):
+            JOB.check(space)
+    else:
+        draws = [space.values["tau"].sample() for _ in range(200)]
         assert 1 <= min(draws) < 300 < max(draws) <= 10_000
+        assert JOB.runs(space) == JOB.trials
+        with pytest.raises(UsageError, match="no grid"):
+            replace(JOB, search="grid").check(space)
 
 
 def test_spaces_of_the_user(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text("def space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3}\n")
-    assert load_space(str(path)) == {"bpp": 1, "lam": 2, "tau": 3}
-    path.write_text("def space():\n    return {'bpp': 1}\n")
-    with pytest.raises(UsageError, match="tau"):
-        load_space(str(path))
+
+    def load(text: str) -> Space:
+        path.write_text(text)
+        return load_space(str(path))
+
+    first = load("def space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3, 'layer': 'x'}\n")
+    assert first.rates == (1.0,)
+    assert (
+        first.identity != load("def space():\n    return {'bpp': 1, 'lam': 2, 'tau': 4}").identity
+    )
+    for text, said in (
+        ("def space():\n    return {'bpp': 1}", "lacks lam, tau"),
+        ("def space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3, 'lambda': 1}", "has lambda"),
+        ("MIX = 1\ndef space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3}", "MIX"),
+        ("def space():\n    return {'bpp': 99, 'lam': 2, 'tau': 3}", "between 0 and 24"),
+        (
+            "from ray import tune\n"
+            "def space():\n    return {'bpp': tune.uniform(0, 1), 'lam': 2, 'tau': 3}",
+            "equal rate",
+        ),
+        ("import no_such_module", "no_such_module"),
+        ("x = 1", "function space"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            load(text)
     with pytest.raises(UsageError, match="small"):
         load_space("large")
 
 
-def test_embedded_pictures_are_the_same_every_time() -> None:
-    pytest.importorskip("skimage")
-    one = embedded()
-    assert one.train.shape[1:] == one.val.shape[1:] == (3, SIDE, SIDE)
-    assert one.identity == embedded().identity
-    assert len(one.train) > len(one.val) > 2
+def test_a_trial_trains_what_its_point_says() -> None:
+    start = Start(position=0.95, found=FOUND)
+    recipe = recipe_of(JOB, start, {"bpp": 0.5, "lam": 0.2, "tau": 30.0})
+    assert recipe.preset == "sic"
+    assert recipe.start == ("sic",)
+    assert (recipe.objective.low, recipe.objective.high) == (pytest.approx(0.87), 1.0)
+    assert recipe.objective.distortion.semantic == 0.2
+    assert recipe.objective.distortion.tau == 30.0
+    assert recipe.objective.distortion.pixel == JOB.pixel
+    assert recipe.stages[0].integer
+    assert recipe.stages[0].learning_rate == JOB.learning_rate
+    own = {"bpp": 0.5, "lam": 0.2, "tau": 30.0, "pixel": 0.4, "layer": "x", "lr": 1e-3}
+    other = recipe_of(JOB, start, own)
+    assert (other.objective.distortion.pixel, other.objective.distortion.layer) == (0.4, "x")
+    assert other.stages[0].learning_rate == 1e-3
+    assert other.seed == recipe.seed, "all trials see the same crops and qualities"
 
 
-def test_folders(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for at in range(10):
-        pixels = rng.integers(0, 256, (30, 50, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{at}.png")
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    made = from_folder(tmp_path, limit_train=100, limit_val=1, exclude=["3.*"])
-    assert made.val.shape == (1, 3, SIDE, SIDE)
-    assert len(made.train) in (7, 8)  # the broken one trains or judges, and is left out
-    assert made.identity != from_folder(tmp_path, limit_train=100, limit_val=1).identity
-    with pytest.raises(InputError, match="too few"):
-        from_folder(tmp_path, limit_train=9, limit_val=9, exclude=["*"])
-    with pytest.raises(InputError, match="no folder"):
-        from_folder(tmp_path / "none", limit_train=9, limit_val=9)
+def test_the_start_is_kept_as_it_was_measured(tmp_path: Path) -> None:
+    starts = {0.125: Start(position=0.1, found=FOUND), 0.5: Start(position=0.3, found=FOUND)}
+    write_start(starts, tmp_path / "start.json")
+    assert read_start(tmp_path / "start.json") == starts
 
 
-def test_every_trial_sees_the_same_pictures_and_workers_different_ones() -> None:
-    train = torch.arange(10)[:, None]
-    job = replace(JOB, batch=2)
-    assert torch.equal(_batch(train, job, 3, 0, 2), _batch(train, job, 3, 0, 2))
-    one_epoch = [_batch(train, job, step, rank, 1) for step in range(5) for rank in (0,)]
-    assert sorted(torch.cat(one_epoch)[:, 0].tolist()) == list(range(10))
-    assert not set(_batch(train, job, 0, 0, 2)[:, 0].tolist()) & set(
-        _batch(train, job, 0, 1, 2)[:, 0].tolist()
+def test_squares_are_the_middle_of_each_image() -> None:
+    wide = np.zeros((64, 192, 3), np.uint8)
+    wide[:, 64:128] = 200
+    made = squares(MemoryImages([wide, np.ascontiguousarray(wide.transpose(1, 0, 2))]), 32)
+    assert made.shape == (2, 3, 32, 32)
+    assert int(made[..., 2:-2, 2:-2].min()) > 195, "but for the filter's ringing at the edges"
+
+
+class Result:
+    """What a ResultGrid holds for a trial."""
+
+    def __init__(self, id: str, bpp: float, gains: list[float], nested: bool = False) -> None:
+        self.config = {"bpp": bpp, "lam": 0.1, "tau": 5.0}
+        rows = [
+            {
+                "trial_id": id, "step": 10 * (at + 1), "gain": gain, "agreement": gain + 0.5,
+                "bpp": bpp - 0.01, "psnr": 30.0, "si": float("nan"),
+            }
+            for at, gain in enumerate(gains)
+        ]  # fmt: skip
+        if nested:
+            rows = [row | {"checkpoint_path": f"there/{row['step']}"} for row in rows]
+        self.metrics_dataframe = pandas.DataFrame(rows) if rows else None
+        kept = [] if nested else [(Checkpoint(f"/{id}/{row['step']}"), row) for row in rows]
+        self.best_checkpoints = kept
+
+
+def test_trials_count_at_their_best_rung_and_the_best_of_each_rate_is_marked(
+    tmp_path: Path,
+) -> None:
+    found = collect(
+        [
+            Result("a", 0.25, [0.1, 0.3, 0.2]),
+            Result("b", 0.25, [0.1, 0.1], nested=True),
+            Result("c", 0.5, [0.02]),
+            Result("failed", 0.5, []),
+        ]
     )
+    assert [(t.id, t.gain, t.steps) for t in found] == [
+        ("a", 0.3, 20),
+        ("b", 0.1, 20),
+        ("c", 0.02, 10),
+    ]
+    assert found[0].checkpoint is not None
+    assert found[0].checkpoint.endswith("a/20")
+    assert found[1].checkpoint == "there/20"
+    assert [t.id for t in best_of(found)] == ["a", "c"]
+    write_json(found, tmp_path / "t.json")
+    rows = json.loads((tmp_path / "t.json").read_text())
+    assert [row["best"] for row in rows] == [True, False, True]
+    assert rows[0]["si"] is None
 
 
-def test_nets_survive_the_trip() -> None:
-    net = SicNet(SicConfig(width8=16, width16=16, depth=1))
-    back = load_net(save_net(net))
-    assert back.config == net.config
-    for a, b in zip(net.state_dict().values(), back.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_pareto_front_and_pictures(tmp_path: Path) -> None:
+def test_pareto_front_and_figures(tmp_path: Path) -> None:
     trials = [trial(0.5, 0.8, 1), trial(0.25, 0.6, 100), trial(0.4, 0.55, 9000), trial(0.2, 0.3)]
     assert [t.rate for t in pareto(trials)] == [0.2, 0.25, 0.5]
     draw_pareto(trials, tmp_path / "p.png")
     draw_tau(trials, tmp_path / "t.png")
-    write_json(trials, tmp_path / "t.json")
     for name in ("p.png", "t.png"):
         with Image.open(tmp_path / name) as drawn:
             assert drawn.size == (900, 600)
-    assert json.loads((tmp_path / "t.json").read_text())[0]["si"] is None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepsic.models.blocks import QualityTable
+from deepsic.models.blocks import QualityTable, compand
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, activate, requantise
 from deepsic.models.sic.wavelet import bands
 
@@ -29,7 +29,7 @@ class PassCoder(Protocol):
     """What the passes are run with."""
 
     def __call__(
-        self, name: str, mean: Tensor, index: Tensor, pictures: Tensor | None = None
+        self, name: str, mean: Tensor, index: Tensor, images: Tensor | None = None
     ) -> Tensor:
         """Code one pass.
 
@@ -37,7 +37,7 @@ class PassCoder(Protocol):
             name: level and part, "4a" .. "1c".
             mean: prediction in steps, (B, K, H, W).
             index: scale class, same shape.
-            pictures: mask over the batch, if only some take part; B is their number then.
+            images: mask (B,) of those that take part, if not all do.
 
         Returns:
             y_hat in steps, same shape, zero where this pass codes nothing.
@@ -89,8 +89,7 @@ class State(nn.Module):
 
 def compand_integer(v: Tensor, quantised: bool) -> Tensor:
     """`compand` onto the activation grid: what the context sees of a decoded latent, in steps."""
-    c = 8.0 * v / (8.0 + v.abs())
-    return requantise(c, quantised, -LIMIT, LIMIT)
+    return requantise(compand(v), quantised, -LIMIT, LIMIT)
 
 
 def checkerboard(height: int, width: int, device: torch.device) -> Tensor:
@@ -110,11 +109,13 @@ def differences(ll: Tensor) -> Tensor:
 class ContextModel(nn.Module):
     """All passes in coding order; the caller's `coder` quantises, encodes or decodes each."""
 
-    def __init__(self, channels: int = 64, *, rounded_sums: bool = False) -> None:
+    def __init__(
+        self, channels: int = 64, *, rounded_sums: bool = False, hyper_quality: bool = False
+    ) -> None:
         super().__init__()
         c = channels
         self.quantised = False
-        self.hyper1 = IntegerConv(HYPER, c, 3)
+        self.hyper1 = State(HYPER, c) if hyper_quality else IntegerConv(HYPER, c, 3)
         self.hyper2 = IntegerConv(c, 4 * 32, 1)
         self.state4 = State(32 + 2 * bands.LL, c)
         self.pass4a = Pass(c, 0, 3)
@@ -141,8 +142,8 @@ class ContextModel(nn.Module):
             if isinstance(module, IntegerConv):
                 module.quantised = quantised
 
-    def forward(self, z_hat: Tensor, ll: Tensor, position: Tensor, coder: PassCoder) -> None:
-        """Run all passes.
+    def forward(self, z_hat: Tensor, ll: Tensor, position: Tensor, coder: PassCoder) -> Tensor:
+        """Run all passes; returns the state of level 1 (B, C, H/8, W/8).
 
         Args:
             z_hat: integers (B, 24, H/32, W/32).
@@ -152,7 +153,12 @@ class ContextModel(nn.Module):
         """
         q = self.quantised
         z = requantise(z_hat, q, -LIMIT, LIMIT)
-        h = activate(self.hyper2(activate(self.hyper1(z), q)), q)
+        h = (
+            self.hyper1(z, position, q)
+            if isinstance(self.hyper1, State)
+            else activate(self.hyper1(z), q)
+        )
+        h = activate(self.hyper2(h), q)
         h16 = functional.pixel_shuffle(h, 2)
         slopes = compand_integer(differences(ll), q)
         state = self.state4(torch.cat((h16, slopes), 1), position, q)
@@ -165,9 +171,10 @@ class ContextModel(nn.Module):
         state = self.state1(torch.cat((state, level2), 1), position, q)
         luma = self._phased("1", self.pass1a, self.pass1b, state, coder)
         fine = position >= (bands.CHROMA_FROM - 1.0) / 99.0 - 1e-6
-        if fine.any():
-            mean, index = self.pass1c(state[fine], luma[fine], q)
-            coder("1c", mean, index, fine)
+        # Asked of every image: to leave some out, the host would have to wait for the device.
+        mean, index = self.pass1c(state, luma, q)
+        coder("1c", mean, index, fine)
+        return state
 
     def _spatial(self, level: str, a: Pass, b: Pass, state: Tensor, coder: PassCoder) -> Tensor:
         q = self.quantised

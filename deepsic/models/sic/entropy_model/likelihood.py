@@ -25,6 +25,11 @@ lambda / step^2 would be 0.0625 at the optimum of a symbol by itself; a zero als
 neighbours cheaper, and 0.085 costs 1 % less at equal PSNR.
 """
 MAX_DEAD_ZONE = 0.42
+ZERO_SHARE = 0.5
+"""Share of the distortion's gradient that a latent in the zero bin doesn't get.
+
+There the decoder shows the mean, whatever the latent is: all of the gradient costs 1 % of rate.
+"""
 
 
 def log_scale(index: Tensor) -> Tensor:

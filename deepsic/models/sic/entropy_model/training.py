@@ -53,16 +53,12 @@ class TrainingCoder:
         self.parts[name] = bits.detach()
 
     def __call__(
-        self, name: str, mean: Tensor, index: Tensor, pictures: Tensor | None = None
+        self, name: str, mean: Tensor, index: Tensor, images: Tensor | None = None
     ) -> Tensor:
         v, mask = self._target(name)
-        if pictures is None:
-            y_hat, bits = rounded(v, mean, index, mask)
-        else:
-            some, some_bits = rounded(v[pictures], mean, index, mask)
-            at = pictures.nonzero()[:, 0]
-            y_hat = torch.zeros_like(v).index_put((at,), some)
-            bits = self.total.new_zeros(len(v)).index_put((at,), some_bits)
+        if images is not None:
+            mask = images.to(v.dtype)[:, None, None, None]
+        y_hat, bits = rounded(v, mean, index, mask)
         self.count(name, bits)
         self.decoded[name] = y_hat
         return y_hat
@@ -111,7 +107,8 @@ def rounded(v: Tensor, mean: Tensor, index: Tensor, mask: Tensor | None) -> tupl
         kept = torch.where(index < SKIP + 0.5, torch.zeros_like(symbol), symbol)
     smooth = likelihood.bits(residual, log_s.detach())
     rate = likelihood.bits(symbol, log_s) + (smooth - smooth.detach())
-    y_hat = torch.where(kept == 0, mean + (v - v.detach()), v + (mean + kept - v).detach())
+    pulled = mean + (1 - likelihood.ZERO_SHARE) * (v - v.detach())
+    y_hat = torch.where(kept == 0, pulled, v + (mean + kept - v).detach())
     if mask is not None:
         rate, y_hat = rate * mask, y_hat * mask
     return y_hat, rate.flatten(1).sum(1)

@@ -1,0 +1,184 @@
+"""The presets: what each is made of, and where.
+
+A preset is one folder here and one entry of `PRESETS`. Entries are import strings, so that nothing
+is loaded before it is used: reading a file's header needs no torch, coding with `sic` none of the
+first paper's modules.
+
+A net takes RGB (B, 3, H, W) in [0, 255], sides multiples of 32, and places on the quality scale
+(B,), and gives an `Output`. `Net` lists what else the trainer asks of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsic.errors import UnknownModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from deepsic.bitstream import Label
+    from deepsic.models.output import Output
+    from deepsic.models.tiling import Tile
+
+__all__ = ["F32", "PRESETS", "Engine", "Net", "Preset", "Reader", "load", "preset"]
+
+
+F32 = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """What codes with a loaded model; stateless between calls."""
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Pixels a side behind each vector of the two latents."""
+
+    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
+        """Both latents in steps, (H/s, W/s, C), of a window (H, W, 3), and its float features."""
+
+    def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
+        """Stream of a tile's latents; `zone` stretches the dead zones."""
+
+    def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
+        """Latents of a tile of height x width pixels. Raises `CorruptFileError`."""
+
+    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
+        """Image (H, W, 3) of decoded latents."""
+
+
+class Reader(Protocol):
+    """What reads labels from latents."""
+
+    @property
+    def stores(self) -> bool:
+        """Whether encoding stores what is seen."""
+
+    def chances(self, v8: F32, v16: F32, quality: int) -> F32:
+        """Probabilities (classes,) of a tile's latents, where encoding stores them."""
+
+    def named(self, chances: Sequence[F32]) -> list[Label]:
+        """Labels of the tiles' probabilities, best first."""
+
+    def picture(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
+        """All classes of an image (H, W, 3) cut into `grid`, best first; nothing is coded."""
+
+    def file(
+        self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int
+    ) -> list[Label]:
+        """All classes of a file, best first; no pixel is made. Raises `CorruptFileError`."""
+
+
+class Net(Protocol):
+    """What the trainer asks of a net, beside `torch.nn.Module`."""
+
+    config: Any
+
+    def __call__(self, x: Tensor, position: Tensor, look: bool = False) -> Output:
+        """One pass; with `look` the output holds the logits of the net's semantic module."""
+
+    def set_quantised(self, quantised: bool) -> None:
+        """Switch the probability nets to their integer grid, or back.
+
+        Raises:
+            UsageError: the net has no such grid.
+        """
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by the name that a recipe gives a share of the learning rate by."""
+
+    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+        """Set the weights that training starts from.
+
+        Args:
+            images: training images (H, W, 3), sides multiples of 32, to measure on.
+            trained: whether the net holds trained weights.
+
+        Returns: what was done, for the log; "" for nothing.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Import strings, MODULE:NAME, of a preset's parts."""
+
+    net: str
+    """Class of the trainable net; takes a `config`."""
+    config: str
+    """Dataclass of its sizes."""
+    objective: str
+    """Dataclass of the objective that its recipes train with."""
+    engine: str
+    """Class of what codes with a loaded model."""
+    pack: str
+    """(net, images, **fields of the file) -> `ModelFile`."""
+    unpack: str
+    """(ModelFile, torch.device) -> engine."""
+    reader: str
+    """(ModelFile, engine) -> reader of labels, or None if the file has none."""
+    restore: str
+    """(ModelFile) -> trainable net."""
+    with_labels: str = ""
+    """(ModelFile, net, label set, about) -> `ModelFile` with another semantic module, or ""."""
+
+
+_FOURSTAGE = Preset(
+    net="deepsic.models.fourstage.net:FourStageNet",
+    config="deepsic.models.fourstage.config:FourStageConfig",
+    objective="deepsic.training.objectives.joint:Joint",
+    engine="deepsic.models.fourstage.engine:FourStageEngine",
+    pack="deepsic.models.fourstage.file:pack_four_stage",
+    unpack="deepsic.models.fourstage.file:unpack_four_stage",
+    reader="deepsic.models.fourstage.reader:reader_of",
+    restore="deepsic.models.fourstage.file:restore",
+    with_labels="deepsic.models.fourstage.file:with_labels",
+)
+
+PRESETS: dict[str, Preset] = {
+    "sic": Preset(
+        net="deepsic.models.sic.net:SicNet",
+        config="deepsic.models.sic.net:SicConfig",
+        objective="deepsic.training.objectives.joint:Joint",
+        engine="deepsic.models.sic.engine:SicEngine",
+        pack="deepsic.models.sic.packing:pack",
+        unpack="deepsic.models.sic.packing:unpack",
+        reader="deepsic.models.semantic.reader:reader_of",
+        restore="deepsic.models.sic.trainable:from_model_file",
+        with_labels="deepsic.models.semantic.head_file:with_labels",
+    ),
+    "saic": Preset(
+        net="deepsic.models.saic.net:BinaryNet",
+        config="deepsic.models.saic.net:BinaryConfig",
+        objective="deepsic.training.objectives.joint:Joint",
+        engine="deepsic.models.saic.engine:BinaryEngine",
+        pack="deepsic.models.saic.engine:pack_binary",
+        unpack="deepsic.models.saic.engine:unpack_binary",
+        reader="deepsic.models.saic.engine:reader_of",
+        restore="deepsic.models.saic.engine:restore",
+    ),
+    "deepsic-pre": _FOURSTAGE,
+    "deepsic-post": _FOURSTAGE,
+}
+
+
+def preset(name: str) -> Preset:
+    """A preset by its name.
+
+    Raises:
+        UnknownModelError: no such preset.
+    """
+    if name not in PRESETS:
+        raise UnknownModelError(f"no preset {name!r}; this version knows {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def load(reference: str) -> Any:
+    """What an import string, MODULE:NAME, names."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,89 @@
+"""A codec with a semantic head beside it, as one net: to train together, or the head alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepsic.models.output import Output
+from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head_file import unpack_head
+from deepsic.models.semantic.head_input import head_input
+from deepsic.weights import ModelFile
+
+__all__ = ["JointNet"]
+
+
+class JointNet(nn.Module):
+    """`codec` gives latents before and after rounding; `head` reads both."""
+
+    def __init__(self, codec: Any, head: SemanticHead, *, trained_head: bool = False) -> None:
+        super().__init__()
+        self.codec, self.head = codec, head
+        self.has_trained_head = trained_head
+        """Whether the head holds more than random weights."""
+
+    @classmethod
+    def of(cls, codec: Any, config: HeadConfig) -> Self:
+        """A codec with a new head."""
+        return cls(codec, SemanticHead(config))
+
+    @classmethod
+    def from_file(cls, codec: Any, model: ModelFile, config: HeadConfig) -> Self | None:
+        """A codec with its model file's head; None where that has none of these sizes."""
+        head = unpack_head(model)
+        if head is None or head.config != config:
+            return None
+        return cls(codec, head.requires_grad_(True), trained_head=True)
+
+    @property
+    def config(self) -> Any:
+        """Sizes of the codec."""
+        return self.codec.config
+
+    @property
+    def semantic_module(self) -> SemanticHead:
+        """What a teacher may give its first weights to."""
+        return self.head
+
+    def forward(self, x: Tensor, position: Tensor, look: bool = False) -> Output:
+        """As the codec's; with `look` the logits of latents before rounding and after it."""
+        output: Output = self.codec(x, position)
+        if look:
+            # Latents that were never rounded are as if the step were the finest.
+            before = self.head(head_input(*output.before), torch.ones_like(position))
+            output.logits = before, self.head(head_input(*output.after), position)
+        return output
+
+    def seen(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The head's input of RGB (B, 3, H, W), before rounding and after it."""
+        output: Output = self.codec(x, position)
+        return head_input(*output.before), head_input(*output.after)
+
+    def stem_features(self, seen: Tensor, position: Tensor) -> Tensor:
+        """As `SemanticHead.stem_features`."""
+        return self.head.stem_features(seen, position)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """As `SemanticHead.classify`."""
+        return self.head.classify(features)
+
+    def set_quantised(self, quantised: bool) -> None:
+        """As the codec's."""
+        self.codec.set_quantised(quantised)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """The codec's groups, and the head's inverted residuals: `blocks`."""
+        codec: dict[str, list[nn.Parameter]] = self.codec.groups()
+        return codec | {"blocks": list(self.head.blocks.parameters())}
+
+    @torch.no_grad()
+    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+        """As the codec's, where it is trained as well; a frozen one stays as it is."""
+        frozen = not any(p.requires_grad for p in self.codec.parameters())
+        return "" if frozen else str(self.codec.begin(images, trained=trained))

@@ -1,0 +1,92 @@
+"""Every recipe: complete, as JSON and back, on fake CUDA; options for every field."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepsic.errors import UsageError
+from deepsic.recipes import RECIPES, recipe
+from deepsic.training.recipe import Recipe
+
+ON_CUDA = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from dataclasses import replace
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from deepsic.recipes import recipe
+from deepsic.training.objectives.terms import Step
+from deepsic.training.start import new_net
+
+with FakeTensorMode(), torch.device("cuda"):
+    for name in sys.argv[1:]:
+        made = replace(recipe(name), start=())
+        net = new_net(made)
+        objective = made.objective.build(made.labels, torch.device("cuda"))
+        for integer in sorted({stage.integer for stage in made.stages}):
+            net.set_quantised(integer)
+            step = Step(
+                x=torch.zeros(2, 3, 64, 64), labels=torch.zeros(2, dtype=torch.long),
+                number=0, seed=0,
+            )
+            terms = objective(objective.module(net), step)
+            assert terms.loss.device.type == "cuda", name
+            assert {v.device.type for v in terms.parts.values()} == {"cuda"}, name
+        print(name, flush=True)
+"""
+#: Recipes whose objective asks no network: torch can't load one's weights onto a fake device.
+WITHOUT_NETWORK = ("sic", "small", "saic-tdic", "deepsic-pre", "deepsic-post", "deepsic-paper")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_json(name: str) -> None:
+    made = recipe(name)
+    assert made.name == name
+    back = Recipe.from_json(made.to_json())
+    assert back == made
+    assert back.identity == made.identity
+    assert replace(made, seed=7).identity != made.identity
+
+
+def test_unknown_names_and_versions_are_named() -> None:
+    with pytest.raises(UsageError, match="choose from sic"):
+        recipe("sick")
+    with pytest.raises(UsageError, match="another version"):
+        Recipe.from_json(recipe("small").to_json().replace('"steps"', '"strides"', 1))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_print_config_prints_are_options(name: str) -> None:
+    pytest.importorskip("tyro")
+    from pipelines.training.overrides import described, overridden
+
+    made = recipe(name)
+    changed = replace(made, seed=5, optimiser=replace(made.optimiser, ema=0.5))
+    lines = [line for line in described(changed).splitlines() if "head.blocks" not in line]
+    # What is empty or None is the default, and has nothing to be given.
+    given = [line for line in lines if not line.endswith((" None", " ", " ''"))]
+    assert overridden(made, shlex.split(" ".join(given))) == changed
+
+
+def test_options_that_a_recipe_lacks_are_an_error() -> None:
+    pytest.importorskip("tyro")
+    from pipelines.training.overrides import overridden
+
+    for words in (["--size", "full"], ["--stages.9.steps", "3"], ["--seed", "often"]):
+        with pytest.raises(UsageError, match="print-config"):
+            overridden(recipe("deepsic-pre"), words)
+
+
+def test_no_cpu_tensor_meets_a_cuda_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ON_CUDA, *WITHOUT_NETWORK],
+        capture_output=True, text=True, check=False, timeout=300,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.stdout.split() == list(WITHOUT_NETWORK), done.stderr[-2000:]
