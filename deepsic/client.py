@@ -148,8 +148,9 @@ class Client:
         except errors.CorruptFileError:
             if len(data) <= FIRST_BYTES:
                 raise
-            # Many boxes, or no labels stored and the model has to look at the whole file.
             reply = self._post("labels", data, {"top": top}).json()
+        if reply["source"] == "none":  # none are stored: the model has to see the whole file
+            reply = self._post("labels", data, {"top": top, "look": True}).json()
         return [label_of(item) for item in reply["labels"]]
 
     def info(self, blob: bytes | str | Path) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def test_exif_travels(client: Client) -> None:
     assert client.decode(client.encode(image)).getexif()[EXIF_MAKER] == "Kodak"
 
 
+def test_labels_that_are_not_stored_are_read_by_the_model(client: Client) -> None:
+    blob = client.encode(picture(), labels=False)
+    assert client.labels(blob)[0].name == "English springer"
+
+
 def test_labels_send_only_the_first_bytes(client: Client) -> None:
     blob = client.encode(picture(256, 256))
     damaged = blob[:256] + b"\0" * (len(blob) - 256)
