@@ -65,7 +65,7 @@ def running(application: str) -> dict[str, int]:
     found = serve.status().applications.get(application)
     deployments = found.deployments if found else {}
     return {
-        name: sum(n for state, n in one.replica_states.items() if state.value == "RUNNING")
+        name: sum(n for state, n in one.replica_states.items() if state == "RUNNING")
         for name, one in deployments.items()
     }
 

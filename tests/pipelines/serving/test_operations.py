@@ -61,6 +61,31 @@ def test_the_cluster_gets_the_same_environment() -> None:
     assert {name: there.get(name) for name in RAY_ENVIRONMENT} == RAY_ENVIRONMENT
 
 
+def test_the_kubernetes_file_holds_the_same_configuration() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    told = yaml.safe_load((ROOT / "cluster" / "rayservice.yaml").read_text())
+    assert (told["apiVersion"], told["kind"]) == ("ray.io/v1", "RayService")
+    config = yaml.safe_load(told["spec"]["serveConfigV2"])
+    ServeDeploySchema.model_validate(config)
+    assert config == yaml.safe_load((ROOT / "pipelines" / "serve.yaml").read_text())
+    cluster = told["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert {item["name"]: item["value"] for item in container["env"]} == RAY_ENVIRONMENT
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(service: Service) -> None:
+    service.post("/v1/encode", picture_bytes())
+    there = service.get("/metrics").text
+    board = json.loads((ROOT / "cluster" / "grafana.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for expression in asked for name in re.findall(r"deepsic_\w+", expression)}
+    assert len(names) >= 6
+    assert {name for name in names if f"\n{name}" not in there} == set()
+
+
 # ---- the log
 
 
