@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import random
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from PIL import Image
 
 from benchmarks.serve_kit import RunningService, percentiles
 from benchmarks.serve_speed import ENCODE
@@ -210,6 +212,51 @@ async def chaos(
         "killed": killed,
         "memory_mb": round(service.memory_mb()),
         "after": Counter(outcome for outcome, _ in calm),
+    }
+
+
+def from_client(number: int) -> dict[str, str]:
+    """Headers of another client: the service trusts what a proxy on loopback says of addresses."""
+    return {"X-Forwarded-For": f"198.51.100.{number}"}
+
+
+async def fair(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
+    """A client with photographs, alone and beside one that sends the dearest legal requests."""
+    out = io.BytesIO()
+    Image.effect_noise((7000, 7000), 50).convert("RGB").save(out, "JPEG", quality=35)
+    dear = out.getvalue()
+    seen: Counter[str] = Counter()
+    taken: dict[str, list[float]] = {"quiet": [], "beside": []}
+    async with http(service) as client:
+
+        async def photograph(phase: str) -> None:
+            started = time.perf_counter()
+            answer = await client.post(ENCODE, content=truth.data, headers=from_client(1))
+            outcome = truth.check(answer.status_code, answer.headers, answer.content, "encode")
+            seen[f"{phase} {outcome}"] += 1
+            taken[phase].append(time.perf_counter() - started)
+
+        async def flood() -> None:
+            path = "/v1/encode?bpp=0.3&labels=false"
+            while True:
+                answer = await client.post(path, content=dear, headers=from_client(2))
+                seen[f"dear {answer.status_code}"] += 1
+                if answer.status_code == 503:
+                    await asyncio.sleep(0.5)
+
+        await clients(1, seconds, lambda: photograph("quiet"))
+        floods = [asyncio.create_task(flood()) for _ in range(8)]
+        await asyncio.sleep(3)
+        await clients(1, seconds, lambda: photograph("beside"))
+        for task in floods:
+            task.cancel()
+    quiet, beside = percentiles(taken["quiet"]), percentiles(taken["beside"])
+    return {
+        "quiet": quiet,
+        "beside": beside,
+        "p99_ratio": round(beside["p99_ms"] / quiet["p99_ms"], 2),
+        "dear_bytes": len(dear),
+        "outcomes": seen,
     }
 
 

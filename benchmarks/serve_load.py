@@ -1,4 +1,4 @@
-"""Speed, overload, redeploy, chaos and drain of the service.
+"""Speed, overload, fairness, redeploy, chaos and drain of the service.
 
     python benchmarks/serve_load.py PICTURE.png
     python benchmarks/serve_load.py PICTURE.png --only chaos --seconds 600
@@ -26,7 +26,7 @@ from benchmarks.serve_speed import speed
 from benchmarks.serve_truth import Truth
 
 PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus 1"
-EVERYTHING = "speed overload redeploy chaos drain"
+EVERYTHING = "speed overload fair redeploy chaos drain"
 
 
 def main(

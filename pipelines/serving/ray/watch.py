@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,16 +25,20 @@ NAMES = {
 def copy_lines(pipe: Path) -> str:
     """Make a pipe whose lines appear on stdout at once; its path.
 
-    Lines of up to 4 kB from several writers don't mix. It lasts as long as this process.
+    Lines of up to 4 kB from several writers don't mix. It lasts as long as this process, and has
+    stdout for itself: what else is printed there, such as Ray's own warnings, goes to stderr.
     """
+    out = os.dup(1)
+    os.dup2(2, 1)
     os.mkfifo(pipe, 0o600)
     # Open for writing too, so that it doesn't end when the last replica closes it.
     end = os.open(pipe, os.O_RDWR)
 
     def copy() -> None:
-        while data := os.read(end, 65_536):
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+        with os.fdopen(out, "wb") as log:
+            while data := os.read(end, 65_536):
+                log.write(data)
+                log.flush()
 
     threading.Thread(target=copy, name="request log", daemon=True).start()
     return str(pipe)
