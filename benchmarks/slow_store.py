@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
 
-from benchmarks.ports import LOOPBACK
+from tests.support.ports import LOOPBACK
 
 __all__ = ["ETAG", "SIZE", "slow_store"]
 

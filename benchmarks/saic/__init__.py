@@ -1,1 +1,1 @@
-"""Parts of `benchmarks/saic_tables.py`."""
+"""Parts of `benchmarks/saic/run.py`."""

@@ -1,7 +1,7 @@
 """What a codec's images are worth to a network at a target rate, without writing files.
 
 The rate is the net's own estimate, which files exceed by their headers and a percent or two;
-published figures come from real files (`pipelines/evaluate.py`, `benchmarks/saic_tables.py`).
+published figures come from real files (`pipelines/evaluate.py`, `benchmarks/saic/run.py`).
 """
 
 from __future__ import annotations

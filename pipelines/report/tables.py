@@ -51,7 +51,7 @@ def rate_distortion_table(
         head=["codec", "PSNR-RGB", "PSNR luma", "MS-SSIM", *(f"dB at {r:g} bpp" for r in RATES),
               "encode s", "decode s"],
         note="Means over pictures at fixed settings; negative is fewer bytes. Seconds: median of "
-        "one file on a busy core; see benchmarks/codec_speed.py for speed.",
+        "one file on a busy core; see benchmarks/speed/codec_speed.py for speed.",
     )  # fmt: skip
     for codec in summary.codecs():
         curve = summary.curve(codec, "psnr_rgb")

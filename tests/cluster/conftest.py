@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.s3_servers import moto_server
-from tests.pipelines.conftest import s3_environment
+from tests.support.s3_fixtures import s3_environment
+from tests.support.s3_servers import moto_server
 
 __all__ = ["aws", "s3_endpoint", "s3_environment"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hosts import HOSTS, Hosts, missing
+from tests.support.hosts import HOSTS, Hosts, missing
 
 from .test_files import ROOT
 

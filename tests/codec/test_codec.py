@@ -15,7 +15,7 @@ from deepsic import codec as codec_module
 from deepsic.bitstream import Label
 from deepsic.codec import Codec
 from deepsic.errors import CorruptFileError, DeepsicError, UnknownModelError, UsageError
-from tests.codec.conftest import photograph
+from tests.support.small_model import photograph
 
 
 def psnr(a: object, b: object) -> float:

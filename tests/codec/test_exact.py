@@ -14,8 +14,8 @@ from deepsic.codec import Codec
 from deepsic.models.sic.int8 import byte_conv
 from deepsic.models.sic.int8.integer_net import IntegerLayer
 from deepsic.models.sic.probability import TileDecoder
-from tests.codec.conftest import photograph, small_net
 from tests.reference.decoder import StreamDecoder
+from tests.support.small_model import photograph, small_net
 
 
 @pytest.mark.parametrize("quality", [20, 75])

@@ -22,7 +22,7 @@ from deepsic.models.sic.wavelet import bands
 from deepsic.refiner import Refiner
 from deepsic.targets import smallest_loss
 from deepsic.tasks import load_classifier
-from tests.codec.conftest import photograph
+from tests.support.small_model import photograph
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the networks come with deepsic[tasks]")
 LITE0 = "efficientnet-lite0"

@@ -20,7 +20,7 @@ from deepsic.bitstream import Label, unpack
 from deepsic.codec import Codec
 from deepsic.models.sic import packing
 from deepsic.models.tiling import tiles
-from tests.codec.conftest import photograph, small_net
+from tests.support.small_model import photograph, small_net
 
 HERE = Path(__file__).parent / "codec"
 

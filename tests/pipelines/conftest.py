@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.s3_servers import CREDENTIALS, ceph_gateway, missing_ceph, moto_server
+from tests.support.s3_fixtures import s3_environment
+from tests.support.s3_servers import ceph_gateway, missing_ceph, moto_server
+
+__all__ = ["bucket", "s3_endpoint", "s3_environment"]
 
 
 @pytest.fixture(scope="session", params=["moto", pytest.param("ceph", marks=pytest.mark.slow)])
@@ -17,16 +20,6 @@ def s3_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(f"no {', '.join(missing)}: install ceph-mon, ceph-osd and radosgw")
     with moto_server() if request.param == "moto" else ceph_gateway() as endpoint:
         yield endpoint
-
-
-@pytest.fixture(scope="session")
-def s3_environment(s3_endpoint: str) -> Iterator[dict[str, str]]:
-    """The usual variables of boto3 for that server."""
-    values = CREDENTIALS | {"AWS_ENDPOINT_URL": s3_endpoint}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        yield values
 
 
 @pytest.fixture

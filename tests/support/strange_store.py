@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from benchmarks.fault_proxy import Answer, FaultProxy
+from tests.support.fault_proxy import Answer, FaultProxy
 
 __all__ = ["StrangeStore", "private_certificate"]
 

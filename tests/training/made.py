@@ -12,7 +12,7 @@ from deepsic.recipes import recipe
 from deepsic.training.data import CropSize
 from deepsic.training.images import MemoryImages
 from deepsic.training.recipe import Recipe, Stage
-from tests.codec.conftest import photograph
+from tests.support.small_model import photograph
 
 TINY = SicConfig(width8=16, width16=16, depth=1, context=16)
 

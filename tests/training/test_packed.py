@@ -13,7 +13,7 @@ from deepsic.errors import InputError, UsageError
 from deepsic.labels import class_set
 from deepsic.training.images import MemoryImages
 from deepsic.training.packed import PackConfig, Packed, write_packed
-from tests.codec.conftest import photograph
+from tests.support.small_model import photograph
 
 KIB = 1024
 NAMES = ["bolt", "nut", "washer"]

@@ -11,7 +11,7 @@ import torch
 from deepsic.codec import Codec
 from deepsic.models.sic.int8 import byte_conv
 from deepsic.models.sic.int8.byte_trunk import ByteAnalysis, measure_units
-from tests.codec.conftest import model_path, photograph, small_net
+from tests.support.small_model import model_path, photograph, small_net
 
 __all__ = ["model_path"]
 

@@ -16,7 +16,7 @@ from pipelines.preparing.policy import Policy, Source
 from pipelines.preparing.samples import Sample
 from pipelines.preparing.shards import ShardJob, make_shards, shard_key
 from pipelines.storage import open_storage
-from tests.codec.conftest import photograph
+from tests.support.small_model import photograph
 
 
 def png(image: Image.Image, kind: str = "PNG") -> bytes:

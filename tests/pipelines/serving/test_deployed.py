@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.ports import free_port
 from deepsic.bitstream.container import unpack
 from deepsic.client import Client
 from pipelines.runtime import RuntimeOptions, start_ray, stop_ray
 from pipelines.serving.ray.environment import RAY_ENVIRONMENT, http_options
 from pipelines.serving.settings import ServeSettings
 from tests.pipelines.serving.fakes import load_slow, picture_bytes
+from tests.support.ports import free_port
 
 #: Ray 2.60 warns about itself when it starts and leaves sockets to the collector when it stops.
 pytestmark = [

@@ -20,7 +20,6 @@ import httpx
 import pytest
 import yaml
 
-from benchmarks.ports import free_port
 from pipelines.serving.http.log import log, log_to
 from pipelines.serving.http.metrics import remove_folder_when_last
 from pipelines.serving.ray.environment import PROXY_SLACK_S, RAY_ENVIRONMENT, http_options
@@ -28,6 +27,7 @@ from pipelines.serving.ray.proxy import ProxyProblems
 from pipelines.serving.settings import ServeSettings, settings_from
 from tests.pipelines.serving.conftest import Service
 from tests.pipelines.serving.fakes import picture_bytes
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "pipelines" / "serving" / "ray" / "haproxy.sh"

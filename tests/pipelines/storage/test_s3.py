@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.fault_proxy import FaultProxy
 from pipelines.storage import (
     AccessError,
     MissingBucketError,
@@ -19,6 +18,7 @@ from pipelines.storage import (
 )
 from pipelines.storage import client as client_module
 from pipelines.storage import s3 as s3_module
+from tests.support.fault_proxy import FaultProxy
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import psutil
 import torch
 from PIL import Image
 
-from tests.codec.conftest import photograph
+from tests.support.small_model import photograph
 
 ROOT = Path(__file__).parents[3]
 INTERVAL = 30

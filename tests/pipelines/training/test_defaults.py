@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.codec.conftest import photograph
 from tests.pipelines.training.drive import finished
+from tests.support.small_model import photograph
 
 pytestmark = pytest.mark.slow
 FIVE_MINUTES = 300.0

@@ -19,8 +19,8 @@ from pipelines.tuning.job import TuneJob
 from pipelines.tuning.outcome import Trial
 from pipelines.tuning.start import images_of, measure_start
 from pipelines.tuning.trial import _train
-from tests.codec.conftest import model_path as model_path
-from tests.codec.conftest import photograph
+from tests.support.small_model import model_path as model_path
+from tests.support.small_model import photograph
 
 POINT = {"bpp": 4.0, "lam": 0.05, "tau": 100.0}
 

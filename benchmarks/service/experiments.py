@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import httpx
 from PIL import Image
 
-from benchmarks.serve_kit import RunningService, percentiles
-from benchmarks.serve_speed import ENCODE
-from benchmarks.serve_truth import Truth
+from benchmarks.service.kit import RunningService, percentiles
+from benchmarks.service.speed import ENCODE
+from benchmarks.service.truth import Truth
 
 REDEPLOY_S = 600  # at most, on a busy machine
 RECOVERY_S = 60

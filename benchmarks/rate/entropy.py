@@ -1,6 +1,6 @@
 """Speed and efficiency of the entropy coder on the real latents of real pictures.
 
-    python benchmarks/entropy.py PICTURES --model sic
+    python benchmarks/rate/entropy.py PICTURES --model sic
 
 Prints, for a few qualities: binary decisions a second each way (one thread, networks left out),
 the streams' length and the whole files' (containers included) against the ideal code length of the

@@ -1,8 +1,8 @@
 """Steps a second: this trainer and an earlier commit's, Ray Train and two workers, CompressAI.
 
-    python benchmarks/train_speed.py --data runs/prepared
-    python benchmarks/train_speed.py --against ee197c9              # the step alone, both in turn
-    python benchmarks/train_speed.py --compressai-python venv-cai/bin/python
+    python benchmarks/training/train_speed.py --data runs/prepared
+    python benchmarks/training/train_speed.py --against ee197c9              # the step alone, both in turn
+    python benchmarks/training/train_speed.py --compressai-python venv-cai/bin/python
 
 One thread a process. The loops take turns (bare, Ray, bare), the same net, images, batch and crop;
 warm-up doesn't count. Ray's side logs and saves as in earnest. `data wait` is the share of Ray's

@@ -1,8 +1,8 @@
 """What does distribution cost? The same work on one, two and three nodes with equal total cores.
 
-    python benchmarks/scaling.py --venv .venv --json scaling.json
+    python benchmarks/cluster/scaling.py --venv .venv --json scaling.json
 
-Three logical CPUs, as 3, 2 + 1 and 1 + 1 + 1 hosts of this machine (`benchmarks/hosts.py`), for
+Three logical CPUs, as 3, 2 + 1 and 1 + 1 + 1 hosts of this machine (`tests/support/hosts.py`), for
 each stage the wall time and the processor time of all processes of all hosts, Ray's included, from
 the job's submission to its end. As long as the machine has no more cores than work for them, what
 two or three nodes take beyond one is the price of distribution: more daemons, copies over the
@@ -23,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server
-from benchmarks.cluster_work import (
+from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server
+from benchmarks.cluster.work import (
     PORT,
     Stage,
     photograph,
@@ -33,9 +33,9 @@ from benchmarks.cluster_work import (
     tiny,
     upload,
 )
-from benchmarks.hosts import HOSTS, ROOT, Hosts, missing
 from benchmarks.machine import describe_run
 from pipelines import console
+from tests.support.hosts import HOSTS, ROOT, Hosts, missing
 
 __all__ = ["overheads"]
 

@@ -1,6 +1,6 @@
 """A ledger of a million objects: what do resume, find and compaction take, 20 ms from the store?
 
-    python benchmarks/archive_million.py --objects 250000 500000 1000000 --json million.json
+    python benchmarks/archive/million.py --objects 250000 500000 1000000 --json million.json
 
 Rows and keys are synthetic, as a run over small images leaves them: a part for 128 objects. Before
 compaction and after it, each in a process of its own, with imports, without Ray's start:
@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from benchmarks.s3_servers import CREDENTIALS
 from benchmarks.slow_store import ETAG, SIZE, slow_store
 from pipelines import console
+from tests.support.s3_servers import CREDENTIALS
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE, SOURCE = "s3://archive", "s3://source"

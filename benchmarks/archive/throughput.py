@@ -1,6 +1,6 @@
 """Pictures a second of the archive job, against its own codec in memory and against peers.
 
-    python benchmarks/archive_throughput.py PHOTOS --json throughput.json
+    python benchmarks/archive/throughput.py PHOTOS --json throughput.json
 
 All in one run, on the same pictures and the same number of cores:
 

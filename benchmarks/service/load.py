@@ -1,7 +1,7 @@
 """Speed, overload, fairness, redeploy, chaos and drain of the service.
 
-    python benchmarks/serve_load.py PICTURE.png
-    python benchmarks/serve_load.py PICTURE.png --only chaos --seconds 600
+    python benchmarks/service/load.py PICTURE.png
+    python benchmarks/service/load.py PICTURE.png --only chaos --seconds 600
 
 Starts `pipelines/serve.py` on a free port, runs the experiments one after the other, and ends it.
 PICTURE should be 768x512. Every 200 answer is compared with what the codec gives in this process;
@@ -18,12 +18,12 @@ from typing import Annotated, Any
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import serve_experiments as experiments
-from benchmarks.serve_kit import end_cleanly, report, serving
-from benchmarks.serve_speed import speed
-from benchmarks.serve_truth import Truth
+from benchmarks.service.kit import end_cleanly, report, serving
+from benchmarks.service.speed import speed
+from benchmarks.service.truth import Truth
 
 PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus 1"
 EVERYTHING = "speed overload fair redeploy chaos drain"

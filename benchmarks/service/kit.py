@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.ports import free_port
+from tests.support.ports import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 START_S = 600
 #: Words in a command line -> role of the process.
 ROLES = {

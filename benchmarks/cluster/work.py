@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.cluster_kit import BUCKET, LocalCluster, wait_until
-from benchmarks.hosts import HOSTS
+from benchmarks.cluster.kit import BUCKET, LocalCluster, wait_until
+from tests.support.hosts import HOSTS
 
 __all__ = ["PHOTOS", "TINY", "Stage", "kept", "listing", "serve_file", "stages", "upload",
            "written"]  # fmt: skip

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.serve_kit import RunningService, percentiles
-from benchmarks.serve_truth import QUALITY, InProcess, Truth
+from benchmarks.service.kit import RunningService, percentiles
+from benchmarks.service.truth import QUALITY, InProcess, Truth
 
 __all__ = ["ENCODE", "speed"]
 

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, free_port
 
 __all__ = ["CREDENTIALS", "ceph_gateway", "missing_ceph", "moto_server"]
 

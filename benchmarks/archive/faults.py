@@ -1,7 +1,7 @@
 """Kill and break everything while an archive is compressed, and count what was lost.
 
-    python benchmarks/archive_faults.py --objects 5000 --faults 50 --json faults.json
-    python benchmarks/archive_faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
+    python benchmarks/archive/faults.py --objects 5000 --faults 50 --json faults.json
+    python benchmarks/archive/faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
 
 For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder to another, or to
 S3 (moto or Ceph behind a proxy that misbehaves), on a Ray cluster of a head and two worker nodes on
@@ -37,13 +37,13 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fault_proxy import FAULTS, FaultProxy
+from benchmarks.archive.small_photos import make_pictures
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from benchmarks.s3_servers import CREDENTIALS, ceph_gateway, moto_server
-from benchmarks.small_photos import make_pictures
 from pipelines import console
+from tests.support.fault_proxy import FAULTS, FaultProxy
+from tests.support.s3_servers import CREDENTIALS, ceph_gateway, moto_server
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KILLS, TO_S3 = ("worker", "driver", "node"), ("s3", "network")
 """SIGKILL of one of these while a folder is written; S3 errors and the network cut."""
 MIXED = {"kills": KILLS, "storage": TO_S3}

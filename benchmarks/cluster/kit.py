@@ -24,9 +24,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.hosts import GATEWAY, HOSTS, ROOT, Hosts
-from benchmarks.s3_servers import CREDENTIALS, moto_server
 from pipelines import console
+from tests.support.hosts import GATEWAY, HOSTS, ROOT, Hosts
+from tests.support.s3_servers import CREDENTIALS, moto_server
 
 __all__ = [
     "BUCKET",

@@ -1,6 +1,6 @@
 """What do a hundred million pictures cost before the first is opened? Lists, ledger, resume.
 
-    python benchmarks/scaling_keys.py --json scaling_keys.json
+    python benchmarks/archive/scaling_keys.py --json scaling_keys.json
 
 Runs the code that the stages run on synthetic keys, one process for each figure, at growing
 numbers, and fits time and memory a key. Nothing is extrapolated but the slope.
@@ -38,7 +38,7 @@ from pipelines.storage import LocalStorage, ObjectInfo
 
 __all__ = ["KINDS", "Synthetic", "slopes"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZES = {
     "prepare": (50_000, 100_000, 200_000),
     "first": (50_000, 100_000, 200_000),

@@ -1,14 +1,14 @@
 """The SAIC paper's Tables 1-6 and Figure 4 in their form, on the pictures at hand, from real files.
 
-    # three arms from one start, same steps, three seeds (see benchmarks/fine_tune.py)
+    # three arms from one start, same steps, three seeds (see benchmarks/training/fine_tune.py)
     for mix in tdic apic saic; do for seed in 0 1 2; do
-      python benchmarks/fine_tune.py imagenette/train arms/$mix-$seed.safetensors --mix $mix \
+      python benchmarks/training/fine_tune.py imagenette/train arms/$mix-$seed.safetensors --mix $mix \
           --seed $seed --exclude 'ILSVRC2012_val_*'
     done; done
-    python benchmarks/saic_tables.py measure imagenette/val runs/saic arms/*.safetensors
-    python benchmarks/saic_tables.py detect coco runs/saic arms/*-0.safetensors jpeg webp avif \
+    python benchmarks/saic/run.py measure imagenette/val runs/saic arms/*.safetensors
+    python benchmarks/saic/run.py detect coco runs/saic arms/*-0.safetensors jpeg webp avif \
           --weights fastestdet.pth
-    python benchmarks/saic_tables.py show runs/saic
+    python benchmarks/saic/run.py show runs/saic
 
 Every arm codes every picture into a file of the rate asked for, header included. `measure` and
 `detect` keep what they measured and go on where they stopped; `show` prints all tables that the
@@ -24,7 +24,7 @@ from typing import Annotated
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.saic import detection, tables
 from benchmarks.saic import measure as measuring

@@ -1,6 +1,7 @@
 """Top-1 of the semantic head on real files, before and after quantisation.
 
-    python benchmarks/head_accuracy.py imagenette/val --model sic --quality 15 --out head.json
+    python benchmarks/training/head_accuracy.py imagenette/val --model sic --quality 15 \
+        --out head.json
 
 Pre-semantic labels are what `deepsic encode --labeler head` stores: read from the encoder's latents
 before rounding. Post-semantic ones are read from the decoded latents of the file: no pixel is made.

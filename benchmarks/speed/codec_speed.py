@@ -1,7 +1,7 @@
 """How fast we encode and decode, beside Pillow's codecs and CompressAI, in one interleaved run.
 
-    python benchmarks/codec_speed.py kodak/ --rounds 3
-    python benchmarks/codec_speed.py kodak/ --compressai-python venv-cai/bin/python
+    python benchmarks/speed/codec_speed.py kodak/ --rounds 3
+    python benchmarks/speed/codec_speed.py kodak/ --compressai-python venv-cai/bin/python
 
 Every round takes each picture through all codecs one after the other, at one thread and at two,
 so that whatever else the machine does hits all alike. Baselines are at the setting whose file is

@@ -1,7 +1,7 @@
 """The charts of README and docs/results/rate.md, from what an evaluation of Kodak left behind.
 
 python pipelines/evaluate.py kodak/ runs/kodak
-python benchmarks/charts.py runs/kodak/results.jsonl docs/
+python benchmarks/rate/charts.py runs/kodak/results.jsonl docs/
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from deepsic.evaluation.baselines import find_codecs
 from deepsic.evaluation.measure import Measurement

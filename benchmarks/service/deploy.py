@@ -1,6 +1,6 @@
 """A rolling redeploy as an operator does it: `serve deploy` of the config onto a cluster, twice.
 
-    python benchmarks/serve_deploy.py PICTURE.png
+    python benchmarks/service/deploy.py PICTURE.png
 
 Starts a Ray head node on free ports, deploys `pipelines/serve.yaml` to it (on a free port for HTTP,
 else as it is), sends requests without pause, deploys it again with another setting, and goes on
@@ -25,12 +25,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.ports import free_port
-from benchmarks.serve_experiments import redeploy
-from benchmarks.serve_kit import ROOT, RunningService, end_cleanly, report, stop, wait_ready
-from benchmarks.serve_truth import Truth
+from benchmarks.service.experiments import redeploy
+from benchmarks.service.kit import ROOT, RunningService, end_cleanly, report, stop, wait_ready
+from benchmarks.service.truth import Truth
+from tests.support.ports import free_port
 
 CONFIG = ROOT / "pipelines" / "serve.yaml"
 RAY, SERVE = (str(Path(sys.executable).with_name(name)) for name in ("ray", "serve"))

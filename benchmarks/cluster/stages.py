@@ -1,8 +1,8 @@
 """`ray up`, all six stages, `ray down`, on three hosts of this machine.
 
-    python benchmarks/cluster_stages.py --venv .venv --json stages.json
+    python benchmarks/cluster/stages.py --venv .venv --json stages.json
 
-Hosts are namespaces with ssh daemons (`benchmarks/hosts.py`), the cluster is cluster-local.yaml
+Hosts are namespaces with ssh daemons (`tests/support/hosts.py`), the cluster is cluster-local.yaml
 brought up by Ray over ssh, S3 is a moto server. Every stage is submitted as a Ray job by
 cluster/run.sh; one runs by RAY_ADDRESS besides. Needs root and openssh-server.
 """
@@ -24,11 +24,11 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.cluster_kit import LocalCluster, end_on_sigterm, s3_server, wait_until
-from benchmarks.cluster_work import PORT, Stage, photograph, serve_file, stages, tiny, upload
-from benchmarks.hosts import HOSTS, ROOT, Hosts, missing
+from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server, wait_until
+from benchmarks.cluster.work import PORT, Stage, photograph, serve_file, stages, tiny, upload
 from benchmarks.machine import describe_run
 from pipelines import console
+from tests.support.hosts import HOSTS, ROOT, Hosts, missing
 
 __all__ = ["Notes", "run_all"]
 

@@ -1,7 +1,7 @@
 """A host dies during each stage: does the stage end as if nothing had happened?
 
-    python benchmarks/cluster_faults.py --venv .venv --json cluster_faults.json
-    python benchmarks/cluster_faults.py --venv .venv --only preprocess archive
+    python benchmarks/cluster/faults.py --venv .venv --json cluster_faults.json
+    python benchmarks/cluster/faults.py --venv .venv --only preprocess archive
 
 Three hosts as in `cluster_stages.py`. For every stage: an undisturbed run, then the same into
 another place, and once it is well under way a worker host is killed (its cable pulled, all its
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_kit import (
+from benchmarks.cluster.kit import (
     BUCKET,
     ClusterJob,
     LocalCluster,
@@ -36,7 +36,7 @@ from benchmarks.cluster_kit import (
     s3_server,
     wait_until,
 )
-from benchmarks.cluster_work import (
+from benchmarks.cluster.work import (
     CHECKPOINT_SECONDS,
     PORT,
     TRIALS,
@@ -50,9 +50,9 @@ from benchmarks.cluster_work import (
     upload,
     written,
 )
-from benchmarks.hosts import HOSTS, ROOT, Hosts, missing
 from benchmarks.machine import describe_run
 from pipelines import console
+from tests.support.hosts import HOSTS, ROOT, Hosts, missing
 
 __all__ = ["Faults"]
 

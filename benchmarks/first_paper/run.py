@@ -1,13 +1,13 @@
 """The first paper's Table I and Figures 5 to 8 in their form, from real files.
 
-    python benchmarks/deepsic_tables.py rd kodak/ runs/deepsic deepsic-pre sic jpeg jpeg2000
-    python benchmarks/deepsic_tables.py contexts kodak/ runs/deepsic deepsic-pre
-    python benchmarks/deepsic_tables.py table1 imagenette/val runs/deepsic deepsic-pre \
+    python benchmarks/first_paper/run.py rd kodak/ runs/deepsic deepsic-pre sic jpeg jpeg2000
+    python benchmarks/first_paper/run.py contexts kodak/ runs/deepsic deepsic-pre
+    python benchmarks/first_paper/run.py table1 imagenette/val runs/deepsic deepsic-pre \
           --classifier efficientnet-lite0 --classifier squeezenet
-    python benchmarks/deepsic_tables.py label_cost imagenette/val runs/deepsic deepsic-pre \
+    python benchmarks/first_paper/run.py label_cost imagenette/val runs/deepsic deepsic-pre \
           deepsic-post
-    python benchmarks/deepsic_tables.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
-    python benchmarks/deepsic_tables.py show runs/deepsic --reference REFERENCE
+    python benchmarks/first_paper/run.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
+    python benchmarks/first_paper/run.py show runs/deepsic --reference REFERENCE
 
 Models are files or shipped names. `rd` and `table1` keep what they measured and go on where they
 stopped; `show` prints all that the measurements allow, with the paper's numbers and other authors'
@@ -23,7 +23,7 @@ from typing import Annotated
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.first_paper import label_cost, rd, sheets, tables
 from benchmarks.first_paper.contexts import compare_contexts

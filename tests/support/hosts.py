@@ -23,7 +23,7 @@ from types import TracebackType
 
 __all__ = ["GATEWAY", "HOSTS", "Hosts", "missing"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NETWORK = "10.77.0"
 GATEWAY = f"{NETWORK}.1"
 """This machine, as the hosts see it."""

@@ -1,6 +1,6 @@
 """BD-rate of a model against Pillow's JPEG, WebP and JPEG 2000 on a folder of pictures.
 
-    python benchmarks/bdrate.py kodak/ --model sic
+    python benchmarks/rate/bdrate.py kodak/ --model sic
 
 Whole files, decoded 8-bit pictures, means of per-picture bpp and PSNR-RGB, every codec on the same
 pictures in one run. `pipelines/evaluate.py` measures far more; this is the short way to one figure.

@@ -1,6 +1,6 @@
 """Does the archive job stay small as archives grow? Memory, and the time that a resume takes.
 
-    python benchmarks/archive_scale.py --objects 1000 5000 20000 --json scale.json
+    python benchmarks/archive/scale.py --objects 1000 5000 20000 --json scale.json
 
 Compresses so many photographs of 64 to 96 pixels from folder to folder with the command that users
 run, samples the unique memory (USS) of the driver and of every worker, then runs the same command
@@ -26,9 +26,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.archive_faults import ROOT
+from benchmarks.archive.faults import ROOT
+from benchmarks.archive.small_photos import make_pictures
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from benchmarks.small_photos import make_pictures
 from pipelines import console
 
 SAMPLE_SECONDS = 1.0

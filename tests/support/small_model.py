@@ -1,0 +1,50 @@
+"""A small untrained model, and pictures that need no data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from deepsic import weights
+from deepsic.codec import Codec
+from deepsic.models.sic import packing
+from deepsic.models.sic.net import SicConfig, SicNet
+
+SMALL = SicConfig(width8=16, width16=16, depth=2, context=16)
+
+
+def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Something with edges, gradients and texture, (H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    base = 90 + 60 * np.sin(x / 37 + seed) * np.cos(y / 23) + 40 * ((x // 29 + y // 31) % 2)
+    colour = np.stack((base, 0.8 * base + 30 * np.sin(y / 50), 220 - base), 2)
+    return np.clip(colour + rng.normal(0, 4, colour.shape), 0, 255).astype(np.uint8)
+
+
+def small_net(seed: int = 0) -> SicNet:
+    """An untrained net whose zero-started layers are stirred, on the integer grid."""
+    torch.manual_seed(seed)
+    net = SicNet(SMALL)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if ".out" in name or "shift" in name:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    net.context.set_quantised(True)
+    return net
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    weights.write(path, packing.pack(small_net(), [photograph(96, 128)], qualities=(30, 80)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def codec(model_path: Path) -> Codec:
+    return Codec.load(model_path, device="cpu")
