@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from benchmarks.slow_store import ETAG, SIZE, slow_store
 from pipelines import console
 from tests.support.s3_servers import CREDENTIALS
+from tests.support.slow_store import ETAG, SIZE, slow_store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ARCHIVE, SOURCE = "s3://archive", "s3://source"
 PART_ROWS = 128
 LABELS, KINDS, RARE = 5, 999, 100

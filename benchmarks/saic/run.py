@@ -2,7 +2,8 @@
 
     # three arms from one start, same steps, three seeds (see benchmarks/training/fine_tune.py)
     for mix in tdic apic saic; do for seed in 0 1 2; do
-      python benchmarks/training/fine_tune.py imagenette/train arms/$mix-$seed.safetensors --mix $mix \
+      python benchmarks/training/fine_tune.py imagenette/train \
+          arms/$mix-$seed.safetensors --mix $mix \
           --seed $seed --exclude 'ILSVRC2012_val_*'
     done; done
     python benchmarks/saic/run.py measure imagenette/val runs/saic arms/*.safetensors

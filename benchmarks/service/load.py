@@ -20,7 +20,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import serve_experiments as experiments
+from benchmarks.service import experiments
 from benchmarks.service.kit import end_cleanly, report, serving
 from benchmarks.service.speed import speed
 from benchmarks.service.truth import Truth
