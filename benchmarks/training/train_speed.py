@@ -1,7 +1,7 @@
 """Steps a second: this trainer and an earlier commit's, Ray Train and two workers, CompressAI.
 
     python benchmarks/training/train_speed.py --data runs/prepared
-    python benchmarks/training/train_speed.py --against ee197c9              # the step alone, both in turn
+    python benchmarks/training/train_speed.py --against ee197c9     # the step alone, both in turn
     python benchmarks/training/train_speed.py --compressai-python venv-cai/bin/python
 
 One thread a process. The loops take turns (bare, Ray, bare), the same net, images, batch and crop;
@@ -41,7 +41,7 @@ from pipelines.training.job import TrainJob
 from pipelines.training.sources import identity_of, open_images
 
 WARM_UP = 20
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMPRESSAI = Path(__file__).with_name("compressai_train.py")
 STEP = """
 import sys, time, torch

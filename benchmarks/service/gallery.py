@@ -1,6 +1,6 @@
 """Make the files that the page searches: low-rate `.sic` files of photographs that may be shared.
 
-    python benchmarks/serve_gallery.py PHOTOGRAPHS pipelines/web/gallery
+    python benchmarks/service/gallery.py PHOTOGRAPHS pipelines/web/gallery
 
 PHOTOGRAPHS holds the originals that `sources.tsv` in the destination names (file, licence,
 credit, address). Each is reduced to 480 pixels, labelled and encoded; `jpeg.tsv` gets the size of
@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import deepsic
 from deepsic.evaluation.metrics.distortion import psnr
