@@ -1,6 +1,6 @@
 """Crops a second and loader core: the memory-mapped path against Ray Data's streaming ingest.
 
-    python benchmarks/training/loader_speed.py                       # 600 images of 500x375, two minutes
+    python benchmarks/training/loader_speed.py                # 600 images of 500x375, two minutes
     python benchmarks/training/loader_speed.py --out benchmarks/results/loader_speed.json
 
 Both read the same prepared shards, made here of the photographs that scikit-image ships. The
