@@ -3,7 +3,7 @@
 import { element, headline, kilobytes } from "./panel.js";
 
 const $ = (id) => document.getElementById(id);
-const WORDS = ["dog", "bird", "vehicle", "food", "furniture", "clothing", "building"];
+const WORDS = ["dog", "vehicle", "food", "furniture", "building", "structure", "device"];
 
 let call;
 let fail;

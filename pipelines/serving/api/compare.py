@@ -102,6 +102,13 @@ def upload_router(parts: Parts) -> APIRouter:
 def compare_router(parts: Parts) -> APIRouter:
     """`/v1/baseline` and its like."""
     router = new_router("compare")
+    add_measures(router, parts)
+    add_classifier(router, parts)
+    return router
+
+
+def add_measures(router: APIRouter, parts: Parts) -> None:
+    """`/v1/baseline` and `/v1/measure`."""
     limits = parts.settings.limits
 
     @router.post(
@@ -159,6 +166,11 @@ def compare_router(parts: Parts) -> APIRouter:
         labels = None if found.labels is None else [label_of(label) for label in found.labels]
         return Measures(psnr=found.psnr, ms_ssim=found.ms_ssim, labels=labels)
 
+
+def add_classifier(router: APIRouter, parts: Parts) -> None:
+    """`/v1/classify` and `/v1/heatmap`."""
+    limits = parts.settings.limits
+
     async def picture_of(request: Request, upload: str | None) -> tuple[bytes, int]:
         """An image file, or the image of a `.sic` file, and its pixels."""
         data = await parts.file_of(request, upload)
@@ -197,5 +209,3 @@ def compare_router(parts: Parts) -> APIRouter:
         data, pixels = await picture_of(request, upload)
         done = await parts.do(request, HeatJob(data=data, pixels=pixels, label=label))
         return await parts.image_answer(done, started, "heatmap", 0)
-
-    return router

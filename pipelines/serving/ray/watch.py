@@ -58,7 +58,7 @@ def changes(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[str]:
                 "is needed"
             )
         elif there > was:
-            yield f"{there} {NAMES.get(name, name)} replicas run"
+            yield f"a {NAMES.get(name, name)} replica is there again; {there} running"
 
 
 def running(application: str) -> dict[str, int]:
