@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +36,8 @@ class JsonLines(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[0] is not None:
-            line["trace"] = self.formatException(record.exc_info)
+            # Not `formatException`: it prints, and Ray's replicas have a `print` of their own.
+            line["trace"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
@@ -45,7 +47,8 @@ def log_to(file: str | None) -> None:
     Calling it again replaces what was set before.
     """
     handler: logging.StreamHandler[Any] = (
-        logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file, "a")
+        # The process's own: Ray's replicas put another in its place, which adds to each line.
+        logging.StreamHandler(sys.__stderr__) if file is None else logging.FileHandler(file, "a")
     )
     handler.setFormatter(JsonLines())
     for old in log.handlers[:]:

@@ -115,7 +115,7 @@ def build_application(
         num_replicas=max(1, settings.bulk_replicas),
         # It takes what the others leave, so it reserves nothing.
         ray_actor_options=replica_options(threads, num_cpus=0),
-        max_ongoing_requests=2,
+        max_ongoing_requests=2 * settings.max_batch,
         max_queued_requests=settings.max_queued,
         **health,
         **ends,
