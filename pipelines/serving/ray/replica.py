@@ -35,6 +35,11 @@ LOWEST_PRIORITY = 19
 REPLICA_GONE = (ActorDiedError, ActorUnavailableError, RayActorError)
 
 
+def take_idle_time() -> None:
+    """Give the calling thread the lowest priority; on Linux, threads that it starts inherit it."""
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
+
+
 class CodecReplica:
     """One process with codecs. The event loop stays free: all work runs in one thread."""
 
@@ -42,10 +47,7 @@ class CodecReplica:
         self, settings: ServeSettings, loader: Loader = load_codec, bulk: bool = False
     ) -> None:
         self.settings = settings
-        # On Linux niceness is a thread's own, and those that it starts (torch's) inherit it.
-        self.thread = ThreadPoolExecutor(
-            1, "codec", initializer=os.nice, initargs=(LOWEST_PRIORITY if bulk else 0,)
-        )
+        self.thread = ThreadPoolExecutor(1, "codec", initializer=take_idle_time if bulk else None)
         self.worker = Worker(settings, loader)
         # Loaded before Serve sends anything here, so that a rolling redeploy never answers slowly.
         self.default = self.worker.load(settings.models[0])

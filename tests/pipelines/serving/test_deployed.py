@@ -181,8 +181,9 @@ def test_large_work_runs_at_the_lowest_priority(url: str) -> None:
         body = picture_bytes(width=side, height=side)
         assert httpx.post(f"{url}/v1/encode", content=body, timeout=60).status_code == 200
     (bulk,) = replica_pids("bulk")
-    assert niceness(bulk) == {0, 19}, "its codec's thread has the lowest priority"
-    assert {0} == {value for pid in codec_pids() for value in niceness(pid)}
+    assert max(niceness(bulk)) == 19, "its codec's thread has the lowest priority"
+    assert min(niceness(bulk)) < 19, "it answers all the same"
+    assert max(value for pid in codec_pids() for value in niceness(pid)) < 19
 
 
 def test_readiness_and_models(url: str) -> None:
