@@ -133,9 +133,11 @@ class Codec:
         """
         given = [v is not None for v in (quality, bpp, max_bytes)]
         if sum(given) > 1:
-            raise UsageError("give one of quality, bpp and max_bytes")
+            raise UsageError("quality, bpp and max_bytes exclude one another; give one")
         if refiner is not None and refiner.identity != self.identity:
-            raise UsageError(f"the refiner was loaded with another model than {self.name}")
+            raise UsageError(
+                f"the refiner was loaded with another model; load it with {self.name!r}"
+            )
         picture = load_image(image, self.limits)
         if labels is None and labeler is not None:
             labels = labeler(Image.fromarray(picture.rgb))
@@ -193,7 +195,10 @@ class Codec:
         self._check_model(header)
         box = region or (0, 0, header.width, header.height)
         if not (0 <= box[0] < box[2] <= header.width and 0 <= box[1] < box[3] <= header.height):
-            raise UsageError(f"region {box} is not inside {header.width}x{header.height}")
+            raise UsageError(
+                f"region {box} is not left, top, right, bottom inside "
+                f"{header.width}x{header.height}"
+            )
         rgb = self._decode_pixels(blob, layout, box)
         alpha = None
         if layout.alpha is not None:

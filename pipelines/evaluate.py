@@ -7,11 +7,10 @@
                 --classifier efficientnet-lite0 --classifier squeezenet
     python pipelines/evaluate.py coco/ --detector fastestdet=fastestdet.pth --bpp 0.25
 
-Every file is made whole and decoded again. OUT gets results.jsonl (a line a file, after one on the
-run) and report.html; the same goes to MLflow. The same command goes on where it was stopped, and
-a new --codec is added to what is there. Unreadable pictures, codecs that refuse one or are
-missing here are named, counted and left out for all codecs alike, never averaged over;
-where pictures can't be read, the exit code is 1 in the end.
+Every file is written whole and decoded again. OUT gets results.jsonl (a line a file, after one on
+the run) and report.html; the same goes to MLflow. Rerun, it resumes; a new --codec is added to what
+is there. Images that can't be read, or that one codec refuses, are named, counted and left out for
+all codecs alike. If some can't be read, the exit code is 1.
 """
 
 from __future__ import annotations
@@ -63,24 +62,31 @@ def evaluate(
             help="A baseline, a shipped model, sic:FILE, sic:s3://..., MODEL@NETWORK; default: all."
         ),
     ] = None,
-    bpp: Annotated[list[float] | None, typer.Option(help="Rates to search every codec to.")] = None,
-    ladder: Annotated[bool, typer.Option(help="Fixed settings too, for RD curves.")] = True,
+    bpp: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Rate for every codec, bits per pixel; repeat for more [0.125 0.25 0.5]."
+        ),
+    ] = None,
+    ladder: Annotated[
+        bool, typer.Option(help="Fixed settings as well, for rate-distortion curves.")
+    ] = True,
     classifier: Annotated[
         list[str] | None, typer.Option(help="NAME or NAME=WEIGHTS; default: efficientnet-lite0.")
     ] = None,
     detector: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHTS.")] = None,
     among: Annotated[
-        bool, typer.Option(help="Let classifiers also choose among the set's own classes alone.")
+        bool, typer.Option(help="Restrict classifiers to the classes of the set as well.")
     ] = False,
     include: Annotated[str, typer.Option(help="Pattern for file names.")] = "*",
-    limit: Annotated[int | None, typer.Option(help="At most so many pictures.")] = None,
-    fresh: Annotated[bool, typer.Option(help="Forget what OUT holds already.")] = False,
-    anchor: Annotated[str, typer.Option(help="What BD-rates are against.")] = "jpeg",
-    crops: Annotated[int, typer.Option(help="Pictures shown side by side.")] = 4,
+    limit: Annotated[int | None, typer.Option(help="Images at most; default: all.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Discard what OUT holds already.")] = False,
+    anchor: Annotated[str, typer.Option(help="Codec that BD-rates compare with.")] = "jpeg",
+    crops: Annotated[int, typer.Option(help="Images shown side by side in the report.")] = 4,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes; 0: no Ray; default: one a CPU.")
     ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow; off for none.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store; 'off' for none.")] = None,
     run_name: Annotated[str, typer.Option(help="Name in MLflow.")] = "evaluate",
 ) -> None:
     """Measure and report."""

@@ -44,7 +44,9 @@ def preprocess(
     ] = None,
     out: Annotated[str, typer.Option(help="Folder or s3://...")] = "runs/prepared",
     scales: Annotated[str, typer.Option(help="Sizes of every image, above 0 to 1.")] = "1",
-    shape: Annotated[str, typer.Option(help="whole, center or grid.")] = "whole",
+    shape: Annotated[
+        str, typer.Option(help="whole images, center squares, or a grid of squares.")
+    ] = "whole",
     side: Annotated[int, typer.Option(help="Largest side, or side of squares, pixels.")] = 1024,
     min_side: Annotated[int, typer.Option(help="Pixels; smaller images go to quarantine.")] = 64,
     gray: Annotated[bool, typer.Option(help="Keep images without colour.")] = True,
@@ -52,7 +54,7 @@ def preprocess(
         list[str] | None, typer.Option(help="Pattern of file names never read.")
     ] = None,
     pictures_a_shard: Annotated[int, typer.Option(help="Image files in a shard.")] = 64,
-    workers: Annotated[int | None, typer.Option(help="CPUs of a local Ray.")] = None,
+    workers: Annotated[int | None, typer.Option(help="CPUs of a local Ray; default: all.")] = None,
 ) -> None:
     """Prepare."""
     policy = Policy(

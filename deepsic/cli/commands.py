@@ -49,7 +49,7 @@ def encode(
     device: str,
     json: bool,
 ) -> None:
-    """Compress pictures to .sic files."""
+    """Compress images to .sic files."""
     goals = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes}
     chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
     jobs = files.plan(files.expand(sources, files.PICTURES), output, ".sic")
@@ -59,7 +59,7 @@ def encode(
 
         chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
     if refine_steps is not None and not refine_for:
-        raise UsageError("--refine-steps needs --refine-for: which classifier will look?")
+        raise UsageError("--refine-steps needs --refine-for: name the classifier to refine for")
     if refine_for:
         from deepsic.refiner import STEPS, Refiner
 
@@ -86,7 +86,7 @@ def decode(
     device: str,
     json: bool,
 ) -> None:
-    """Turn .sic files into ordinary pictures."""
+    """Decode .sic files to PNG, JPEG or another ordinary format."""
     suffix = "." + format.removeprefix(".")
     jobs = files.plan(files.expand(sources, _SIC), output, suffix)
     codecs: dict[str, Codec] = {}
@@ -105,7 +105,7 @@ def decode(
 
 
 def show_info(*, sources: list[str], json: bool) -> None:
-    """Say what .sic files hold, from their first bytes."""
+    """Show size, model, quality and labels of .sic files, from their first bytes."""
     found = files.expand(sources, _SIC)
     with Results(len(found), json=json) as out:
         for source, _ in found:
@@ -123,7 +123,7 @@ def labels(
     device: str,
     json: bool,
 ) -> None:
-    """Say what is in the pictures; a model is asked only where a file stores no labels."""
+    """Show what images contain; a model is loaded only for files without stored labels."""
     found = files.expand(sources, _SIC)
     codecs: dict[str, Codec] = {}
     with Results(len(found), json=json) as out:
@@ -167,7 +167,7 @@ def models(*, json: bool) -> None:
 
 
 def bench(*, sources: list[str], model: str, output: Path | None) -> None:
-    """Measure rate, distortion and speed on pictures, beside JPEG, WebP and AVIF."""
+    """Measure rate, distortion and speed on your images, beside JPEG, WebP and AVIF."""
     from importlib import import_module
 
     try:
@@ -194,7 +194,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="deepsic", description="Compress pictures to .sic files that say what is in them."
+        prog="deepsic", description="Compress images to .sic files that say what they show."
     )
     parser.add_argument("--version", action="version", version=f"deepsic {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -202,30 +202,44 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "encode", encode)
     _output_options(verb)
     goal = verb.add_mutually_exclusive_group()
-    goal.add_argument("--quality", type=int, metavar="1..100", help="the default is 50")
-    goal.add_argument("--bpp", type=float, help="size to aim for, bits a pixel")
-    goal.add_argument("--max-bytes", type=int, metavar="N", help="size of the file at most")
-    verb.add_argument("--model", default="sic", help="a shipped model or a model file [sic]")
+    goal.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest, 100 best [50]")
+    goal.add_argument(
+        "--bpp",
+        type=float,
+        help="best quality within so many bits per pixel, the whole file counted",
+    )
+    goal.add_argument(
+        "--max-bytes", type=int, metavar="N", help="best quality within so many bytes a file"
+    )
+    verb.add_argument(
+        "--model", default="sic", help="name of a shipped model, or a model file [sic]"
+    )
     verb.add_argument(
         "--labeler",
         metavar="NAME",
-        help="store labels: head, efficientnet-lite0, or module:function",
+        help="store labels from head (the model's own), efficientnet-lite0 or another classifier, "
+        "or your module:function [none]",
     )
     verb.add_argument(
         "--refine-for",
         action="append",
         metavar="NETWORK",
-        help="fit each file to a classifier that will look at it, such as efficientnet-lite0: "
-        "slow; repeat for several",
+        help="refine each file for a classifier, such as efficientnet-lite0: about 100 times "
+        "slower; repeat for several [none]",
     )
-    verb.add_argument("--refine-steps", type=_at_least(1), metavar="N", help="how hard to try [16]")
-    verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    verb.add_argument(
+        "--refine-steps", type=_at_least(1), metavar="N", help="gradient steps per image [16]"
+    )
+    verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
 
     verb = _verb(verbs, "decode", decode)
     _output_options(verb)
-    verb.add_argument("--format", default="png", metavar="SUFFIX", help="of the pictures [png]")
+    verb.add_argument("--format", default="png", metavar="SUFFIX", help="png, jpg, webp, ... [png]")
     verb.add_argument(
-        "--region", type=_region, metavar="L,T,R,B", help="decode only this box, pixels"
+        "--region",
+        type=_region,
+        metavar="L,T,R,B",
+        help="decode only this box: left, top, right, bottom in pixels",
     )
     _model_options(verb)
 
@@ -233,10 +247,13 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "labels", labels)
     verb.add_argument(
-        "--top", type=_at_least(1), default=5, metavar="K", help="how many at most [5]"
+        "--top", type=_at_least(1), default=5, metavar="K", help="labels per image, at most [5]"
     )
     verb.add_argument(
-        "--depth", type=_at_least(0), metavar="N", help="name the ancestor at this depth of WordNet"
+        "--depth",
+        type=_at_least(0),
+        metavar="N",
+        help="name each label's ancestor at this depth of WordNet; 0 is the root",
     )
     _model_options(verb)
 
@@ -244,8 +261,12 @@ def _parser() -> argparse.ArgumentParser:
     _verb(verbs, "models", models, sources=False)
 
     verb = _verb(verbs, "bench", bench, json=False)
-    verb.add_argument("--model", default="sic", help="a shipped model or a model file [sic]")
-    verb.add_argument("-o", "--output", type=Path, metavar="JSON", help="report to write")
+    verb.add_argument(
+        "--model", default="sic", help="name of a shipped model, or a model file [sic]"
+    )
+    verb.add_argument(
+        "-o", "--output", type=Path, metavar="JSON", help="write the figures to this file, too"
+    )
     return parser
 
 
@@ -256,20 +277,29 @@ def _verb(
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
     verb.set_defaults(verb=function)
     if sources:
-        verb.add_argument("sources", nargs="+", help="files, folders, globs, or - for a pipe")
+        verb.add_argument(
+            "sources", nargs="+", help="files, folders, globs, or - for standard input"
+        )
     if json:
-        verb.add_argument("--json", action="store_true", help="one JSON object a line")
+        verb.add_argument(
+            "--json", action="store_true", help="print one JSON object a line, failures included"
+        )
     return verb
 
 
 def _output_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("-o", "--output", metavar="PATH", help="file, or folder for several sources")
+    verb.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="file, or folder for several sources [beside each source]",
+    )
     verb.add_argument("-f", "--force", action="store_true", help="replace files that exist")
 
 
 def _model_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--model", help="model file, where the one a file names doesn't ship")
-    verb.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    verb.add_argument("--model", help="model file, for files whose model doesn't ship")
+    verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
 
 
 def _at_least(low: int) -> Callable[[str], int]:

@@ -69,10 +69,13 @@ def expand(sources: Iterable[str], suffixes: frozenset[str]) -> list[tuple[Path,
         else:
             matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]
             if not matches:
-                raise InputError(f"{source}: no such file, folder or match")
+                raise InputError(f"{source}: no such file, folder or match; check the path")
             found.update((p, Path(p.name)) for p in matches if p.is_file())
     if not found:
-        raise UsageError(f"nothing found with one of the suffixes {' '.join(sorted(suffixes))}")
+        raise UsageError(
+            f"nothing found with one of the suffixes {' '.join(sorted(suffixes))}; "
+            "name files or a folder that holds some"
+        )
     return list(found.items())
 
 
@@ -100,7 +103,8 @@ def plan(found: Sequence[tuple[Path, Path]], output: str | None, suffix: str) ->
             target = Path(output)
         if target in conversions:
             raise UsageError(
-                f"{conversions[target].source} and {source} would both become {target}"
+                f"{conversions[target].source} and {source} would both become {target}; "
+                "give them one at a time, with -o"
             )
         if target == source != STREAM:
             raise UsageError(f"{source} would replace itself; name another target with -o")

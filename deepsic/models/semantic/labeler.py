@@ -36,7 +36,7 @@ def load_labeler(spec: str, *, top: int = 5, weights: str | Path | None = None) 
         except (ImportError, AttributeError) as error:
             raise UsageError(f"labeler {spec}: {error}") from None
         if not callable(found):
-            raise UsageError(f"labeler {spec} isn't callable")
+            raise UsageError(f"labeler {spec} isn't callable; name a function of a PIL image")
         labeler: Labeler = found
         return labeler
     return _classifier(spec, top, weights)
