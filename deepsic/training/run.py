@@ -7,6 +7,7 @@ reports to Ray Train and MLflow.
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -180,8 +181,9 @@ class Run:
                 "images_per_second": batch * self.trainer.world * steps / self.busy,
                 "data_wait_share": self.waited / self.busy,
             }
-        if self.trainer.device.type == "cuda":
-            values["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        on_gpu = self.trainer.device.type == "cuda"
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in kB
+        values["memory_gb"] = (torch.cuda.max_memory_allocated() if on_gpu else peak) / 1e9
         self.watcher.log(self.trainer.step, values)
         self._sums, self._count = {}, 0
 

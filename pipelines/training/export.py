@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deepsic import weights
 from deepsic.errors import InputError
 from deepsic.evaluation.provenance import provenance
@@ -17,11 +19,12 @@ from deepsic.training.images import middle
 from deepsic.training.recipe import Recipe
 from deepsic.training.run import BEST, CHECKPOINT
 from deepsic.training.start import from_checkpoint, model_file_of
+from deepsic.training.validation import QUALITIES
 from deepsic.weights import ModelFile
 from pipelines.models import model_file
 from pipelines.training.sources import Images
 
-__all__ = ["export", "find_checkpoint"]
+__all__ = ["export", "find_checkpoint", "real_rates"]
 
 _MEASURED = 12
 """Images whose statistics give the file its first probabilities."""
@@ -52,7 +55,7 @@ def export(
 
     Args:
         images: those held out give the file's first probabilities.
-        metrics: for the card.
+        metrics: for the card, beside the rates of real files.
 
     Returns: the file's identity.
 
@@ -67,8 +70,29 @@ def export(
     model = _packed(net, recipe, images, about)
     out.parent.mkdir(parents=True, exist_ok=True)
     identity = weights.write(out, model)
-    out.with_suffix(".md").write_text(_card(out, identity, model, recipe, metrics or {}), "utf-8")
+    metrics = dict(metrics or {}) | real_rates(out, images)
+    out.with_suffix(".md").write_text(_card(out, identity, model, recipe, metrics), "utf-8")
     return identity
+
+
+def real_rates(model: Path, images: Images) -> dict[str, float]:
+    """Mean bpp and PSNR of real files of the held-out images, headers and all, by a model file."""
+    from deepsic import Codec
+
+    codec = Codec.load(model)
+    held = images.held_out
+    made: dict[str, float] = {}
+    for quality in QUALITIES:
+        rates, gains = [], []
+        for row in range(len(held)):
+            pixels = middle(held.image(row), 512)
+            blob = codec.encode(pixels, quality=quality)
+            error = np.square(np.asarray(codec.decode(blob), np.float64) - pixels).mean()
+            rates.append(8 * len(blob) / (pixels.shape[0] * pixels.shape[1]))
+            gains.append(10 * np.log10(255**2 / max(error, 1e-6)))
+        made[f"files/bpp_q{quality}"] = float(np.mean(rates))
+        made[f"files/psnr_q{quality}"] = float(np.mean(gains))
+    return made
 
 
 def _packed(net: Any, recipe: Recipe[Any, Any], images: Images, about: dict[str, Any]) -> ModelFile:
@@ -132,7 +156,7 @@ Commit {about["commit"]}, {about["date"]}, {about["machine"]}.
     {about["command"]}
 
 ## Results on images held out of training
-The rate is the net's estimate, without file headers; means over five qualities.
+`val/`: the rate is the net's estimate, without file headers. `files/`: whole files.
 
 | | |
 |---|---:|

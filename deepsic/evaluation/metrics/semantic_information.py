@@ -5,7 +5,10 @@ originals and y' of the decoded pictures,
 
     I_CLUB(y; y') = E_p(y,y')[log p(y'|y)] - E_p(y) E_p(y')[log p(y'|y)]
 
-with p(y'|y) a Gaussian whose mean and variance a small trained network gives. The paper names
+It is no bound of the mutual information where p is only an estimate: at correlation 0.8 in ten
+dimensions it gives 18 nats where there are 5.1. It orders codecs; it measures none.
+
+Here p(y'|y) is a Gaussian whose mean and variance a small trained network gives. The paper names
 neither network nor scale, so values compare within one run, not with the paper's. Here:
 
 - outputs are scaled by the mean and deviation of the *originals'*, the same for every codec;

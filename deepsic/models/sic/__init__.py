@@ -9,6 +9,7 @@ trainable.py          a model file back to a net that takes gradients
 calibration.py        initial probabilities, counted on images
 engine.py             inference: windows to streams and back
 transform_runner.py   the transforms at inference
+passes.py             which channels each coding pass takes, for training and inference
 probability.py        the entropy model at inference
 layout.py             channels-last sweeps between them, compiled
 int8/                 both kinds of network in bytes

@@ -15,7 +15,8 @@ from deepsic.coding import binarisation
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.layout import F32, I16
 from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.probability import U8, EntropyTables, PassPlan, TileEncoder
+from deepsic.models.sic.passes import PassPlan
+from deepsic.models.sic.probability import U8, EntropyTables, TileEncoder
 
 PRIOR = 6.0
 """Weight of the logistic density, in observations, against what was counted."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from deepsic.coding.binarisation import SKIP
 from deepsic.models.sic.entropy_model import likelihood, likelihood_cpu
 from deepsic.models.sic.entropy_model.context import checkerboard
+from deepsic.models.sic.passes import PLANS
 from deepsic.models.sic.wavelet import bands
 
 __all__ = ["TrainingCoder", "rounded"]
@@ -21,31 +22,18 @@ class TrainingCoder:
         self.total = v8.new_zeros(v8.shape[0])
         self.parts: dict[str, Tensor] = {}
         self.decoded: dict[str, Tensor] = {}
-        self._masks = {
-            "4": checkerboard(v16.shape[2], v16.shape[3], v16.device),
-            "3": checkerboard(v8.shape[2], v8.shape[3], v8.device),
-        }
+        even8, even16 = (checkerboard(v.shape[2], v.shape[3], v.device) for v in (v8, v16))
+        self._even = {8: even8, 16: even16}
 
     def _target(self, name: str) -> tuple[Tensor, Tensor | None]:
         """Latents of a pass, in steps, and the mask of those that it codes (None: all)."""
-        level, part = name[0], name[1]
-        if level in self._masks:
-            block = self.v16[:, bands.LL :] if level == "4" else self.v8[:, : bands.LEVEL3]
-            even = self._masks[level]
-            if part == "a":
-                return block[:, : bands.LUMA_BANDS], even
-            mask = torch.ones_like(block[:1])
-            mask[:, : bands.LUMA_BANDS] = 1.0 - even
-            return block, mask
-        start = bands.LEVEL3 if level == "2" else bands.LEVEL3 + bands.LEVEL2
-        channels = {
-            "2a": bands.LEVEL2_A,
-            "2b": bands.LEVEL2_B,
-            "1a": bands.LEVEL1_A,
-            "1b": bands.LEVEL1_B,
-            "1c": bands.LEVEL1_C,
-        }[name]
-        return self.v8[:, [start + c for c in channels]], None
+        plan = PLANS[name]
+        v = (self.v8 if plan.tensor == 8 else self.v16)[:, plan.channels.tolist()]
+        if (plan.parity < 0).all():
+            return v, None
+        even = self._even[plan.tensor]
+        masks = {0: even, 1: 1.0 - even, -1: torch.ones_like(even)}
+        return v, torch.cat([masks[parity] for parity in plan.parity.tolist()], 1)
 
     def count(self, name: str, bits: Tensor) -> None:
         """Add the bits a picture of a part, (B,)."""
