@@ -1,0 +1,116 @@
+"""205 classes in ImageNet's layout, with bad files among them: folders, tars and Parquet alike.
+
+What preprocessing makes of them is read as training reads it: classes of the data, a validation
+set spread over them, batches, and a data file.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepsic.errors import UsageError
+from deepsic.labels import classes_of, label_set
+from deepsic.training.batches import Batches
+from deepsic.training.data import CropSize
+from deepsic.training.packed import PackConfig, Packed, write_packed
+from pipelines.manifest import MANIFEST
+from pipelines.training.prepared import FROM_DATA, Prepared
+from tests.codec.conftest import photograph
+from tests.pipelines.preparing.test_containers import parquet, prepare, tar
+
+CLASSES = [node.wnid for node in label_set("imagenet1k").classes()[300:505]]
+EACH = 3
+BAD = 4
+
+
+def jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    """Parts of one photograph by class and name; four that can't be used, gray and CMYK ones."""
+    whole = Image.fromarray(np.asarray(photograph(400, 600)))
+    rng = np.random.default_rng(0)
+    made = {}
+    for wnid, number in itertools.product(CLASSES, range(EACH)):
+        left, top = int(rng.integers(600 - 72)), int(rng.integers(400 - 64))
+        part = whole.crop((left, top, left + 72, top + 64))
+        made[f"{wnid}/{wnid}_{number}.JPEG"] = jpeg(part)
+    first, second = CLASSES[:2]
+    good = made[f"{first}/{first}_0.JPEG"]
+    made[f"{first}/{first}_gray.JPEG"] = jpeg(part.convert("L"))
+    made[f"{first}/{first}_cmyk.JPEG"] = jpeg(part.convert("CMYK"))
+    made[f"{second}/{second}_cut.JPEG"] = good[: len(good) // 2]
+    made[f"{second}/{second}_empty.JPEG"] = b""
+    made[f"{second}/{second}_text.JPEG"] = b"no image"
+    made[f"{second}/{second}_tiny.JPEG"] = jpeg(part.resize((20, 20)))
+    return made
+
+
+def layouts(files: dict[str, bytes]) -> dict[str, dict[str, bytes]]:
+    rows = [
+        {
+            "image": {"bytes": data, "path": name.rpartition("/")[2]},
+            "label": CLASSES.index(name.partition("/")[0]),
+        }
+        for name, data in files.items()
+    ]
+    names = {"info": {"features": {"label": {"_type": "ClassLabel", "names": CLASSES}}}}
+    by_class = itertools.groupby(files.items(), lambda item: item[0].partition("/")[0])
+    return {
+        "folders": files,
+        "tars": {
+            f"{wnid}.tar": tar({name.partition("/")[2]: data for name, data in members})
+            for wnid, members in by_class
+        },
+        "parquet": {
+            f"train-{n}.parquet": parquet(rows[n::3], names) for n in range(3)
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["folders", "tars", "parquet"])
+def test_from_files_to_batches(layout: str, files: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    manifest, _ = prepare(layouts(files)[layout], str(tmp_path / "in"), str(out))
+    (out / MANIFEST).write_text(manifest.to_json())
+    assert manifest.classes == CLASSES
+    assert manifest.counts["files"] == len(files)
+    assert manifest.counts["quarantined"] == BAD
+    assert manifest.class_counts[CLASSES[0]] == EACH + 2
+    assert set(manifest.class_counts.values()) == {EACH, EACH + 2}
+
+    data = Prepared(str(out), labels=FROM_DATA, hold_out=4, cache=tmp_path / "cache")
+    assert data.labels is not None
+    assert [node.wnid for node in classes_of(data.labels)] == CLASSES
+    training, validation = data.training(), data.validation(100)
+    assert len(training) + len(data.validation(10_000)) == len(files) - BAD
+    assert len(set(validation.labels.tolist())) > 90
+    thousand = Prepared(str(out), labels="imagenet1k", hold_out=4, cache=tmp_path / "cache")
+    assert thousand.training().labels.tolist() == [n + 300 for n in training.labels.tolist()]
+    with pytest.raises(UsageError, match=r"202 of 205 classes .* and 197 more; rename"):
+        Prepared(str(out), labels="imagenette", cache=tmp_path / "cache")
+
+    batches = Batches(training, [CropSize(side=64, batch=11)], seed=0)
+    steps = -(-len(training) // 11)
+    seen = [label for _ in range(steps) for label in next(batches).labels.tolist()]
+    assert sorted(seen[: len(training)]) == sorted(training.labels.tolist())
+
+    write_packed(
+        tmp_path / "data.zip", training, validation, PackConfig(side=64, max_bytes=60_000),
+        labels=data.labels, about=manifest.about(),
+    )  # fmt: skip
+    packed = Packed.read(tmp_path / "data.zip")
+    assert packed.labels == data.labels
+    assert min(packed.training.labels.tolist()) >= 0
+    assert packed.about["manifest"] == manifest.hash
