@@ -74,7 +74,7 @@ def test_no_space_names_the_cache(
 
 
 @pytest.mark.slow
-def test_every_stage_takes_a_model_from_s3(
+def test_archive_service_and_evaluation_take_a_model_from_s3(
     bucket: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import pickle
@@ -84,7 +84,6 @@ def test_every_stage_takes_a_model_from_s3(
     from pipelines.evaluation.models import local_codecs, on_this_node
     from pipelines.serving.settings import ServeSettings
     from pipelines.serving.work.worker import load_codec
-    from pipelines.tuning.start import load_start
 
     shipped = weights.resolve("sic")
     open_storage(bucket).put("m/own@1.safetensors", shipped.read_bytes())
@@ -105,7 +104,6 @@ def test_every_stage_takes_a_model_from_s3(
     assert source.identity() == identity
     assert source.load().identity.hex() == identity
     assert load_codec(settings.models[0], settings).identity.hex() == identity  # type: ignore[attr-defined]
-    assert load_start(source.model)[1] == identity
     on_this_node(coders, places)
     assert [vars(coder).get("model") for coder in coders] == [None, str(copy), str(copy), "sic"]
     assert [coder.name for coder in coders[1:3]] == ["own@1", "own@1@efficientnet-lite0"]
