@@ -61,13 +61,13 @@ class Pending:
     def _walk(self, spool: Spool, after: str, upto: str | None) -> None:
         sweep = self.ledger.sweep(COLUMNS, self._parts, after=after, upto=upto)
         listing = self.selection.list(self.source, after, upto)
-        for piece in cut(self._left(sweep, listing)):
+        for piece in cut(self._left(spool, sweep, listing)):
             if not spool.put(Chunk(piece)):
                 return
 
-    def _left(self, sweep: Sweep, listing: Iterable[ObjectInfo]) -> Iterator[Item]:
+    def _left(self, spool: Spool, sweep: Sweep, listing: Iterable[ObjectInfo]) -> Iterator[Item]:
         infos = iter(listing)
-        while batch := list(itertools.islice(infos, BATCH)):
+        while not spool.closed and (batch := list(itertools.islice(infos, BATCH))):
             todo, already = self._join(batch, sweep.upto(batch[-1].key))
             with self._lock:
                 self.listed += len(batch)

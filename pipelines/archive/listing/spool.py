@@ -31,17 +31,18 @@ class Spool:
         self._changed = threading.Condition()
         self._read = self._written = 0
         self._error: BaseException | None = None
-        self._over = False
         self.objects = self.size = 0
         """Put so far: objects, and their bytes."""
         self.complete = False
         """Whether all that there is was put."""
+        self.closed = False
+        """Whether nobody wants more: who fills stops."""
 
     def put(self, chunk: Chunk) -> bool:
         """Add a chunk; False when nobody wants more."""
         data = zlib.compress(pickle.dumps(chunk), 1)
         with self._changed:
-            if self._over:
+            if self.closed:
                 return False
             try:
                 self._file.seek(self._written)
@@ -95,5 +96,5 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         with self._changed:
-            self._over = True
+            self.closed = True
             self._file.close()

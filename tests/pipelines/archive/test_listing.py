@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,10 +21,12 @@ from pipelines.archive.cluster import Resources
 from pipelines.archive.job import RunOptions, run_job
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.listing.chunks import Chunk, Item
+from pipelines.archive.listing.pending import Pending
 from pipelines.archive.listing.selection import Selection
 from pipelines.archive.listing.spool import Spool
+from pipelines.archive.tally import Tally
 from pipelines.archive.work.chunk import ArchiveJob
-from pipelines.storage import ObjectInfo, Storage, open_storage
+from pipelines.storage import LocalStorage, ObjectInfo, Storage, open_storage
 from pipelines.storage import partition as partition_module
 
 MakeJob = Callable[..., ArchiveJob]
@@ -175,6 +180,30 @@ def test_a_spool_keeps_order_and_counts() -> None:
             found.append(piece)
         assert found == [chunk(number) for number in range(1000)]
         assert (spool.objects, spool.size, spool.complete) == (1000, 10_000, True)
+
+
+def test_an_interrupted_run_stops_listing_although_nothing_is_left_to_do(tmp_path: Path) -> None:
+    class Endless(LocalStorage):
+        def list(
+            self, prefix: str = "", *, after: str = "", upto: str | None = None
+        ) -> Iterator[ObjectInfo]:
+            if prefix:
+                return iter(())
+            return (ObjectInfo(f"{number:09d}", 1, "tag") for number in itertools.count())
+
+    source = Endless(str(tmp_path))
+    pending = Pending(source=source, selection=Selection(), ledger=Ledger(source))
+    pending._join = lambda batch, rows: ([], Tally())  # type: ignore[method-assign]
+    stopped = threading.Event()
+
+    def fill(spool: Spool) -> None:
+        pending.fill(spool)
+        stopped.set()
+
+    with Spool(fill):
+        while not pending.listed:
+            time.sleep(0.01)
+    assert stopped.wait(30)
 
 
 def test_a_spool_raises_what_the_listing_raised() -> None:
