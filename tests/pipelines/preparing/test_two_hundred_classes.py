@@ -21,8 +21,8 @@ from deepsic.training.data import CropSize
 from deepsic.training.packed import PackConfig, Packed, write_packed
 from pipelines.manifest import MANIFEST
 from pipelines.training.prepared import FROM_DATA, Prepared
-from tests.codec.conftest import photograph
 from tests.pipelines.preparing.test_containers import parquet, prepare, tar
+from tests.support.small_model import photograph
 
 CLASSES = [node.wnid for node in label_set("imagenet1k").classes()[300:505]]
 EACH = 3
