@@ -1,4 +1,4 @@
-"""The experiments of `serve_load.py`: what is sent to a running service, and what came back."""
+"""The experiments of `load.py`: what is sent to a running service, and what came back."""
 
 from __future__ import annotations
 
