@@ -17,7 +17,7 @@ from deepsic.errors import UnknownModelError
 from pipelines.node_cache import node_cache, space_errors
 from pipelines.storage import ObjectMissingError, open_storage, sha256
 
-__all__ = ["model_file", "pinned"]
+__all__ = ["kept", "model_file", "pinned"]
 
 _PIN = "#sha256="
 
@@ -57,8 +57,18 @@ def model_file(place: str) -> Path:
             f"{url} holds another model ({found[:16]}) than when the job began ({wanted[:16]}): "
             "put it back, or start the job again"
         )
-    path = cache / found / name
-    if not _holds(path, found):
+    return kept(name, data)
+
+
+def kept(name: str, data: bytes) -> Path:
+    """A file of these bytes in this node's cache: what a driver sends along needs no shared folder.
+
+    Raises:
+        StorageError: the cache has no space.
+    """
+    cache, wanted = node_cache() / "models", sha256(data)
+    path = cache / wanted / name
+    if not _holds(path, wanted):
         with space_errors(cache):
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f"{uuid.uuid4().hex}.part")

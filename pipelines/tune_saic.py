@@ -150,11 +150,14 @@ def _search(
 ) -> tuple[Any, Any]:  # fmt: skip
     """Ray's results, and pyarrow's filesystem that checkpoints are on (None: this machine's)."""
     from pipelines.tuning.search import run_search
+    from pipelines.tuning.start import StartFile
 
     place, filesystem = _place(storage, out)
+    file = StartFile.of(job.start)
+    starts = _starts(job, space, file, out / job.name / "start.json")
     results = run_search(
-        job, space, _starts(job, space, out / job.name / "start.json"), folder=place,
-        filesystem=filesystem, concurrent=concurrent, run=run, counter=counter,
+        job, space, file, starts, folder=place, filesystem=filesystem, concurrent=concurrent,
+        run=run, counter=counter,
     )  # fmt: skip
     return results, filesystem
 
@@ -171,7 +174,7 @@ def _place(storage: str | None, out: Path) -> tuple[str, Any]:
     return path, filesystem
 
 
-def _starts(job: TuneJob, space: Space, kept: Path) -> Any:
+def _starts(job: TuneJob, space: Space, file: Any, kept: Path) -> Any:
     """The start at each rate: measured where trials run, once a search."""
     import ray
 
@@ -182,7 +185,7 @@ def _starts(job: TuneJob, space: Space, kept: Path) -> Any:
         return read_start(kept)
     gpus = trial_resources(job).get("GPU", 0)
     task = ray.remote(num_cpus=1, num_gpus=gpus)(measure_start)
-    starts = ray.get(task.remote(job, space.rates))
+    starts = ray.get(task.remote(job, file, space.rates))
     write_start(starts, kept)
     return starts
 

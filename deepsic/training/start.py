@@ -18,7 +18,7 @@ from deepsic.training.recipe import Recipe
 from deepsic.weights import ModelFile, read, resolve
 
 __all__ = [
-    "Find", "file_of", "from_checkpoint", "mean_of", "model_file_of", "new_net", "start_net",
+    "Find", "from_checkpoint", "mean_of", "model_file_of", "new_net", "start_net",
 ]  # fmt: skip
 
 _Net = TypeVar("_Net", bound=nn.Module)
@@ -63,7 +63,7 @@ def model_file_of(name: str, find: Find = resolve) -> ModelFile | None:
     Raises:
         UnknownModelError: no such model.
     """
-    path = file_of(name, find)
+    path = find(name)
     return None if path.suffix == ".pt" else read(path)
 
 
@@ -106,16 +106,10 @@ def mean_of(nets: Sequence[_Net]) -> _Net:
     return net
 
 
-def file_of(name: str, find: Find = resolve) -> Path:
-    """The file that a start names: a checkpoint's path, else what `find` gives."""
-    checkpoint = name.endswith(".pt") and "://" not in name
-    return Path(name) if checkpoint else find(name)
-
-
 def _trained(name: str, recipe: Recipe[Any, Any], find: Find) -> Any:
     file = model_file_of(name, find)
     if file is None:
-        return from_checkpoint(file_of(name, find))[0]
+        return from_checkpoint(find(name))[0]
     kin = registry.preset(recipe.preset)
     if registry.preset(file.preset).net != kin.net:
         raise UsageError(f"{name} is of preset {file.preset}; the recipe trains {recipe.preset}")

@@ -13,7 +13,6 @@ import numpy as np
 
 from deepsic.errors import InputError, UsageError
 from deepsic.training.images import ImageSet, JoinedImages, MemoryImages, Subset, spread
-from deepsic.training.start import file_of
 from pipelines.models import model_file
 
 __all__ = [
@@ -73,16 +72,12 @@ def start_identity(start: Sequence[str]) -> str:
     """Sixteen hex digits of the files that training starts from; "" for none.
 
     Raises:
-        InputError: a file isn't there.
         UnknownModelError: no such model.
     """
-    files = [file_of(name, model_file) for name in start]
     digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"{file} doesn't exist: give a model's name, file or checkpoint")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16] if files else ""
+    for name in start:
+        digest.update(hashlib.sha256(model_file(name).read_bytes()).digest())
+    return digest.hexdigest()[:16] if start else ""
 
 
 def identity_of(places: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from pipelines.console import Counter
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.scheduler import EqualRates, RungKeeper
 from pipelines.tuning.space import Space
-from pipelines.tuning.start import Start
+from pipelines.tuning.start import Start, StartFile
 from pipelines.tuning.trial import METRIC, STEP, trial
 from pipelines.tuning.watching import Display, TrialRuns
 
@@ -82,6 +82,7 @@ def _tuner(
 def run_search(
     job: TuneJob,
     space: Space,
+    file: StartFile,
     starts: Mapping[float, Start],
     *,
     folder: str,
@@ -106,7 +107,7 @@ def run_search(
     TrialRuns.parent = run
     path = f"{folder}/{job.name}"
     trainable = tune.with_resources(
-        tune.with_parameters(trial, job=job, starts=dict(starts)), trial_resources(job)
+        tune.with_parameters(trial, job=job, file=file, starts=dict(starts)), trial_resources(job)
     )
     if tune.Tuner.can_restore(path, storage_filesystem=filesystem):
         console.say(f"resuming {job.name}: finished trials stay, the others go on")

@@ -22,13 +22,14 @@ from deepsic.training.evaluator import Evaluation, evaluate, position_for
 from deepsic.training.images import ImageSet, Pixels
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
-from deepsic.training.start import file_of, from_checkpoint, model_file_of
-from pipelines.models import model_file
+from deepsic.training.start import from_checkpoint, model_file_of
+from pipelines.models import kept, model_file
 from pipelines.training.sources import Images, open_images
 from pipelines.tuning.job import TuneJob
 
 __all__ = [
-    "Start", "images_of", "measure_start", "read_start", "recipe_of", "squares", "write_start",
+    "Start", "StartFile", "images_of", "measure_start", "read_start", "recipe_of", "squares",
+    "write_start",
 ]  # fmt: skip
 
 HOLD_OUT = 5
@@ -46,13 +47,39 @@ class Start:
     found: Evaluation
 
 
-def _trained(name: str) -> tuple[str, Any]:
-    """Preset and net of a model or checkpoint, without its head."""
-    file = model_file_of(name, model_file)
-    if file is None:
-        net, recipe = from_checkpoint(file_of(name, model_file))
-        return recipe.preset, net.codec if isinstance(net, JointNet) else net
-    return file.preset, registry.load(registry.preset(file.preset).restore)(file)
+@dataclass(frozen=True, kw_only=True)
+class StartFile:
+    """The model or checkpoint that all trials start from, on its way to every node."""
+
+    name: str
+    data: bytes
+
+    @classmethod
+    def of(cls, place: str) -> StartFile:
+        """A model's name, path or place on s3://.
+
+        Raises:
+            UnknownModelError: no such model.
+        """
+        path = model_file(place)
+        return cls(name=path.name, data=path.read_bytes())
+
+    def find(self, _: str) -> Path:
+        """The file on this node, whatever a recipe calls it."""
+        return kept(self.name, self.data)
+
+    def net(self) -> tuple[str, Any]:
+        """Preset and net, without its head.
+
+        Raises:
+            InputError: a checkpoint that can't be read.
+            UnknownModelError: a model that nothing trains on.
+        """
+        file = model_file_of(self.name, self.find)
+        if file is None:
+            net, recipe = from_checkpoint(self.find(self.name))
+            return recipe.preset, net.codec if isinstance(net, JointNet) else net
+        return file.preset, registry.load(registry.preset(file.preset).restore)(file)
 
 
 def images_of(job: TuneJob) -> Images:
@@ -63,7 +90,7 @@ def images_of(job: TuneJob) -> Images:
     return open_images(job.data, labels="", hold_out=HOLD_OUT, count=job.validation_images)
 
 
-def measure_start(job: TuneJob, rates: Sequence[float]) -> dict[float, Start]:
+def measure_start(job: TuneJob, file: StartFile, rates: Sequence[float]) -> dict[float, Start]:
     """Evaluate the start at each target rate, on this process's device.
 
     Raises:
@@ -71,7 +98,7 @@ def measure_start(job: TuneJob, rates: Sequence[float]) -> dict[float, Start]:
         UnknownModelError: no such model.
         UsageError: a net that has no rate to choose, or can't go as low.
     """
-    _, net = _trained(job.start)
+    _, net = file.net()
     net = net.to(job.device).eval()
     net.set_quantised(True)
     classifier = load_classifier(job.classifier).to(job.device)
@@ -83,9 +110,11 @@ def measure_start(job: TuneJob, rates: Sequence[float]) -> dict[float, Start]:
     return made
 
 
-def recipe_of(job: TuneJob, start: Start, config: Mapping[str, Any]) -> Recipe[Any, Joint]:
+def recipe_of(
+    job: TuneJob, file: StartFile, start: Start, config: Mapping[str, Any]
+) -> Recipe[Any, Joint]:
     """What a trial trains: the start, at its target rate, with its lambda and tau."""
-    preset, net = _trained(job.start)
+    preset, net = file.net()
     return Recipe(
         name="tune-saic",
         preset=preset,

@@ -20,10 +20,9 @@ from deepsic.training.evaluator import Evaluation, evaluate
 from deepsic.training.run import CHECKPOINT, Pace, Run
 from deepsic.training.trainer import Trainer
 from pipelines import tracking
-from pipelines.models import model_file
 from pipelines.training.loop import RayWatcher, begin_or_resume, data_parallel
 from pipelines.tuning.job import TuneJob
-from pipelines.tuning.start import Start, images_of, recipe_of, squares
+from pipelines.tuning.start import Start, StartFile, images_of, recipe_of, squares
 
 __all__ = ["METRIC", "STEP", "Worth", "trial"]
 
@@ -82,16 +81,16 @@ def train_loop(loop: dict[str, Any]) -> None:
 
 
 def _train(
-    job: TuneJob, start: Start, config: Mapping[str, Any], *, api: Any, device: torch.device,
-    rank: int = 0, world: int = 1,
+    job: TuneJob, file: StartFile, start: Start, config: Mapping[str, Any], *, api: Any,
+    device: torch.device, rank: int = 0, world: int = 1,
 ) -> None:  # fmt: skip
     """Train and report, from the last rung if there is one."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     images = images_of(job)
     trainer = Trainer(
-        recipe_of(job, start, config), rank=rank, world=world, device=device,
-        wrap=data_parallel(world), find=model_file,
+        recipe_of(job, file, start, config), rank=rank, world=world, device=device,
+        wrap=data_parallel(world), find=file.find,
     )  # fmt: skip
     data_state, best, _ = begin_or_resume(trainer, api.get_checkpoint(), images.training)
     held_out = squares(images.held_out, job.side)
@@ -113,20 +112,24 @@ def _train(
     ).run()  # fmt: skip
 
 
-def trial(config: dict[str, Any], job: TuneJob, starts: dict[float, Start]) -> None:
+def trial(
+    config: dict[str, Any], job: TuneJob, file: StartFile, starts: dict[float, Start]
+) -> None:
     """What Ray Tune runs for each trial.
 
     Args:
         config: a point of the search space.
         job: of the search.
-        starts: the common start at each target rate.
+        file: of the common start.
+        starts: what it is worth at each target rate.
     """
     import ray.train
     import ray.tune
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    loop: dict[str, Any] = {"job": job, "start": starts[float(config["bpp"])], "config": config}
+    start = starts[float(config["bpp"])]
+    loop: dict[str, Any] = {"job": job, "file": file, "start": start, "config": config}
     if job.workers == 1:  # a second set of processes takes longer to start than a short trial
         _train(**loop, api=ray.tune, device=torch.device(job.device))
         return

@@ -26,7 +26,7 @@ from pipelines.tuning.outcome import (
     write_json,
 )
 from pipelines.tuning.space import Space, load_space
-from pipelines.tuning.start import Start, read_start, recipe_of, squares, write_start
+from pipelines.tuning.start import Start, StartFile, read_start, recipe_of, squares, write_start
 
 JOB = TuneJob(
     start="sic", start_hash="a", data=("embedded",), data_hash="b", space="small", space_hash="c"
@@ -119,8 +119,9 @@ def test_spaces_of_the_user(tmp_path: Path) -> None:
 
 
 def test_a_trial_trains_what_its_point_says() -> None:
+    file = StartFile.of("sic")
     start = Start(position=0.95, found=FOUND)
-    recipe = recipe_of(JOB, start, {"bpp": 0.5, "lam": 0.2, "tau": 30.0})
+    recipe = recipe_of(JOB, file, start, {"bpp": 0.5, "lam": 0.2, "tau": 30.0})
     assert recipe.preset == "sic"
     assert recipe.start == ("sic",)
     assert (recipe.objective.low, recipe.objective.high) == (pytest.approx(0.87), 1.0)
@@ -130,7 +131,7 @@ def test_a_trial_trains_what_its_point_says() -> None:
     assert recipe.stages[0].integer
     assert recipe.stages[0].learning_rate == JOB.learning_rate
     own = {"bpp": 0.5, "lam": 0.2, "tau": 30.0, "pixel": 0.4, "layer": "x", "lr": 1e-3}
-    other = recipe_of(JOB, start, own)
+    other = recipe_of(JOB, file, start, own)
     assert (other.objective.distortion.pixel, other.objective.distortion.layer) == (0.4, "x")
     assert other.stages[0].learning_rate == 1e-3
     assert other.seed == recipe.seed, "all trials see the same crops and qualities"

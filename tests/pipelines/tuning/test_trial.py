@@ -17,7 +17,7 @@ from deepsic.training.run import CHECKPOINT
 from pipelines.tuning.export import export_best
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.outcome import Trial
-from pipelines.tuning.start import images_of, measure_start
+from pipelines.tuning.start import StartFile, images_of, measure_start
 from pipelines.tuning.trial import _train
 from tests.support.small_model import model_path as model_path
 from tests.support.small_model import photograph
@@ -55,19 +55,20 @@ def job(model_path: Path) -> TuneJob:
 
 
 def test_rungs_resuming_and_the_model_file(job: TuneJob, tmp_path: Path) -> None:
-    starts = measure_start(job, (4.0,))
+    file = StartFile.of(job.start)
+    starts = measure_start(job, file, (4.0,))
     assert starts[4.0].found.bpp <= 4.0
     cpu = torch.device("cpu")
     whole = Api(tmp_path / "whole")
-    _train(job, starts[4.0], POINT, api=whole, device=cpu)
+    _train(job, file, starts[4.0], POINT, api=whole, device=cpu)
     assert [report["step"] for report in whole.reports] == [2, 4]
     for report in whole.reports:
         assert report["gain"] == report["agreement"] - starts[4.0].found.agreement
         assert report["bpp"] <= 4.0
     broken = Api(tmp_path / "broken", survives=1)
     with pytest.raises(RuntimeError, match="lost"):
-        _train(job, starts[4.0], POINT, api=broken, device=cpu)
-    _train(job, starts[4.0], POINT, api=broken, device=cpu)
+        _train(job, file, starts[4.0], POINT, api=broken, device=cpu)
+    _train(job, file, starts[4.0], POINT, api=broken, device=cpu)
     for mine, theirs in zip(broken.reports, whole.reports, strict=True):
         assert mine == pytest.approx(theirs, nan_ok=True)
 
@@ -84,4 +85,4 @@ def test_rungs_resuming_and_the_model_file(job: TuneJob, tmp_path: Path) -> None
 
 def test_a_rate_out_of_reach_is_named(job: TuneJob) -> None:
     with pytest.raises(UsageError, match="lowest quality costs"):
-        measure_start(job, (1e-4,))
+        measure_start(job, StartFile.of(job.start), (1e-4,))
