@@ -5,8 +5,8 @@ A space is a module with a function `space()` that gives a dictionary of distrib
     bpp   target rate, bits a pixel
     lam   weight of the semantic distortion beside the pixels' (lambda of the objective)
     tau   temperature of the semantic weights (SAIC Eq. 4)
-    lr    learning rate (optional; the job's own if absent)
+    lr, pixel, layer   optional, in place of the options of that name
 
-and, if it wants, with `MIX`, the mix that `lam` and `tau` are put into. Give your own file with
-`--space path/to/space.py`.
+`bpp` is a number, a `tune.choice` or a `tune.grid_search`: trials of equal rate are compared. A key
+that nothing reads is an error. Give your own file with `--space path/to/space.py`.
 """

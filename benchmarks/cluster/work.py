@@ -138,7 +138,7 @@ def stages(
         Stage(
             name="tune",
             command=f"python pipelines/tune_saic.py --trials {TRIALS} --steps 1 --rungs 1 "
-            f"--batch 1 --workers 0 --concurrent 2 --storage s3://{BUCKET}/tune-{run}",
+            f"--batch 1 --concurrent 2 --storage s3://{BUCKET}/tune-{run}",
             outcome=lambda cluster, log: _tuned(cluster),
         ),
         Stage(

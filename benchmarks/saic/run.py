@@ -1,13 +1,9 @@
 """The SAIC paper's Tables 1-6 and Figure 4 in their form, on the pictures at hand, from real files.
 
-    # three arms from one start, same steps, three seeds (see benchmarks/training/fine_tune.py)
-    for mix in tdic apic saic; do for seed in 0 1 2; do
-      python benchmarks/training/fine_tune.py imagenette/train \
-          arms/$mix-$seed.safetensors --mix $mix \
-          --seed $seed --exclude 'ILSVRC2012_val_*'
-    done; done
-    python benchmarks/saic/run.py measure imagenette/val runs/saic arms/*.safetensors
-    python benchmarks/saic/run.py detect coco runs/saic arms/*-0.safetensors jpeg webp avif \
+    # three variants from one start, same steps, three seeds
+    python benchmarks/saic/run.py train variants/ --data runs/imagenette
+    python benchmarks/saic/run.py measure imagenette/val runs/saic variants/*.safetensors
+    python benchmarks/saic/run.py detect coco runs/saic variants/*-0.safetensors jpeg webp avif \
           --weights fastestdet.pth
     python benchmarks/saic/run.py show runs/saic
 
@@ -32,6 +28,22 @@ from benchmarks.saic import measure as measuring
 from pipelines.exits import exit_codes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+
+
+@app.command()
+@exit_codes
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder for model files")],
+    data: Annotated[list[str] | None, typer.Option(help="What preprocess.py made; repeat")] = None,
+    start: Annotated[str, typer.Option(help="Model that all variants start from")] = "sic",
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each")] = 800,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, from seed 0")] = 3,
+    tau: Annotated[list[float] | None, typer.Option(help="Also SAIC at this tau; repeat")] = None,
+) -> None:
+    """Train the variants TDIC, APIC and SAIC."""
+    from benchmarks.saic import variants
+
+    variants.train(data, out, start=start, steps=steps, seeds=seeds, taus=tau or [])
 
 
 @app.command()

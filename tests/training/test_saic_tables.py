@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.saic import measure as measuring
-from benchmarks.saic import tables
+from benchmarks.saic import tables, variants
 from benchmarks.saic.numbers import load
 from deepsic.errors import InputError
+from deepsic.losses import TDIC
 
 
 @pytest.fixture
@@ -44,6 +46,19 @@ def test_measured_taken_up_and_shown(
     capsys.readouterr()
     tables._features(runs)
     assert "webp" in capsys.readouterr().out
+
+
+def test_variants_differ_in_the_distortion_alone() -> None:
+    made = [
+        variants.variant(name, mix, start="sic", steps=9, seed=2)
+        for name, mix in variants.VARIANTS.items()
+    ]
+    alike = {
+        replace(one, name="", objective=replace(one.objective, distortion=TDIC)).to_json()
+        for one in made
+    }
+    assert len(alike) == 1
+    assert len({one.identity for one in made}) == 3
 
 
 def test_nothing_measured_is_named(tmp_path: Path) -> None:
