@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import optuna
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -103,6 +104,7 @@ def run_search(
     Raises:
         KeyboardInterrupt: Ctrl-C; the search's state is saved.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     Display.counter, Display.counted = counter, False
     TrialRuns.parent = run
     path = f"{folder}/{job.name}"
