@@ -89,7 +89,7 @@ def load(out: Path) -> list[ArmNumbers]:
         InputError: nothing was measured there.
     """
     if not (out / "original.npz").is_file():
-        raise InputError(f"nothing measured in {out}; run `saic_tables.py measure` first")
+        raise InputError(f"nothing measured in {out}; run `benchmarks/saic/run.py measure` first")
     original = dict(np.load(out / "original.npz"))
     found = [ArmNumbers("original", 0, None, original, original)]
     for path in sorted(out.glob("*@*.npz")):
