@@ -34,12 +34,19 @@ def main(
 ) -> None:
     lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
     rows = [Measurement(**line) for line in lines if line["kind"] == "ladder"]
+    count = len({row.picture for row in rows})
+    title = "Kodak, 24 images" if count == 24 else f"{count} of Kodak's 24 images"
     summary = summarise(rows)
     titles = {coder.name: coder.title for coder in find_codecs(summary.codecs())[0]}
-    _write(out / "kodak.png", _series(summary, titles, "psnr_rgb", ["sic", *BASELINES]), "psnr_rgb")
+    _write(
+        out / "kodak.png",
+        _series(summary, titles, "psnr_rgb", ["sic", *BASELINES]),
+        "psnr_rgb",
+        title,
+    )
     for quality, name in (("psnr_rgb", "kodak_psnr.png"), ("ms_ssim_rgb", "kodak_ms_ssim.png")):
         series = _series(summary, titles, quality, summary.codecs())
-        _write(out / name, [*series, *published_series(quality)], quality)
+        _write(out / name, [*series, *published_series(quality)], quality, title)
 
 
 def _series(
@@ -57,9 +64,9 @@ def _series(
     return found
 
 
-def _write(path: Path, series: list[Series], quality: str) -> None:
+def _write(path: Path, series: list[Series], quality: str, title: str) -> None:
     figure = draw_chart(
-        series, x_label=BPP, y_label=DECIBELS[quality], title="Kodak, 24 images", x_range=(0.0, 2.0)
+        series, x_label=BPP, y_label=DECIBELS[quality], title=title, x_range=(0.0, 2.0)
     )
     figure.savefig(path, dpi=144, metadata={"Software": None})
 
