@@ -65,7 +65,7 @@ def layouts(files: dict[str, bytes]) -> dict[str, dict[str, bytes]]:
         for name, data in files.items()
     ]
     names = {"info": {"features": {"label": {"_type": "ClassLabel", "names": CLASSES}}}}
-    by_class = itertools.groupby(files.items(), lambda item: item[0].partition("/")[0])
+    by_class = itertools.groupby(sorted(files.items()), lambda item: item[0].partition("/")[0])
     return {
         "folders": files,
         "tars": {
