@@ -126,7 +126,7 @@ class Client:
         return self._post("encode", picture_file(image), query).content
 
     def decode(self, blob: bytes | str | Path) -> Image.Image:
-        """A `.sic` file as a PIL image; EXIF and ICC profile are in its `info`.
+        """A `.sic` file as a PIL image; EXIF, ICC profile and XMP are in its `info`.
 
         Raises: as `Codec.decode`, and `ServiceError`.
         """
@@ -248,7 +248,9 @@ def picture_file(image: Image.Image | bytes | str | Path) -> bytes:
     """A picture as a file that the service reads; PIL images travel as PNG, without loss."""
     if isinstance(image, (bytes, str, Path)):
         return read(image)
+    from deepsic.image_io.metadata import metadata_of, save_options
+
     out = io.BytesIO()
-    kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    kept = save_options(metadata_of(image), "PNG")
     image.save(out, "PNG", compress_level=1, **kept)
     return out.getvalue()

@@ -8,27 +8,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
+from deepsic.bitstream.facts import read_file
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from deepsic.models import registry
+from deepsic.models import registry, tiling
+from deepsic.models.device import device_named
 from deepsic.models.registry import F32, Engine, Reader
 from deepsic.models.semantic.labeler import Labeler
-from deepsic.models.tiling import HALO, Tile, assemble_latents, crop_latents, pad, tiles
-from deepsic.targets import smallest_loss
+from deepsic.models.tiling import Tile, assemble_latents, crop_latents, pad, tiles
+from deepsic.targets import smallest_loss, whole
 from deepsic.threads import each
 
 if TYPE_CHECKING:
@@ -36,15 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec"]
 
+SicFile = bytes | str | os.PathLike[str]
 Region = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, ends exclusive, as Pillow's `crop` takes it."""
 
-TILE_LOG2 = 10
-"""Larger pictures are cut into tiles of 1024 pixels."""
 STORED = 5
 """Labels in each file of a model whose encoder stores them by itself."""
-ONE_TILE = 1536
-"""Pictures with no side beyond this are one tile."""
 
 
 class Codec:
@@ -88,10 +87,8 @@ class Codec:
         """
         path = weights.resolve(model)
         file = weights.read(path)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         preset = registry.preset(file.preset)
-        engine: Engine = registry.load(preset.unpack)(file, torch.device(device))
+        engine: Engine = registry.load(preset.unpack)(file, device_named(device))
         reader: Reader | None = registry.load(preset.reader)(file, engine)
         return cls(
             engine,
@@ -131,6 +128,9 @@ class Codec:
             UsageError: more than one target, one that can't be met, or another model's refiner.
             InputError, LimitError: as `deepsic.image_io.load.load_image`.
         """
+        if bpp is not None and not 0 < bpp < math.inf:
+            raise UsageError(f"bpp={bpp}: give bits a pixel, such as 0.25")
+        quality, max_bytes = whole("quality", quality), whole("max_bytes", max_bytes)
         given = [v is not None for v in (quality, bpp, max_bytes)]
         if sum(given) > 1:
             raise UsageError("quality, bpp and max_bytes exclude one another; give one")
@@ -178,11 +178,11 @@ class Codec:
             for image in images
         ]
 
-    def decode(self, blob: bytes, *, region: Region | None = None) -> Image.Image:
+    def decode(self, blob: SicFile, *, region: Region | None = None) -> Image.Image:
         """Return the picture of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
 
         Args:
-            blob: the whole file.
+            blob: the whole file's bytes, or its path.
             region: left, top, right, bottom; only tiles that it touches are decoded.
 
         Raises:
@@ -190,23 +190,23 @@ class Codec:
             UnknownModelError: the file was written by another model.
             UsageError: the region isn't inside the picture.
         """
+        blob = read_file(blob, self.limits)
         layout = Layout.of(blob, self.limits)
         header = layout.prefix.header
         self._check_model(header)
+        tiling.check_tiles(header.width, header.height, header.tile_log2)
         box = region or (0, 0, header.width, header.height)
         if not (0 <= box[0] < box[2] <= header.width and 0 <= box[1] < box[3] <= header.height):
-            raise UsageError(
-                f"region {box} is not left, top, right, bottom inside "
-                f"{header.width}x{header.height}"
-            )
-        rgb = self._decode_pixels(blob, layout, box)
-        alpha = None
+            size = f"{header.width}x{header.height}"
+            raise UsageError(f"region {box} is not left, top, right, bottom inside {size}")
+        alpha = None  # small parts first: their damage is found before the costly work
         if layout.alpha is not None:
-            whole = unpack_alpha(blob[slice(*layout.alpha)], header)
-            alpha = whole[box[1] : box[3], box[0] : box[2]]
+            plane = unpack_alpha(blob[slice(*layout.alpha)], header)
+            alpha = plane[box[1] : box[3], box[0] : box[2]]
         metadata = Metadata()
         if layout.metadata is not None:
             metadata = Metadata.unpack(memoryview(blob), layout.metadata, self.limits)
+        rgb = self._decode_pixels(blob, layout, box)
         return to_pil(
             LoadedImage(
                 rgb=rgb,
@@ -236,6 +236,7 @@ class Codec:
         layout = Layout.of(blob, self.limits)
         header = layout.prefix.header
         self._check_model(header)
+        tiling.check_tiles(header.width, header.height, header.tile_log2)
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         view = memoryview(blob)
         return self._head().file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
@@ -251,7 +252,7 @@ class Codec:
         """
         reader = self._head()
         rgb = load_image(image, self.limits).rgb
-        side = 1 << TILE_LOG2 if max(rgb.shape[:2]) > ONE_TILE else 0
+        side = 1 << tiling.TILE_LOG2 if max(rgb.shape[:2]) > tiling.ONE_TILE else 0
         height, width = rgb.shape[:2]
         return reader.picture(rgb, tiles(height, width, side), quality)[:top]
 
@@ -282,7 +283,7 @@ class Codec:
         refined: tuple[F32, F32] | None = None,
     ) -> bytes:
         width, height = picture.size
-        tile_log2 = 0 if max(width, height) <= ONE_TILE else TILE_LOG2
+        tile_log2 = 0 if max(width, height) <= tiling.ONE_TILE else tiling.TILE_LOG2
         header = Header(
             width=width,
             height=height,
@@ -323,7 +324,7 @@ class Codec:
         `refined` latents are those of the whole picture; without, the tile's window is analysed.
         """
         if refined is None:
-            top, left, bottom, right = tile.window(HALO, *rgb.shape[:2])
+            top, left, bottom, right = tile.window(tiling.HALO, *rgb.shape[:2])
             v8, v16, _ = self.engine.analyse(pad(rgb[top:bottom, left:right]), quality)
         else:
             top, left = 0, 0
@@ -366,8 +367,10 @@ class Codec:
     ) -> None:
         """Decode the tiles that a row of tiles and its halo need; forget those above."""
         header = layout.prefix.header
-        windows = [tile.window(HALO, header.height, header.width) for tile in line]
-        needed = [i for i, tile in enumerate(grid) if any(tile.touches(w) for w in windows)]
+        windows = [tile.window(tiling.HALO, header.height, header.width) for tile in line]
+        top, bottom = min(w[0] for w in windows), max(w[2] for w in windows)
+        near = [i for i, tile in enumerate(grid) if tile.top < bottom and top < tile.bottom]
+        needed = [i for i in near if any(grid[i].touches(w) for w in windows)]
         for index in [i for i in latents if i not in needed]:
             del latents[index]
         view = memoryview(blob)
@@ -382,7 +385,7 @@ class Codec:
     def _synthesise_tile(
         self, tile: Tile, grid: list[Tile], latents: dict[int, tuple[F32, F32]], header: Header
     ) -> NDArray[np.uint8]:
-        top, left, bottom, right = tile.window(HALO, header.height, header.width)
+        top, left, bottom, right = tile.window(tiling.HALO, header.height, header.width)
         if len(grid) == 1:
             v8, v16 = latents[0]
         else:

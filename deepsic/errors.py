@@ -24,6 +24,7 @@ __all__ = [
     "DeepsicError",
     "InputError",
     "LimitError",
+    "MetadataWarning",
     "PartialFailureError",
     "StorageError",
     "UnknownModelError",
@@ -124,3 +125,7 @@ class PartialFailureError(DeepsicError):
     exit_code = 1
     http_status = 500
     title = "Some items failed"
+
+
+class MetadataWarning(UserWarning):
+    """EXIF, ICC profile or XMP that had to be left out, because damaged or not for this format."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deepsic.errors import UsageError
 
-__all__ = ["smallest_loss"]
+__all__ = ["smallest_loss", "whole"]
 
 MAX_ZONE = 2.5
 """How far the dead zone may be stretched to land between two qualities."""
@@ -75,3 +75,15 @@ def _between(encode: Encode, quality: int, target: int, best: bytes) -> bytes:
         if len(best) >= CLOSE * target:
             break
     return best
+
+
+def whole(name: str, value: float | None) -> int | None:
+    """`value` as a whole number; 50.0 is one. Raises `UsageError`."""
+    if value is None or isinstance(value, int):
+        return value
+    try:
+        if float(value).is_integer():
+            return int(value)
+    except (TypeError, ValueError):
+        pass
+    raise UsageError(f"{name}={value!r} is not a whole number")

@@ -10,8 +10,9 @@ from typing import Any
 from deepsic.bitstream.header import PREFIX_BYTES, VERSION, Prefix
 from deepsic.bitstream.semantics import Label, Semantics
 from deepsic.errors import CorruptFileError, InputError
+from deepsic.limits import Limits
 
-__all__ = ["Info", "info", "read_start"]
+__all__ = ["Info", "info", "read_file", "read_start"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,18 @@ def read_start(path: Path, count: int) -> tuple[bytes, int]:
             return file.read(count), os.fstat(file.fileno()).st_size
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def read_file(source: bytes | str | os.PathLike[str], limits: Limits) -> bytes:
+    """Bytes as they are, or a file's. Raises `InputError`, `LimitError`."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    try:
+        limits.check_bytes(os.stat(source).st_size)
+        return Path(source).read_bytes()
+    except (OSError, TypeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{source!r}: {why}; give a .sic file's bytes or its path") from None
 
 
 def info(source: bytes | str | os.PathLike[str]) -> Info:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,15 @@ from typing import TYPE_CHECKING, Any
 from deepsic import __version__
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.cli import files
+from deepsic.cli.options import (
+    add_verb,
+    at_least,
+    bits_per_pixel,
+    model_options,
+    output_options,
+    region,
+    size_in_bytes,
+)
 from deepsic.cli.report import Results, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
 from deepsic.labels import label_set
@@ -31,14 +40,11 @@ if TYPE_CHECKING:
 
 __all__ = ["bench", "decode", "encode", "labels", "models", "run", "show_info", "verify"]
 
-_SIC = frozenset({".sic"})
-
 
 def encode(
     *,
     sources: list[str],
     output: str | None,
-    force: bool,
     quality: int | None,
     bpp: float | None,
     max_bytes: int | None,
@@ -47,12 +53,17 @@ def encode(
     refine_for: list[str] | None,
     refine_steps: int | None,
     device: str,
+    frame: int | None,
+    strip: bool,
     json: bool,
+    quiet: bool,
+    **writing: bool,
 ) -> None:
     """Compress images to .sic files."""
     goals = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes}
     chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
-    jobs = files.plan(files.expand(sources, files.PICTURES), output, ".sic")
+    target = files.Target(output, ".sic", **writing)
+    jobs = files.plan(files.found(sources, files.not_a_picture), target)
     codec = _load_codec(model, device)
     if labeler is not None:
         from deepsic.models.semantic.labeler import load_labeler
@@ -65,13 +76,19 @@ def encode(
 
         steps = refine_steps or STEPS
         chosen["refiner"] = Refiner.load(model, refine_for, steps=steps, device=device)
-    with Results(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
+    from deepsic.image_io.load import load_image
+
+    if strip:
+        chosen["metadata"] = False
+    with Results(len(jobs), json=json, silent=quiet or _uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
-                files.check_free(job.target, force=force)
+                if target.up_to_date(job):
+                    item.done({"target": str(job.target), "up_to_date": True}, _skipped_line)
+                    continue
                 picture = files.read(job.source) if job.source == files.STREAM else job.source
-                blob = codec.encode(picture, **chosen)
-                files.write(job.target, blob, force=force)
+                blob = codec.encode(load_image(picture, frame=frame), **chosen)
+                target.write(job, blob)
                 item.done(_facts(info(blob), str(job.target)), _encoded_line)
 
 
@@ -79,36 +96,43 @@ def decode(
     *,
     sources: list[str],
     output: str | None,
-    force: bool,
     format: str,
     region: tuple[int, int, int, int] | None,
     model: str | None,
     device: str,
+    strip: bool,
     json: bool,
+    quiet: bool,
+    **writing: bool,
 ) -> None:
     """Decode .sic files to PNG, JPEG or another ordinary format."""
     suffix = "." + format.removeprefix(".")
-    jobs = files.plan(files.expand(sources, _SIC), output, suffix)
+    target = files.Target(output, suffix, **writing)
+    jobs = files.plan(files.found(sources), target)
     codecs: dict[str, Codec] = {}
-    with Results(len(jobs), json=json, silent=_uses_stdout(jobs)) as out:
+    with Results(len(jobs), json=json, silent=quiet or _uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
-                files.check_free(job.target, force=force)
+                if target.up_to_date(job):
+                    item.done({"target": str(job.target), "up_to_date": True}, _skipped_line)
+                    continue
                 blob = files.read(job.source)
                 facts = info(blob)
                 image = _codec_for(facts, model, device, codecs).decode(blob, region=region)
                 from deepsic.image_io.save import picture_bytes
 
-                kind = suffix if job.target == files.STREAM else job.target.suffix
-                files.write(job.target, picture_bytes(image, kind), force=force)
+                if strip:
+                    image.info.clear()
+                kind = job.target.suffix if job.target != files.STREAM else ""
+                target.write(job, picture_bytes(image, kind or suffix))
                 item.done(_facts(facts, str(job.target)), _decoded_line)
 
 
 def show_info(*, sources: list[str], json: bool) -> None:
     """Show size, model, quality and labels of .sic files, from their first bytes."""
-    found = files.expand(sources, _SIC)
-    with Results(len(found), json=json) as out:
-        for source, _ in found:
+    found = files.found(sources)
+    with Results(len(found.files), json=json) as out:
+        for source, _ in found.files:
             with out.item(str(source)) as item:
                 facts = info(files.read(source) if source == files.STREAM else source)
                 item.done(_facts(facts), _info_text)
@@ -124,10 +148,10 @@ def labels(
     json: bool,
 ) -> None:
     """Show what images contain; a model is loaded only for files without stored labels."""
-    found = files.expand(sources, _SIC)
+    found = files.found(sources)
     codecs: dict[str, Codec] = {}
-    with Results(len(found), json=json) as out:
-        for source, _ in found:
+    with Results(len(found.files), json=json) as out:
+        for source, _ in found.files:
             with out.item(str(source)) as item:
                 # Only the start of the file, so that damage behind it doesn't matter.
                 start = files.read_start(source, PREFIX_BYTES)
@@ -144,9 +168,9 @@ def labels(
 
 def verify(*, sources: list[str], json: bool) -> None:
     """Check every checksum of .sic files, without a model."""
-    found = files.expand(sources, _SIC)
-    with Results(len(found), json=json) as out:
-        for source, _ in found:
+    found = files.found(sources)
+    with Results(len(found.files), json=json) as out:
+        for source, _ in found.files:
             with out.item(str(source)) as item:
                 blob = files.read(source)
                 unpack(blob)
@@ -175,7 +199,7 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
         module = import_module("deepsic.evaluation.bench")
     except ModuleNotFoundError as error:
         raise UsageError(f"bench needs {error.name}; pip install 'deepsic[bench]'") from error
-    paths = [path for path, _ in files.expand(sources, files.PICTURES)]
+    paths = [path for path, _ in files.found(sources, files.not_a_picture).files]
 
     def show(line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -199,17 +223,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"deepsic {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    verb = _verb(verbs, "encode", encode)
-    _output_options(verb)
+    verb = add_verb(verbs, "encode", encode)
+    output_options(verb)
+    verb.add_argument(
+        "--frame", type=at_least(0), metavar="N", help="of animations and documents, from 0"
+    )
     goal = verb.add_mutually_exclusive_group()
     goal.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest, 100 best [50]")
     goal.add_argument(
         "--bpp",
-        type=float,
+        type=bits_per_pixel,
         help="best quality within so many bits per pixel, the whole file counted",
     )
     goal.add_argument(
-        "--max-bytes", type=int, metavar="N", help="best quality within so many bytes a file"
+        "--max-bytes",
+        type=size_in_bytes,
+        metavar="N",
+        help="best quality within so many bytes a file, such as 20000 or 20KB",
     )
     verb.add_argument(
         "--model", default="sic", help="name of a shipped model, or a model file [sic]"
@@ -228,39 +258,39 @@ def _parser() -> argparse.ArgumentParser:
         "slower; repeat for several [none]",
     )
     verb.add_argument(
-        "--refine-steps", type=_at_least(1), metavar="N", help="gradient steps per image [16]"
+        "--refine-steps", type=at_least(1), metavar="N", help="gradient steps per image [16]"
     )
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
 
-    verb = _verb(verbs, "decode", decode)
-    _output_options(verb)
+    verb = add_verb(verbs, "decode", decode)
+    output_options(verb)
     verb.add_argument("--format", default="png", metavar="SUFFIX", help="png, jpg, webp, ... [png]")
     verb.add_argument(
         "--region",
-        type=_region,
+        type=region,
         metavar="L,T,R,B",
         help="decode only this box: left, top, right, bottom in pixels",
     )
-    _model_options(verb)
+    model_options(verb)
 
-    _verb(verbs, "info", show_info)
+    add_verb(verbs, "info", show_info)
 
-    verb = _verb(verbs, "labels", labels)
+    verb = add_verb(verbs, "labels", labels)
     verb.add_argument(
-        "--top", type=_at_least(1), default=5, metavar="K", help="labels per image, at most [5]"
+        "--top", type=at_least(1), default=5, metavar="K", help="labels per image, at most [5]"
     )
     verb.add_argument(
         "--depth",
-        type=_at_least(0),
+        type=at_least(0),
         metavar="N",
         help="name each label's ancestor at this depth of WordNet; 0 is the root",
     )
-    _model_options(verb)
+    model_options(verb)
 
-    _verb(verbs, "verify", verify)
-    _verb(verbs, "models", models, sources=False)
+    add_verb(verbs, "verify", verify)
+    add_verb(verbs, "models", models, sources=False)
 
-    verb = _verb(verbs, "bench", bench, json=False)
+    verb = add_verb(verbs, "bench", bench, json=False)
     verb.add_argument(
         "--model", default="sic", help="name of a shipped model, or a model file [sic]"
     )
@@ -270,54 +300,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(
-    verbs: Any, name: str, function: Any, *, sources: bool = True, json: bool = True
-) -> argparse.ArgumentParser:
-    text = function.__doc__.strip()
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    verb.set_defaults(verb=function)
-    if sources:
-        verb.add_argument(
-            "sources", nargs="+", help="files, folders, globs, or - for standard input"
-        )
-    if json:
-        verb.add_argument(
-            "--json", action="store_true", help="print one JSON object a line, failures included"
-        )
-    return verb
-
-
-def _output_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "-o",
-        "--output",
-        metavar="PATH",
-        help="file, or folder for several sources [beside each source]",
-    )
-    verb.add_argument("-f", "--force", action="store_true", help="replace files that exist")
-
-
-def _model_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--model", help="model file, for files whose model doesn't ship")
-    verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
-
-
-def _at_least(low: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{value} is less than {low}")
-        return value
-
-    return number
-
-
-def _region(text: str) -> tuple[int, int, int, int]:
-    try:
-        left, top, right, bottom = (int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError("give four whole numbers: left,top,right,bottom") from None
-    return left, top, right, bottom
+def _skipped_line(row: dict[str, Any]) -> str:
+    return f"{row['source']} -> {row['target']}  up to date"
 
 
 def _uses_stdout(jobs: Sequence[files.Conversion]) -> bool:

@@ -8,34 +8,36 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from deepsic import atomic
-from deepsic.errors import InputError, UsageError
+from deepsic.errors import InputError, StorageError, UsageError
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
-    "PICTURES",
     "STREAM",
     "Conversion",
-    "check_free",
+    "Found",
+    "Reason",
+    "Target",
     "expand",
+    "found",
+    "not_a_picture",
+    "not_a_sic_file",
     "plan",
     "read",
     "read_start",
-    "write",
 ]
 
 STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
 
-#: Suffixes that make a file in a folder a picture.
-PICTURES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
-    | {".pgm", ".jp2", ".j2k", ".jxl", ".tga", ".qoi"}
-)
+Reason = Callable[[Path], str]
+"""Says why a file in a folder is left out; empty: it is taken."""
 
 
 @dataclass(frozen=True)
@@ -46,61 +48,149 @@ class Conversion:
     target: Path
 
 
-def expand(sources: Iterable[str], suffixes: frozenset[str]) -> list[tuple[Path, Path]]:
-    """Turn files, folders, globs and `-` into (path, path below its source) pairs, in order.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The files that a command's sources mean."""
 
-    Folders are searched to the bottom for files with one of `suffixes`; files that are named or
-    globbed are taken whatever they are called.
+    files: list[tuple[Path, Path]]
+    """Path, and path below the folder or the fixed part of the glob that it was found by."""
+    many: bool
+    """Whether a folder or a glob was among the sources: results go to a folder then."""
+    left_out: Counter[str]
+    """How many files in folders were left out, by reason."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where results go, and what happens to files that are there."""
+
+    output: str | None
+    """None: beside the source. A file if there is one source and it isn't a folder or glob;
+    otherwise a folder, in which folders' inner structure is kept."""
+    suffix: str
+    force: bool = False
+    skip_existing: bool = False
+    keep_suffix: bool = False
+    preserve: bool = False
+
+    def up_to_date(self, job: Conversion) -> bool:
+        """Whether a file is there that may stay.
+
+        Raises `UsageError` if one is there that mayn't be replaced.
+        """
+        there = job.target != STREAM and (job.target.is_file() or job.target.is_dir())
+        if there and not self.skip_existing and not self.force:
+            raise UsageError(
+                f"{job.target} exists already; -f replaces it, --skip-existing doesn't"
+            )
+        return there and self.skip_existing
+
+    def write(self, job: Conversion, data: bytes) -> None:
+        """Write a result whole or not at all, by `deepsic.atomic`, or to standard output.
+
+        Raises `StorageError`: the disk is full, or writing isn't allowed.
+        """
+        if job.target == STREAM:
+            _write_out(data)
+            return
+        atomic.write(job.target, data)
+        if self.preserve and job.source != STREAM and job.target.is_file():
+            times = job.source.stat()
+            os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def not_a_sic_file(path: Path) -> str:
+    """The `Reason` of verbs that read `.sic` files."""
+    return "" if path.suffix.lower() == ".sic" else "not .sic"
+
+
+def expand(sources: Iterable[str], left_out: Reason) -> Found:
+    """Turn files, folders, globs and `-` into the files meant, in order.
+
+    Folders are searched to the bottom; files that are named or globbed are taken in any case.
 
     Raises:
         InputError: a source doesn't exist.
         UsageError: nothing is left to do.
     """
     found: dict[Path, Path] = {}
+    reasons: Counter[str] = Counter()
+    many = False
     for source in sources:
         path = Path(source)
         if source == "-":
             found[STREAM] = STREAM
         elif path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-            found.update((p, p.relative_to(path)) for p in sorted(inside))
+            many = True
+            for inside in sorted(p for p in path.rglob("*") if p.is_file()):
+                reason = left_out(inside)
+                if reason:
+                    reasons[reason] += 1
+                else:
+                    found[inside] = inside.relative_to(path)
         elif path.exists():
             found[path] = Path(path.name)
         else:
+            many = True
             matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]
             if not matches:
-                raise InputError(f"{source}: no such file, folder or match; check the path")
-            found.update((p, Path(p.name)) for p in matches if p.is_file())
+                raise InputError(f"{source}: no such file, folder or match")
+            fixed = takewhile(lambda part: not glob.has_magic(part), path.parts)
+            base = Path(*fixed)
+            found.update((p, p.relative_to(base)) for p in matches if p.is_file())
     if not found:
-        raise UsageError(
-            f"nothing found with one of the suffixes {' '.join(sorted(suffixes))}; "
-            "name files or a folder that holds some"
-        )
-    return list(found.items())
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        raise UsageError(f"nothing to do: the folder holds {counts or 'no files'}")
+    return Found(files=list(found.items()), many=many, left_out=reasons)
 
 
-def plan(found: Sequence[tuple[Path, Path]], output: str | None, suffix: str) -> list[Conversion]:
+def found(sources: Sequence[str], left_out: Reason = not_a_sic_file) -> Found:
+    """The files meant; what folders hold beside them is counted on standard error."""
+    meant = expand(sources, left_out)
+    if meant.left_out:
+        counts = ", ".join(f"{count} {reason}" for reason, count in meant.left_out.items())
+        sys.stderr.write(f"deepsic: left out: {counts}\n")
+    return meant
+
+
+def not_a_picture(path: Path) -> str:
+    """Why a file in a folder is left out of encoding, by its content; empty: it is taken."""
+    if not not_a_sic_file(path):
+        return ".sic already"
+    from deepsic.image_io.decoders import claims_to_be_picture
+
+    try:
+        with path.open("rb") as file:
+            return "" if claims_to_be_picture(file) else "not a picture"
+    except OSError:
+        return ""  # named when its turn comes
+
+
+def plan(found: Found, to: Target) -> list[Conversion]:
     """Say where the result of each source goes.
 
-    Without `output`: beside the source, with `suffix`. `output` is a file if there is one source
-    and it isn't a folder; otherwise a folder, in which folders' inner structure is kept.
+    Sources that differ in their suffix only, x.jpg and x.png, keep it: x.jpg.sic, x.png.sic.
 
-    Raises `UsageError` if two sources would get the same target.
+    Raises `UsageError` if two sources would get the same target in spite of that.
     """
+    shared = Counter(inner.with_suffix("") for _, inner in found.files)
+    output = to.output
     folder = output is not None and (
-        len(found) > 1 or output.endswith(os.sep) or Path(output).is_dir()
+        found.many or len(found.files) > 1 or output.endswith(os.sep) or Path(output).is_dir()
     )
     conversions: dict[Path, Conversion] = {}
-    for source, inner in found:
+    for source, inner in found.files:
+        stem = Path("stdin") if source == STREAM else inner
+        if to.keep_suffix or shared[inner.with_suffix("")] > 1:
+            named = stem.with_name(stem.name + to.suffix)
+        else:
+            named = stem.with_suffix(to.suffix)
         if output == "-" or (output is None and source == STREAM):
             target = STREAM
         elif output is None:
-            target = source.with_suffix(suffix)
-        elif folder:
-            stem = Path("stdin") if source == STREAM else inner
-            target = Path(output) / stem.with_suffix(suffix)
+            target = source.with_name(named.name)
         else:
-            target = Path(output)
+            target = Path(output) / named if folder else Path(output)
         if target in conversions:
             raise UsageError(
                 f"{conversions[target].source} and {source} would both become {target}; "
@@ -142,22 +232,11 @@ def read_start(path: Path, count: int) -> bytes:
         raise InputError(f"{path}: {error.strerror or error}") from None
 
 
-def check_free(path: Path, *, force: bool) -> None:
-    """Raise `UsageError` if `path` exists and mayn't be replaced."""
-    if path != STREAM and not force and path.exists():
-        raise UsageError(f"{path} exists already; -f replaces it")
-
-
-def write(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write a file whole or not at all, by `deepsic.atomic`, or standard output.
-
-    Raises:
-        UsageError: `path` exists and `force` is false.
-        StorageError: the disk is full, or writing isn't allowed.
-    """
-    if path == STREAM:
+def _write_out(data: bytes) -> None:
+    try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-        return
-    check_free(path, force=force)
-    atomic.write(path, data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"standard output: {error.strerror or error}") from None

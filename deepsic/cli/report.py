@@ -6,6 +6,7 @@ import argparse
 import json as json_module
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -15,7 +16,9 @@ from deepsic.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     DeepsicError,
+    MetadataWarning,
     PartialFailureError,
+    StorageError,
 )
 
 __all__ = ["ItemResult", "Results", "run_verb"]
@@ -93,7 +96,12 @@ class Results:
         if self._progress is not None:
             self._progress.update(self._task, description=os.path.basename(source))
         try:
-            yield ItemResult(self, source)
+            with warnings.catch_warnings(record=True) as notes:
+                warnings.simplefilter("always", MetadataWarning)
+                yield ItemResult(self, source)
+            for note in notes:
+                if issubclass(note.category, MetadataWarning):
+                    _complain(f"{source}: {note.message}")
         except DeepsicError as error:
             self._failures.append(error)
             self._print_failure(source, error)
@@ -146,8 +154,16 @@ def run_verb(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = 
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
+    except OSError as error:  # a full disk behind standard output
+        _close_stdout()
+        _complain(f"standard output: {error.strerror or error}")
+        return StorageError.exit_code
     return EXIT_OK
+
+
+def _close_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print(line: str) -> None:

@@ -1,6 +1,10 @@
 """Image files and arrays in, checked 8-bit RGB out, and back to files.
 
-load.py    any image to a `LoadedImage`, its size checked before pixels are read: start here
-save.py    a decoded image to PNG, JPEG, WebP and so on, with its metadata
-alpha.py   the alpha plane inside a `.sic` file
+load.py       any image to a `LoadedImage`, its size checked before pixels are read: start here
+decoders.py   which of Pillow's decoders see a file, and names for whatever they raise
+arrays.py     arrays and tensors
+pixels.py     depths and modes to 8-bit L, RGB and RGBA
+metadata.py   EXIF, ICC profile and XMP, out of images and into them
+save.py       a decoded image to PNG, JPEG, WebP and so on, with its metadata
+alpha.py      the alpha plane inside a `.sic` file
 """

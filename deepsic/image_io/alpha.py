@@ -32,5 +32,7 @@ def unpack_alpha(stream: bytes, header: Header) -> NDArray[np.uint8]:
             if image.size != (header.width, header.height) or image.mode != "L":
                 raise CorruptFileError("alpha: size or kind differs from the picture's")
             return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise CorruptFileError(f"alpha: {error}") from None
+    except CorruptFileError:
+        raise
+    except Exception as error:  # Pillow's decoder raises what it likes on damaged bytes
+        raise CorruptFileError(f"alpha: {error}") from error

@@ -1,14 +1,6 @@
 """Any picture in, upright 8-bit RGB out: size checked from the header before pixels are decoded.
 
-What happens to what (`docs/FORMAT.md` section 8 is the public list):
-    gray, 1-bit              three equal planes, `gray` set, so that decoding gives L again
-    palette                  RGB, or RGB and alpha if the palette has transparency
-    16 bits a channel        upper 8 bits kept, `sixteen_bit` set
-    CMYK, YCbCr, LAB         converted to RGB; an embedded CMYK profile is used for that and dropped
-    EXIF orientation         pixels turned, tag reset to 1
-    MPO, HDR gain maps       first picture
-    animations, multi-page   refused by name
-    float, 32-bit integer    refused by name
+`docs/FORMAT.md` section 8 is the public list of what happens to what.
 """
 
 from __future__ import annotations
@@ -17,34 +9,34 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
-from deepsic.errors import InputError, LimitError, UnsupportedImageError
+from deepsic.bitstream import Metadata
+from deepsic.errors import (
+    DeepsicError,
+    InputError,
+    LimitError,
+    UnsupportedImageError,
+    UsageError,
+)
+from deepsic.image_io.arrays import from_array, is_tensor, tensor_array
+from deepsic.image_io.decoders import decoding, opened
+from deepsic.image_io.metadata import attach, upright
+from deepsic.image_io.pixels import check_cut, depth_of, eight_bits, to_supported_mode
 from deepsic.limits import DEFAULT_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ImageSource", "LoadedImage", "load_image", "to_pil"]
 
-ImageSource = Image.Image | NDArray[Any] | str | os.PathLike[str] | bytes
-
-#: What we let Pillow open. Not everything it can: its EPS reader, for one, runs Ghostscript.
-_FORMATS = (
-    "PNG", "JPEG", "MPO", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000",
-    "JXL", "TGA", "ICO", "PCX", "SGI", "QOI", "SIC",
-)  # fmt: skip
-_EXIF_PREFIX = b"Exif\0\0"
-_ORIENTATION = 0x0112
-#: TIFF tags that describe how the file stores its pixels: no business of ours after decoding.
-_STRUCTURE = {
-    *range(0x00FE, 0x0108), 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D, 0x0140, 0x0142,
-    0x0143, 0x0144, 0x0145, 0x0152, 0x0153, 0x015B, 0x0211, 0x0212, 0x0213, 0x02BC, 0x8773,
-}  # fmt: skip
-#: What Pillow's decoders raise on damaged files.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
-_SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+#: Formats whose further pictures are previews, gain maps or layers of the first.
+_FIRST_COUNTS = ("MPO", "PSD", "HEIF", "ICNS")
+_SUBFILE, _OLD_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 255, 330, 50706
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,31 +62,56 @@ class LoadedImage:
         return self.rgb.shape[1], self.rgb.shape[0]
 
 
-def load_image(source: ImageSource, limits: Limits = DEFAULT_LIMITS) -> LoadedImage:
-    """Load a picture from a path, the bytes of a picture file, a PIL image or an array.
+ImageSource = Union[
+    Image.Image, NDArray[Any], "Tensor", str, os.PathLike[str], bytes, bytearray, memoryview,
+    IO[bytes], LoadedImage,
+]  # fmt: skip
+"""Whatever holds a picture, see `load_image`."""
 
-    Arrays are (height, width), (height, width, 1), 3 or 4 channels, uint8, or uint16 whose upper
-    eight bits are kept.
+
+def load_image(
+    source: ImageSource, limits: Limits = DEFAULT_LIMITS, *, frame: int | None = None
+) -> LoadedImage:
+    """Load a picture from whatever holds one.
+
+    Args:
+        source: path, bytes of a picture file, open binary file, PIL image, array, tensor, or what
+            this function returned. Arrays are (height, width) or (height, width, 1, 3 or 4),
+            tensors (1, 3 or 4, height, width): uint8, uint16 (the upper eight bits are kept), or
+            floating point from 0 to 1.
+        limits: bounds, held before pixels are decoded.
+        frame: which frame or page of a file with several, counted from 0. None: such a file is
+            refused.
 
     Raises:
         InputError: can't be read, is no picture, or is damaged or truncated.
-        UnsupportedImageError: a kind of picture that we refuse, see the top of this file.
-        LimitError: larger than `limits` allow; found out before pixels are decoded.
+        UnsupportedImageError: a kind of picture that we refuse (`docs/FORMAT.md` section 8).
+        LimitError: larger than `limits` allow.
+        UsageError: there is no such frame.
     """
+    if isinstance(source, LoadedImage):
+        limits.check_size(*source.size)
+        return source
+    if is_tensor(source):
+        source = tensor_array(source)
     if isinstance(source, np.ndarray):
-        return _from_array(source, limits)
+        rgb, alpha, gray, sixteen = from_array(source, limits)
+        return LoadedImage(rgb=rgb, alpha=alpha, gray=gray, sixteen_bit=sixteen)
     if isinstance(source, Image.Image):
-        return _from_pil(source, limits, "image")
-    if isinstance(source, bytes):
-        limits.check_bytes(len(source))
-        return _from_file(io.BytesIO(source), limits, "image")
-    path = Path(source)
-    try:
-        limits.check_bytes(path.stat().st_size)
-        with path.open("rb") as file:
-            return _from_file(file, limits, str(path))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        with decoding("image"):
+            return _from_pil(source, limits, "image", frame, None)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(Path(source), limits, frame)
+    data: Any = source
+    if hasattr(data, "read"):
+        data = data.read()
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise UsageError(
+            f"can't make a picture of {type(data).__name__}; give a path, the bytes of a picture "
+            "file, an open binary file, a PIL image, an array (H, W, 3) or a tensor (3, H, W)"
+        )
+    limits.check_bytes(len(data))
+    return _from_file(io.BytesIO(data), limits, "image", frame)
 
 
 def to_pil(image: LoadedImage) -> Image.Image:
@@ -106,59 +123,48 @@ def to_pil(image: LoadedImage) -> Image.Image:
     out = Image.fromarray(np.ascontiguousarray(pixels))
     if image.alpha is not None:
         out.putalpha(Image.fromarray(np.ascontiguousarray(image.alpha)))
-    if image.exif is not None:
-        out.info["exif"] = _EXIF_PREFIX + image.exif
-    if image.icc is not None:
-        out.info["icc_profile"] = image.icc
-    if image.xmp is not None:
-        out.info["xmp"] = image.xmp
     if image.sixteen_bit:
         out.info["sixteen_bit"] = True
-    return out
+    return attach(Metadata(exif=image.exif, icc=image.icc, xmp=image.xmp), out)
 
 
-def _from_file(file: Any, limits: Limits, name: str) -> LoadedImage:
+def _from_path(path: Path, limits: Limits, frame: int | None) -> LoadedImage:
     try:
-        with Image.open(file, formats=_known_formats()) as image:
-            return _from_pil(image, limits, name)
-    except UnidentifiedImageError:
-        raise InputError(f"{name}: not a picture in a format that we read") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LimitError(f"{name}: {error}") from None
-    except _PILLOW_ERRORS as error:
-        raise InputError(f"{name}: damaged or truncated ({error})") from None
+        limits.check_bytes(path.stat().st_size)
+        with path.open("rb") as file:
+            return _from_file(file, limits, str(path), frame)
+    except DeepsicError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _known_formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+def _from_file(file: IO[bytes], limits: Limits, name: str, frame: int | None) -> LoadedImage:
+    with opened(file, name) as image:
+        return _from_pil(image, limits, name, frame, file)
 
 
-def _from_pil(image: Image.Image, limits: Limits, name: str) -> LoadedImage:
+def _from_pil(
+    image: Image.Image, limits: Limits, name: str, frame: int | None, file: IO[bytes] | None
+) -> LoadedImage:
     limits.check_size(*image.size)
     if 0 in image.size:
         raise UnsupportedImageError(
             f"{name}: picture of {image.width}x{image.height} has no pixels"
         )
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise UnsupportedImageError(
-            f"{name}: {image.format} with {frames} frames or pages; extract the one you want first"
-        )
-    # Before loading: afterwards Pillow has forgotten what the file stored.
-    sixteen = image.mode in _SIXTEEN or image.mode == "I" or _raw_mode_is_16_bit(image)
-    sixteen = sixteen or image.info.get("sixteen_bit") is True  # it came through `to_pil`
-    icc = image.info.get("icc_profile") or None
-    try:
-        image.load()
-        exif, xmp = _exif(image), _xmp(image)
-        if image.getexif().get(_ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-            exif, xmp = _exif(image), _xmp(image)
-        image, icc = _to_supported_mode(image, icc, name)
-    except _PILLOW_ERRORS as error:
-        raise InputError(f"{name}: damaged or truncated ({error})") from None
-    _check_metadata((exif, icc, xmp), limits)
+    _choose_frame(image, name, frame)
+    limits.check_size(*image.size)
+    depth = depth_of(image)
+    image.load()
+    limits.check_size(*image.size)  # icons hold pictures whose size isn't the icon's
+    image, metadata = upright(image)
+    icc = metadata.icc
+    if image.mode.startswith("I"):
+        image = eight_bits(image, depth, name)
+    else:
+        image = check_cut(image, depth, file, name)
+        image, icc = to_supported_mode(image, icc, name)
+    _check_metadata((metadata.exif, icc, metadata.xmp), limits)
     pixels = np.asarray(image)
     gray = image.mode in ("L", "LA")
     alpha = None
@@ -171,85 +177,49 @@ def _from_pil(image: Image.Image, limits: Limits, name: str) -> LoadedImage:
         rgb=np.ascontiguousarray(pixels),
         alpha=alpha,
         gray=gray,
-        sixteen_bit=sixteen,
-        exif=exif,
+        sixteen_bit=depth.sixteen,
+        exif=metadata.exif,
         icc=icc,
-        xmp=xmp,
+        xmp=metadata.xmp,
     )
 
 
-def _raw_mode_is_16_bit(image: Image.Image) -> bool:
-    """Whether the file stores 16 bits a channel that Pillow will cut to 8 by itself (RGB;16B)."""
-    tiles = getattr(image, "tile", None) or []
-    return any(";16" in str(tile[3]) for tile in tiles if len(tile) > 3)
+def _choose_frame(image: Image.Image, name: str, frame: int | None) -> None:
+    """Go to the frame wanted. Raises where there are several and none was named, or no such."""
+    frames = getattr(image, "n_frames", 1)
+    if frame is not None:
+        if not 0 <= frame < frames:
+            raise UsageError(f"{name}: no frame {frame}; it has {frames}, counted from 0")
+        if frames > 1:
+            image.seek(frame)
+    elif frames > 1 and image.format not in _FIRST_COUNTS:
+        raise UnsupportedImageError(
+            f"{name}: {image.format} with {frames} frames or pages; name one with --frame N "
+            "(in Python, load_image(..., frame=N))"
+        )
+    elif isinstance(image, TiffImagePlugin.TiffImageFile) and _is_preview(image):
+        raise UnsupportedImageError(
+            f"{name}: its first picture is a preview, as in a camera's raw file; develop it first"
+        )
 
 
-def _to_supported_mode(
-    image: Image.Image, icc: bytes | None, name: str
-) -> tuple[Image.Image, bytes | None]:
-    """Return the image as L, LA, RGB or RGBA, and its profile if that still applies."""
-    mode = image.mode
-    if mode in ("L", "LA", "RGB", "RGBA"):
-        if "transparency" in image.info:
-            return image.convert("RGBA"), icc
-        return image, icc
-    if mode in _SIXTEEN or mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise UnsupportedImageError(
-                f"{name}: 32-bit integer picture; convert it to 8 or 16 bits"
-            )
-        return Image.fromarray((values >> 8).astype(np.uint8)), icc
-    if mode == "1":
-        return image.convert("L"), icc
-    if mode in ("P", "PA"):
-        clear = mode == "PA" or "transparency" in image.info
-        return image.convert("RGBA" if clear else "RGB"), icc
-    if mode in ("La", "RGBa"):
-        return image.convert("LA" if mode == "La" else "RGBA"), icc
-    if mode in ("CMYK", "LAB"):
-        return _from_other_space(image, icc), None
-    if mode in ("YCbCr", "HSV", "RGBX"):
-        return image.convert("RGB"), icc
-    raise UnsupportedImageError(f"{name}: pictures of Pillow mode {mode!r} aren't supported")
-
-
-def _from_other_space(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Convert CMYK (by its profile, else by Pillow's plain formula) or LAB to sRGB."""
-    srgb = ImageCms.createProfile("sRGB")
-    source: Any = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
-    if image.mode == "CMYK" and icc is not None:
-        source = io.BytesIO(icc)
-    if source is not None:
-        try:
-            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except ImageCms.PyCMSError:
-            pass  # a broken profile: the plain formula is better than no picture
-    return image.convert("RGB")
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    """Return the EXIF data as a TIFF structure."""
-    raw = image.info.get("exif")
-    if image.format == "TIFF":  # the file itself is a TIFF structure: keep what isn't layout
-        tags = image.getexif()
-        for tag in _STRUCTURE.intersection(tags):
-            del tags[tag]
-        raw = tags.tobytes() if len(tags) else None
-    if not isinstance(raw, bytes) or not raw:
-        return None
-    return raw.removeprefix(_EXIF_PREFIX) or None
-
-
-def _xmp(image: Image.Image) -> bytes | None:
-    raw = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if isinstance(raw, tuple):
-        raw = raw[0]
-    if isinstance(raw, str):
-        raw = raw.encode()
-    return raw if isinstance(raw, bytes) and raw else None
+def _is_preview(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether a TIFF's first directory is a small version of a picture that lies elsewhere."""
+    tags: Any = image.tag_v2
+    if tags.get(_SUBFILE, 0) & 1 or tags.get(_OLD_SUBFILE) == 2 or _DNG_VERSION in tags:
+        return True
+    offsets = tags.get(_SUB_IFDS, ())
+    file: Any = image.fp
+    file.seek(0)
+    start = file.read(8)
+    start += file.read(8) if start[2] == 43 else b""  # BigTIFF
+    for offset in offsets if isinstance(offsets, tuple) else (offsets,):
+        inner: Any = TiffImagePlugin.ImageFileDirectory_v2(start)
+        file.seek(offset)
+        inner.load(file)
+        if inner.get(256, 0) * inner.get(257, 0) > image.width * image.height:
+            return True
+    return False
 
 
 def _check_metadata(parts: tuple[bytes | None, ...], limits: Limits) -> None:
@@ -259,22 +229,3 @@ def _check_metadata(parts: tuple[bytes | None, ...], limits: Limits) -> None:
             f"metadata of {total:,} bytes is more than the limit of {limits.max_metadata_bytes:,}; "
             "strip it or raise max_metadata_bytes"
         )
-
-
-def _from_array(array: NDArray[Any], limits: Limits) -> LoadedImage:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
-        raise UnsupportedImageError(
-            f"array of shape {array.shape}; pictures are (height, width) or (height, width, 1|3|4)"
-        )
-    limits.check_size(array.shape[1], array.shape[0])
-    sixteen = array.dtype == np.uint16
-    if sixteen:
-        array = (array >> 8).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise UnsupportedImageError(f"array of {array.dtype}; convert it to uint8, 0 to 255")
-    gray = array.shape[2] == 1
-    alpha = np.ascontiguousarray(array[..., 3]) if array.shape[2] == 4 else None
-    rgb = np.repeat(array, 3, axis=2) if gray else array[..., :3]
-    return LoadedImage(rgb=np.ascontiguousarray(rgb), alpha=alpha, gray=gray, sixteen_bit=sixteen)

@@ -7,12 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HALO", "Tile", "assemble_latents", "crop_latents", "pad", "tiles"]
+from deepsic.errors import CorruptFileError
+
+__all__ = [
+    "ALIGNMENT",
+    "HALO",
+    "ONE_TILE",
+    "TILE_LOG2",
+    "Tile",
+    "assemble_latents",
+    "check_tiles",
+    "crop_latents",
+    "pad",
+    "tiles",
+]
 
 F32 = NDArray[np.float32]
 
 HALO = 96
 """Pixels around a tile that its transforms see; what lies farther hardly matters."""
+TILE_LOG2 = 10
+"""Larger pictures are cut into tiles of 1024 pixels."""
+ONE_TILE = 1536
+"""Pictures with no side beyond this are one tile."""
+SMALL_PIXELS = 1 << 18
+"""Pictures with no more pixels may have smaller tiles: their cost is small in any case."""
 ALIGNMENT = 32
 """Windows are padded to a multiple of this, pixels: the stride of `sic`'s hyper-latent."""
 
@@ -63,6 +82,26 @@ def tiles(height: int, width: int, side: int) -> list[Tile]:
         for top in range(0, height, down)
         for left in range(0, width, across)
     ]
+
+
+def check_tiles(width: int, height: int, tile_log2: int) -> None:
+    """Refuse tiles that no encoder writes, where their cost isn't that of the picture's pixels.
+
+    A tile of 62,500 x 64 costs fifty times what as many pixels of a sound file do; tiles of 64
+    pixels are decoded with a halo that is sixteen times as large.
+
+    Raises: `CorruptFileError`.
+    """
+    if not tile_log2:
+        sound = max(width, height) <= ONE_TILE
+    else:
+        small = width * height <= SMALL_PIXELS and tile_log2 < TILE_LOG2
+        sound = tile_log2 == TILE_LOG2 or small
+    if not sound:
+        side = 1 << tile_log2 if tile_log2 else max(width, height)
+        raise CorruptFileError(
+            f"claims {width}x{height} pixels in tiles of {side}, which no encoder writes"
+        )
 
 
 def pad(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

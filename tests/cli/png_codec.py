@@ -45,6 +45,8 @@ class PngCodec:
             tiles=(out.getvalue(),),
             semantics=Semantics.of(labels) if labels else None,
             exif=loaded.exif,
+            icc=loaded.icc,
+            xmp=loaded.xmp,
         )
         return pack(container)
 
@@ -53,7 +55,8 @@ class PngCodec:
     ) -> Image.Image:
         container = unpack(blob)
         rgb = np.asarray(Image.open(io.BytesIO(container.tiles[0])))
-        image = to_pil(LoadedImage(rgb=rgb, gray=container.header.gray, exif=container.exif))
+        kept = {name: getattr(container, name) for name in ("exif", "icc", "xmp")}
+        image = to_pil(LoadedImage(rgb=rgb, gray=container.header.gray, **kept))
         return image if region is None else image.crop(region)
 
     def labels(self, blob: bytes, *, top: int = 5) -> list[Label]:

@@ -65,12 +65,16 @@ def test_nothing_is_replaced_without_force(picture: Path) -> None:
     assert info(made).width == 9
 
 
-def test_folders_keep_their_structure(picture: Path, tmp_path: Path) -> None:
+def test_folders_keep_their_structure(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inner = tmp_path / "in" / "deep"
     inner.mkdir(parents=True)
-    for name in ("b.png", "c.JPG", "notes.txt"):
+    for name in ("b.png", "c.JPG"):
         (inner / name).write_bytes(picture.read_bytes())
+    (inner / "notes.txt").write_text("a list")
     assert run("encode", tmp_path / "in", picture, "-o", tmp_path / "out") == 0
+    assert "left out: 1 not a picture" in capsys.readouterr().err
     made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.sic"))
     assert made == ["a.sic", "deep/b.sic", "deep/c.sic"]
 
@@ -81,10 +85,16 @@ def test_globs(picture: Path, tmp_path: Path) -> None:
     assert run("encode", tmp_path / "*.nothing") == 3
 
 
-def test_two_sources_for_one_target(picture: Path, tmp_path: Path) -> None:
+def test_sources_that_differ_in_their_suffix_keep_it(picture: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(picture.read_bytes())
-    assert run("encode", picture, tmp_path / "a.jpg", "-o", tmp_path / "out") == 2
-    assert not (tmp_path / "out").exists()
+    out = tmp_path / "out"
+    assert run("encode", picture, tmp_path / "a.jpg", "-o", out) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["a.jpg.sic", "a.png.sic"]
+    assert run("encode", picture, "-o", f"{out}/", "--keep-suffix", "--skip-existing") == 0
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(picture.read_bytes())
+    assert run("encode", picture, tmp_path / "in" / "a.png", "-o", tmp_path / "no") == 2
+    assert not (tmp_path / "no").exists()
 
 
 def test_some_fail_and_the_others_go_on(

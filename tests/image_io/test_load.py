@@ -255,5 +255,8 @@ def test_arrays() -> None:
     assert np.array_equal(load_image(RGB).rgb, RGB)
     assert load_image(RGB[..., 0]).gray
     assert load_image(np.zeros((2, 2, 4), np.uint8)).alpha is not None
-    with pytest.raises(UnsupportedImageError, match="float32"):
-        load_image(np.zeros((2, 2, 3), np.float32))
+    assert np.array_equal(load_image(RGB / np.float32(255)).rgb, RGB)
+    assert np.array_equal(load_image(RGB.astype(np.uint16) * 257).rgb, RGB)
+    for wrong in (RGB.astype(np.float32), np.full((2, 2), np.nan), RGB.astype(np.int64)):
+        with pytest.raises(UnsupportedImageError, match=str(wrong.dtype)):
+            load_image(wrong)

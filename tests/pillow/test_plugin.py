@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 import deepsic
 from deepsic import pillow_plugin
 from deepsic.bitstream import Label
-from deepsic.errors import CorruptFileError, LimitError, UnknownModelError
+from deepsic.errors import LimitError, UnknownModelError
 from tests.cli.png_codec import MODEL_ID, PngCodec
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
@@ -71,17 +73,71 @@ def test_size_and_labels_need_no_model() -> None:
         image.load()
 
 
-def test_damaged_files_end_in_our_errors() -> None:
-    blob = PngCodec().encode(RGB)
-    with pytest.raises(CorruptFileError):
-        Image.open(io.BytesIO(blob[:20]))
+@pytest.mark.parametrize("data", [PngCodec().encode(RGB)[:20], b"SICK of it all. " * 9, b"SIC"])
+def test_what_is_no_file_of_ours_is_unidentified(data: bytes) -> None:
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(data))
 
 
 @pytest.mark.usefixtures("known")
-def test_damaged_pictures_end_in_our_errors() -> None:
+def test_damage_behind_the_header_is_an_os_error() -> None:
     blob = PngCodec().encode(RGB)
-    with pytest.raises(CorruptFileError):
-        Image.open(io.BytesIO(blob[:-3])).load()
+    for damaged in (blob[:-3], blob[:60] + b"!" + blob[61:]):
+        image = Image.open(io.BytesIO(damaged))
+        assert image.size == (9, 6)
+        with pytest.raises(OSError, match=r"damaged|truncated|needs"):
+            image.load()
+        with pytest.raises(OSError, match=r"damaged|truncated|needs"):
+            Image.open(io.BytesIO(damaged)).verify()
+    Image.open(io.BytesIO(blob)).verify()
+
+
+def info_of(image: Image.Image) -> dict[str, object]:
+    return {name: image.info.get(name) for name in ("exif", "icc_profile", "xmp")}
+
+
+@pytest.mark.usefixtures("known")
+def test_metadata_that_is_given_or_taken_away(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    path = tmp_path / "x.sic"
+    given = {"exif": exif, "icc_profile": b"profile", "xmp": b"<x/>"}
+    Image.fromarray(RGB).save(path, **given)
+    with Image.open(path) as image:
+        before = info_of(image)
+        assert image.getexif()[0x010F] == "Maker"
+        assert before == {**given, "exif": exif.tobytes()}
+        image.load()
+        assert info_of(image) == before
+        assert image.getexif()[0x010F] == "Maker"
+        image.save(tmp_path / "again.sic")
+        image.save(tmp_path / "bare.sic", exif=None, icc_profile=None, xmp=None)
+    with Image.open(tmp_path / "again.sic") as image:
+        assert info_of(image) == before
+    with Image.open(tmp_path / "bare.sic") as image:
+        assert set(info_of(image).values()) == {None}
+
+
+@pytest.mark.usefixtures("known")
+def test_images_are_copied_and_pickled() -> None:
+    image = Image.open(io.BytesIO(PngCodec().encode(RGB)))
+    for same in (image.copy(), copy.copy(image), copy.deepcopy(image)):
+        assert np.array_equal(np.asarray(same), RGB)
+    assert np.array_equal(np.asarray(pickle.loads(pickle.dumps(image))), RGB)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.sic"
+    path.write_bytes(b"precious")
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise UnknownModelError("no model")
+
+    monkeypatch.setattr(PngCodec, "encode", fail)
+    with pytest.raises(UnknownModelError):
+        Image.fromarray(RGB).save(path)
+    assert path.read_bytes() == b"precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.sic"]
 
 
 def test_bombs_are_refused_at_opening() -> None:

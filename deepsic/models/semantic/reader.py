@@ -22,7 +22,7 @@ from deepsic.models.semantic.head_file import unpack_head
 from deepsic.models.semantic.head_input import HEAD_INPUT, head_input, octaves_of, position_at
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32
-from deepsic.models.tiling import Tile, pad
+from deepsic.models.tiling import ALIGNMENT, Tile, pad
 from deepsic.weights import ModelFile
 
 __all__ = ["SemanticReader", "reader_of"]
@@ -94,7 +94,10 @@ class SemanticReader:
         height, width = grid[-1].bottom, grid[-1].right
         octaves = min(octaves_of(height, width), _MAX_OCTAVES)
         cell = 8 << octaves
-        canvas = torch.zeros(1, HEAD_INPUT, -(-height // cell), -(-width // cell))
+        # A side below 32 pixels was padded by repeating its edge, and the head sees that, too: its
+        # convolutions need four places.
+        places = [max(-(-side // cell), ALIGNMENT // 8) for side in (height, width)]
+        canvas = torch.zeros(1, HEAD_INPUT, *places)
         for number, tile in enumerate(grid):
             part = self._bands(*latents(number), quality, octaves)
             y, x = tile.top // cell, tile.left // cell

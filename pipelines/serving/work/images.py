@@ -10,7 +10,9 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from deepsic.errors import InputError, LimitError, UnsupportedImageError
+from deepsic.image_io import metadata
 from deepsic.image_io.load import load_image, to_pil
+from deepsic.image_io.metadata import save_options
 from deepsic.limits import Limits
 
 __all__ = [
@@ -119,17 +121,17 @@ def choose_media_type(accept: str | None) -> str | None:
 
 
 def metadata_of(image: Image.Image) -> dict[str, bytes]:
-    """EXIF and ICC profile, as Pillow's `save` takes them."""
-    return {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    """EXIF, ICC profile and XMP, as Pillow's `save` takes them for JPEG, WebP and AVIF."""
+    return save_options(metadata.metadata_of(image), "JPEG")
 
 
 def write(image: Image.Image, media_type: str) -> bytes:
-    """`image` as a file of `media_type`, with its EXIF and ICC profile."""
+    """`image` as a file of `media_type`, with its EXIF, ICC profile and XMP."""
     kind, options = MEDIA_TYPES[media_type]
     if kind == "JPEG" and image.mode not in ("L", "RGB"):
         image = on_white(image)
     out = io.BytesIO()
-    image.save(out, kind, **options, **metadata_of(image))
+    image.save(out, kind, **options, **save_options(metadata.metadata_of(image), kind))
     return out.getvalue()
 
 

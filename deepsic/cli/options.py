@@ -1,0 +1,108 @@
+"""Options that several verbs share, and the types of their values. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+__all__ = [
+    "add_verb",
+    "at_least",
+    "bits_per_pixel",
+    "model_options",
+    "output_options",
+    "region",
+    "size_in_bytes",
+]
+
+
+def add_verb(
+    verbs: Any, name: str, function: Any, *, sources: bool = True, json: bool = True
+) -> argparse.ArgumentParser:
+    """A verb whose help is its function's docstring."""
+    text = function.__doc__.strip()
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(verb=function)
+    if sources:
+        verb.add_argument(
+            "sources", nargs="+", help="files, folders, globs, or - for standard input"
+        )
+    if json:
+        verb.add_argument(
+            "--json", action="store_true", help="print one JSON object a line, failures included"
+        )
+    return verb
+
+
+def output_options(verb: argparse.ArgumentParser) -> None:
+    """Where results go, and which are made."""
+    verb.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="file, or folder for several sources [beside each source]",
+    )
+    verb.add_argument("-f", "--force", action="store_true", help="replace files that exist")
+    verb.add_argument(
+        "--skip-existing", action="store_true", help="leave files that exist, and call them done"
+    )
+    verb.add_argument(
+        "--keep-suffix", action="store_true", help="x.jpg becomes x.jpg.sic, not x.sic"
+    )
+    verb.add_argument(
+        "--preserve", action="store_true", help="give each file the times of its source"
+    )
+    verb.add_argument("-q", "--quiet", action="store_true", help="print failures only")
+    verb.add_argument("--strip", action="store_true", help="leave EXIF, ICC profile and XMP out")
+
+
+def model_options(verb: argparse.ArgumentParser) -> None:
+    """Which model decodes, and where."""
+    verb.add_argument("--model", help="model file, for files whose model doesn't ship")
+    verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """A type of whole numbers from `low` on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{value} is less than {low}")
+        return value
+
+    return number
+
+
+def region(text: str) -> tuple[int, int, int, int]:
+    """A type of boxes: left,top,right,bottom."""
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("give four whole numbers: left,top,right,bottom") from None
+    return left, top, right, bottom
+
+
+def bits_per_pixel(text: str) -> float:
+    """A type of sizes in bits a pixel: finite, more than 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a size: give bits a pixel, such as 0.25")
+    return value
+
+
+def size_in_bytes(text: str) -> int:
+    """A type of sizes with or without a unit: 20000, 20KB (of 1000), 20KiB (of 1024), 1.5MB."""
+    found = re.fullmatch(r"([0-9.]+) *([kmg]?)(i?)b?", text.strip().lower())
+    try:
+        number = float(found[1]) if found else -1.0
+    except ValueError:
+        number = -1.0
+    if not found or number <= 0 or (found[3] and not found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give 20000, 20KB or 1.5MiB")
+    return int(
+        number * (1024 if found[3] else 1000) ** ("kmg".index(found[2]) + 1 if found[2] else 0)
+    )

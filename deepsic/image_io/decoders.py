@@ -1,0 +1,118 @@
+"""Pillow's decoders: which of them may see a file, and one name for whatever they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from typing import IO
+
+from PIL import Image, UnidentifiedImageError
+
+from deepsic.errors import (
+    DeepsicError,
+    InputError,
+    LimitError,
+    UnsupportedImageError,
+)
+
+__all__ = ["claims_to_be_picture", "decoding", "known_formats", "opened"]
+
+#: What Pillow must not open for us. EPS runs Ghostscript, WMF the Windows API, IPTC whatever lies
+#: inside it, FITS inflates without a bound, FPX and MIC need a package; of the rest Pillow knows
+#: the signature, but has no decoder.
+_LEFT_OUT = {"EPS", "WMF", "IPTC", "FITS", "FPX", "MIC", "BUFR", "GRIB", "HDF5", "MPEG"}
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_RAW = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM")
+
+
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that we read; HEIF and JPEG XL where their plugins are."""
+    Image.init()
+    for plugin, register in (("pillow_heif", "register_heif_opener"), ("pillow_jxl", "")):
+        try:
+            module = import_module(plugin)
+        except ModuleNotFoundError:
+            continue
+        if register:
+            getattr(module, register)()
+    return tuple(name for name in Image.ID if name in Image.OPEN and name not in _LEFT_OUT)
+
+
+def _unreadable_kind(start: bytes) -> str | None:
+    """Say what a file that no decoder took is, by its first 32 bytes, if it is a picture."""
+    brand = start[8:12] if start[4:8] == b"ftyp" else b""
+    if brand == b"crx " or start.startswith(_RAW):
+        return "a camera's raw file; develop it first"
+    for name, label, matches in (
+        ("HEIF", "HEIF", brand in _HEIF_BRANDS),
+        ("JXL", "JPEG XL", start.startswith(_JXL)),
+    ):
+        if matches and name in known_formats():
+            return f"{label} that its decoder doesn't take: damaged, or of a newer kind"
+        if matches:
+            return f"{label}; pip install 'deepsic[formats]' reads it"
+    return None
+
+
+def claims_to_be_picture(file: IO[bytes]) -> bool:
+    """Whether a file begins like a picture, one that is damaged or can't be read here included."""
+    start = file.read(32)
+    file.seek(0)
+    try:
+        Image.open(file, formats=known_formats()).close()
+    except UnidentifiedImageError:
+        return _unreadable_kind(start) is not None
+    except Exception:  # a decoder that knew it fell over it, see `decoding`
+        return True
+    return True
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Give whatever a decoder raises inside the block one of our names.
+
+    Decoders meet hostile bytes, and raise what they like: RuntimeError (AVIF), struct.error (GIF,
+    TIFF), AssertionError and so on. None of it may end a run of many files.
+
+    Raises:
+        InputError: damaged or truncated.
+        LimitError: the decoder asks for more memory than there is, or Pillow's own bound is passed.
+    """
+    try:
+        yield
+    except DeepsicError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LimitError(f"{name}: {error}") from None
+    except MemoryError:
+        raise LimitError(f"{name}: decoding it needs more memory than there is") from None
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        raise InputError(f"{name}: damaged or truncated ({why})") from error
+
+
+@contextmanager
+def opened(file: IO[bytes], name: str) -> Iterator[Image.Image]:
+    """Open a picture by its content; work on it inside the block, as in `decoding`.
+
+    Raises:
+        InputError: not a picture, damaged or truncated.
+        UnsupportedImageError: a picture of a kind that can't be read here.
+        LimitError: as `decoding`.
+    """
+    with decoding(name):
+        start = file.read(32)
+        file.seek(0)
+        try:
+            image = Image.open(file, formats=known_formats())
+        except UnidentifiedImageError:
+            kind = _unreadable_kind(start)
+            if kind is not None:
+                raise UnsupportedImageError(f"{name}: {kind}") from None
+            raise InputError(f"{name}: not a picture in a format that we read") from None
+        with image:
+            yield image
