@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["foreign_image", "no_image"]
+__all__ = ["camera_raw", "foreign_image", "no_image"]
 
 #: Brands of ISO media files (bytes 8 to 12) that hold images.
 _IMAGE_BRANDS = {
@@ -50,10 +50,13 @@ _OTHERS = {
 _RIFF = {b"AVI ": "a video", b"WAVE": "a sound"}
 
 
-def foreign_image(name: str, data: bytes) -> str | None:
-    """The format of an image that this release can't read; None where it may."""
-    if os.path.splitext(name)[1].lower() in _RAW_NAMES:
-        return "camera raw"
+def camera_raw(name: str) -> bool:
+    """Whether a name is that of a camera's raw file."""
+    return os.path.splitext(name)[1].lower() in _RAW_NAMES
+
+
+def foreign_image(data: bytes) -> str | None:
+    """The format of an image that no decoder took; None where the bytes don't tell."""
     if data[4:8] == b"ftyp":
         return _IMAGE_BRANDS.get(data[8:12])
     head = data[:1024].lstrip()

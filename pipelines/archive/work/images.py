@@ -19,7 +19,7 @@ from deepsic.image_io.load import load_image, to_pil
 from deepsic.limits import Limits
 from pipelines.archive.ledger import FAILED, SKIPPED, UNSUPPORTED
 from pipelines.archive.listing.chunks import Item
-from pipelines.archive.work.formats import foreign_image, no_image
+from pipelines.archive.work.formats import camera_raw, foreign_image, no_image
 from pipelines.archive.work.timing import TimeLimitError
 from pipelines.storage import ObjectArchivedError, ObjectExistsError, ObjectMissingError
 from pipelines.storage.s3_errors import ARCHIVED
@@ -101,13 +101,15 @@ def open_image(key: str, data: bytes, limits: Limits) -> Image.Image:
     Raises: `InputError`, `LimitError`; `UnsupportedImageError` for an image of a kind that this
         release can't read; `Refusal` when the bytes, or bytes and name, say that it is none.
     """
-    if (kind := foreign_image(key, data)) is not None:
-        raise UnsupportedImageError(f"{kind}: not a format that this release reads")
+    if camera_raw(key):
+        raise UnsupportedImageError("camera raw: not a format that this release reads")
     try:
         return to_pil(load_image(data, limits))
     except UnsupportedImageError:
         raise
     except InputError as error:
+        if "not a picture" in str(error) and (kind := foreign_image(data)) is not None:
+            raise UnsupportedImageError(f"{kind}: not a format that this release reads") from error
         if (other := no_image(data)) is not None:
             raise Refusal(f"not an image but {other}") from error
         if not _named_as_image(key) and "not a picture" in str(error):

@@ -144,7 +144,7 @@ def test_three_kinds_of_objects_without_an_output(
     for number, kind in enumerate(texts.values()):
         assert status[f"no{number}.pdf"] == (SKIPPED, f"not an image but {kind}")
     assert status["film.mp4"] == (SKIPPED, "not an image but a video")
-    for name, kind in (("phone.heic", "HEIC"), ("phone.jpg", "HEIC"), ("raw.NEF", "raw")):
+    for name, kind in (("phone.heic", "HEI"), ("phone.jpg", "HEI"), ("raw.NEF", "raw")):
         assert status[name][0] == UNSUPPORTED
         assert kind in str(status[name][1])
     assert status["drawing.svg"][0] == UNSUPPORTED
