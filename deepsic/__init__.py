@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from deepsic.client import Client
     from deepsic.codec import Codec
     from deepsic.errors import DeepsicError
+    from deepsic.image_io.pillow_plugin import register_pillow
     from deepsic.limits import Limits
     from deepsic.models.semantic.labeler import load_labeler
-    from deepsic.pillow_plugin import register_pillow
     from deepsic.refiner import Refiner
 
 __all__ = [
@@ -54,7 +54,7 @@ _HOME = {
     "Refiner": "deepsic.refiner",
     "info": "deepsic.bitstream",
     "load_labeler": "deepsic.models.semantic.labeler",
-    "register_pillow": "deepsic.pillow_plugin",
+    "register_pillow": "deepsic.image_io.pillow_plugin",
     "verify": "deepsic.bitstream",
 }
 

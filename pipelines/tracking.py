@@ -24,7 +24,15 @@ from typing import Any
 from deepsic.errors import StorageError, UsageError
 from pipelines import console
 
-__all__ = ["OFF", "Run", "check_shared", "check_store", "close_stale", "default_uri", "tracked"]
+__all__ = [
+    "OFF",
+    "TrackedRun",
+    "check_shared",
+    "check_store",
+    "close_stale",
+    "default_uri",
+    "tracked",
+]
 
 OFF = "off"
 LOGGED = "train/loss"
@@ -77,7 +85,7 @@ def _check_server(uri: str) -> None:
     )
 
 
-class Run:
+class TrackedRun:
     """One MLflow run, or none (`id` is None); logging never raises, losses are counted."""
 
     def __init__(
@@ -139,7 +147,7 @@ class Run:
         for key, value in values.items():
             self._try("set_tag", key, value)
 
-    def child(self, run_name: str, *, params: Mapping[str, object], logged_by: str) -> Run:
+    def child(self, run_name: str, *, params: Mapping[str, object], logged_by: str) -> TrackedRun:
         """A run nested under this one, or the one of that name that an earlier process left.
 
         Args:
@@ -148,7 +156,7 @@ class Run:
         Returns: a run that logs nothing, if this one doesn't or the store refuses another.
         """
         if self._client is None or self.id is None:
-            return Run()
+            return TrackedRun()
         try:
             experiment_id = self._client.get_run(self.id).info.experiment_id
             run = _open_run(
@@ -156,7 +164,7 @@ class Run:
             )
         except Exception as error:  # as in `_try`: it costs the child's numbers, not the work
             self._refused("a nested run", error)
-            return Run()
+            return TrackedRun()
         run.params(params)
         run.tags({"mlflow.parentRunId": self.id})
         return run
@@ -188,7 +196,7 @@ def tracked(
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
     resume: bool = False,
-) -> Iterator[Run]:
+) -> Iterator[TrackedRun]:
     """A run of `experiment` for the length of a block.
 
     uri: None for `default_uri()`, "off" for no tracking.
@@ -198,7 +206,7 @@ def tracked(
     """
     uri = check_store(uri)
     if uri == OFF:
-        yield Run()
+        yield TrackedRun()
         return
     client = _client(uri)
     try:
@@ -235,7 +243,7 @@ def check_shared(uri: str, nodes: int) -> None:
 def _open_run(
     client: Any, uri: str, experiment_id: str, run_name: str, resume: bool,
     logged_by: str = LOGGED,
-) -> Run:  # fmt: skip
+) -> TrackedRun:  # fmt: skip
     if resume:
         name = run_name.replace("'", "")
         found = client.search_runs(
@@ -247,8 +255,8 @@ def _open_run(
             client.update_run(run_id, status="RUNNING")
             history = client.get_metric_history(run_id, logged_by)
             last = max((metric.step for metric in history), default=-1)
-            return Run(client, run_id, uri, logged_until=last)
-    return Run(client, client.create_run(experiment_id, run_name=run_name).info.run_id, uri)
+            return TrackedRun(client, run_id, uri, logged_until=last)
+    return TrackedRun(client, client.create_run(experiment_id, run_name=run_name).info.run_id, uri)
 
 
 def close_stale(experiment: str, *, uri: str | None = None, name_prefix: str = "") -> int:

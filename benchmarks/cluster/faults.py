@@ -40,7 +40,7 @@ from benchmarks.cluster.work import (
     CHECKPOINT_SECONDS,
     PORT,
     TRIALS,
-    Stage,
+    TimedStage,
     kept,
     listing,
     photograph,
@@ -176,7 +176,7 @@ class Faults:
         console.say(f"{name} is back in the cluster after {time.monotonic() - began:.0f} s")
 
 
-def stage_of(name: str, run: str, **work: int) -> Stage:
+def stage_of(name: str, run: str, **work: int) -> TimedStage:
     """A stage of that name, with outputs of its own."""
     return next(stage for stage in stages(run, **work) if stage.name == name)
 

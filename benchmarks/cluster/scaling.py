@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server
 from benchmarks.cluster.work import (
     PORT,
-    Stage,
+    TimedStage,
     photograph,
     serve_file,
     stages,
@@ -87,7 +87,7 @@ def works(
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and work of each chosen stage; what must be there before is made on the way."""
 
-    def job(stage: Stage) -> str:
+    def job(stage: TimedStage) -> str:
         return stage.outcome(cluster, cluster.job(stage.command).log)
 
     if "idle" in options.only:

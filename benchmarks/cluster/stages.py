@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server, wait_until
-from benchmarks.cluster.work import PORT, Stage, photograph, serve_file, stages, tiny, upload
+from benchmarks.cluster.work import PORT, TimedStage, photograph, serve_file, stages, tiny, upload
 from benchmarks.machine import describe_run
 from pipelines import console
 from tests.support.hosts import HOSTS, ROOT, Hosts, missing
@@ -65,7 +65,7 @@ class Notes:
 def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) -> None:
     """All stages, or those named, begun before `end`; one by RAY_ADDRESS, the others as jobs."""
 
-    def run(stage: Stage) -> str:
+    def run(stage: TimedStage) -> str:
         if stage.name == "evaluate":
             log = cluster.on_head(stage.command).check().log
         else:

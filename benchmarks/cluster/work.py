@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks.cluster.kit import BUCKET, LocalCluster, wait_until
 from tests.support.hosts import HOSTS
 
-__all__ = ["PHOTOS", "TINY", "Stage", "kept", "listing", "serve_file", "stages", "upload",
+__all__ = ["PHOTOS", "TINY", "TimedStage", "kept", "listing", "serve_file", "stages", "upload",
            "written"]  # fmt: skip
 
 PHOTOS, TINY = f"s3://{BUCKET}/photos", f"s3://{BUCKET}/tiny"
@@ -101,7 +101,7 @@ def kept(prefix: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class TimedStage:
     """One stage: its command, and what to look at when it has ended."""
 
     name: str
@@ -112,7 +112,7 @@ class Stage:
 
 def stages(
     run: str = "a", *, steps: int = 30, epoch: int = 15, workers: int = 2, limit: int = 3
-) -> list[Stage]:
+) -> list[TimedStage]:
     """All stages but serving; `run` keeps their outputs apart.
 
     Args:
@@ -120,13 +120,13 @@ def stages(
         limit: pictures to evaluate.
     """
     return [
-        Stage(
+        TimedStage(
             name="preprocess",
             command=f"python pipelines/preprocess.py {PHOTOS} --out s3://{BUCKET}/prepared-{run} "
             "--pictures-a-shard 4",
             outcome=lambda cluster, log: kept(f"prepared-{run}"),
         ),
-        Stage(
+        TimedStage(
             name="train",
             command=f"python pipelines/train.py small --data s3://{BUCKET}/prepared-{run} "
             f"--crops.0.batch 2 --stages.0.steps {steps // 2} --stages.1.steps {steps // 2} "
@@ -135,19 +135,19 @@ def stages(
             f"--storage s3://{BUCKET}/train-{run} --export runs/{run}.safetensors",
             outcome=lambda cluster, log: _trained(cluster, run),
         ),
-        Stage(
+        TimedStage(
             name="tune",
             command=f"python pipelines/tune_saic.py --trials {TRIALS} --steps 1 --rungs 1 "
             f"--batch 1 --concurrent 2 --storage s3://{BUCKET}/tune-{run}",
             outcome=lambda cluster, log: _tuned(cluster),
         ),
-        Stage(
+        TimedStage(
             name="evaluate",
             command=f"python pipelines/evaluate.py {PHOTOS} runs/evaluate-{run} --codec sic "
             f"--codec jpeg --no-ladder --bpp 0.5 --limit {limit} --crops 0",
             outcome=lambda cluster, log: _evaluated(cluster, run),
         ),
-        Stage(
+        TimedStage(
             name="archive",
             command=f"python pipelines/compress_archive.py {TINY} s3://{BUCKET}/archive-{run}",
             outcome=lambda cluster, log: kept(f"archive-{run}"),

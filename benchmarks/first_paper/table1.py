@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.machine import describe_run
 from deepsic.codec import Codec
-from deepsic.data.readers import Sample, class_folder
+from deepsic.data.readers import LabelledImage, class_folder
 from deepsic.labels import label_set
 from deepsic.tasks import load_classifier
 from pipelines import console
@@ -30,7 +30,7 @@ _SEARCHED = 6
 """Pictures that a quality is searched on."""
 
 
-def _samples(folder: Path, limit: int) -> tuple[list[Sample], list[str]]:
+def _samples(folder: Path, limit: int) -> tuple[list[LabelledImage], list[str]]:
     wnids = [node.wnid for node in label_set("imagenette").classes()]
     samples = class_folder(folder, wnids)
     return samples[:: max(1, len(samples) // limit)][:limit], wnids
@@ -62,7 +62,7 @@ def measure_table(
 
 
 def _ours(
-    codec: Codec, samples: Sequence[Sample], wnids: Sequence[str], rate: float
+    codec: Codec, samples: Sequence[LabelledImage], wnids: Sequence[str], rate: float
 ) -> dict[str, float]:
     hits, bits, spent = [], [], 0.0
     quality = _quality(codec, samples, rate)
@@ -84,7 +84,7 @@ def _ours(
     }
 
 
-def _quality(codec: Codec, samples: Sequence[Sample], rate: float) -> int:
+def _quality(codec: Codec, samples: Sequence[LabelledImage], rate: float) -> int:
     """The quality whose files come nearest to the rate, on average."""
     some = [sample.image() for sample in samples[:: max(1, len(samples) // _SEARCHED)]]
 
@@ -100,7 +100,9 @@ def _quality(codec: Codec, samples: Sequence[Sample], rate: float) -> int:
 
 
 @torch.inference_mode()
-def _classifier(name: str, samples: Sequence[Sample], wnids: Sequence[str]) -> dict[str, float]:
+def _classifier(
+    name: str, samples: Sequence[LabelledImage], wnids: Sequence[str]
+) -> dict[str, float]:
     """An ImageNet classifier on the originals, its 1000 classes narrowed to the ten."""
     net = load_classifier(name)
     names = label_set("imagenet1k")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.saic.arms import code, find_arm, stem
-from deepsic.data.readers import Sample, yolo
+from deepsic.data.readers import LabelledImage, yolo
 from deepsic.evaluation.baselines import Memory
 from deepsic.evaluation.metrics.detection import Boxes, detection
 from deepsic.evaluation.metrics.distortion import compare
@@ -35,7 +35,7 @@ def _found(detector: Detector, pixels: NDArray[np.uint8]) -> Boxes:
     )
 
 
-def _true(sample: Sample) -> Boxes:
+def _true(sample: LabelledImage) -> Boxes:
     return Boxes(
         boxes=[box.corners for box in sample.boxes], labels=[box.label for box in sample.boxes]
     )

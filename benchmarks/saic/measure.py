@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe_run
 from benchmarks.saic.arms import code, find_arm, stem
-from deepsic.data.readers import Sample, class_folder
+from deepsic.data.readers import LabelledImage, class_folder
 from deepsic.errors import UsageError
 from deepsic.evaluation.baselines import Memory
 from deepsic.evaluation.metrics.distortion import compare
@@ -27,7 +27,7 @@ __all__ = ["measure"]
 Pixels = NDArray[np.uint8]
 
 
-def _samples(folder: Path, only: str, limit: int) -> list[Sample]:
+def _samples(folder: Path, only: str, limit: int) -> list[LabelledImage]:
     wnids = [node.wnid for node in label_set("imagenet1k").classes()]
     samples = [s for s in class_folder(folder, wnids) if fnmatch(Path(s.name).name, only)]
     if not samples:

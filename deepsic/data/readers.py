@@ -5,8 +5,8 @@
     pascal_voc(root, "val")       JPEGImages, Annotations, ImageSets/Main: VOC 2007, 2012
     yolo(root)                    images/*.jpg with labels/*.txt: COCO as YOLO writes it
 
-Each gives a list of `Sample`s in a fixed order. Nothing is downloaded and no pixel is read
-until `Sample.image()` asks for it.
+Each gives a list of `LabelledImage`s in a fixed order. Nothing is downloaded and no pixel is read
+until `LabelledImage.image()` asks for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from deepsic.errors import InputError
 from deepsic.image_io.load import load_image
 
-__all__ = ["VOC_CLASSES", "Box", "Sample", "class_folder", "pascal_voc", "stl10", "yolo"]
+__all__ = ["VOC_CLASSES", "Box", "LabelledImage", "class_folder", "pascal_voc", "stl10", "yolo"]
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif", ".tif", ".tiff"}
 _STL10_SIDE = 96
@@ -49,7 +49,7 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class LabelledImage:
     """One labelled picture."""
 
     name: str
@@ -75,7 +75,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list[Sample]:
+def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list[LabelledImage]:
     """Pictures in one folder a class.
 
     Args:
@@ -96,13 +96,15 @@ def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in _PICTURES:
                 name = f"{folder.name}/{path.name}"
-                samples.append(Sample(name=name, read=_reader(path), label=order[folder.name]))
+                samples.append(
+                    LabelledImage(name=name, read=_reader(path), label=order[folder.name])
+                )
     if not samples:
         raise InputError(f"no picture in the folders of {top}")
     return samples
 
 
-def stl10(root: str | Path, split: str = "test") -> list[Sample]:
+def stl10(root: str | Path, split: str = "test") -> list[LabelledImage]:
     """STL-10's binary files: 96x96, ten classes numbered from 0 here (from 1 in the file).
 
     Pixels stay on disk until they are read. `split` is train, test or unlabeled.
@@ -126,7 +128,7 @@ def stl10(root: str | Path, split: str = "test") -> list[Sample]:
 
     labels = _stl10_labels(path.with_name(f"{split}_y.bin"), count, split)
     return [
-        Sample(name=f"{split}/{at}", read=reader(at), label=label)
+        LabelledImage(name=f"{split}/{at}", read=reader(at), label=label)
         for at, label in enumerate(labels)
     ]
 
@@ -147,7 +149,7 @@ def pascal_voc(
     split: str | None = None,
     classes: Sequence[str] = VOC_CLASSES,
     only: Collection[str] | None = None,
-) -> list[Sample]:
+) -> list[LabelledImage]:
     """Pascal VOC's layout, 2007 to 2012.
 
     Args:
@@ -169,7 +171,7 @@ def pascal_voc(
     for name in names:
         boxes = _voc_boxes(top / "Annotations" / f"{name}.xml", number, only)
         read = _reader(top / "JPEGImages" / f"{name}.jpg")
-        samples.append(Sample(name=name, read=read, boxes=boxes))
+        samples.append(LabelledImage(name=name, read=read, boxes=boxes))
     if not samples:
         raise InputError(f"no annotation in {top}")
     return samples
@@ -207,7 +209,7 @@ def _voc_boxes(path: Path, number: dict[str, int], only: Collection[str] | None)
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def yolo(root: str | Path) -> list[Sample]:
+def yolo(root: str | Path) -> list[LabelledImage]:
     """Pictures in `images/` with a text file each in `labels/`, as COCO for YOLO comes.
 
     A line is "class x y width height", the centre and size as shares of the picture. A picture
@@ -223,7 +225,7 @@ def yolo(root: str | Path) -> list[Sample]:
             continue
         below = path.relative_to(top / "images")
         boxes = _yolo_boxes(path, (top / "labels" / below).with_suffix(".txt"))
-        samples.append(Sample(name=str(below), read=_reader(path), boxes=boxes))
+        samples.append(LabelledImage(name=str(below), read=_reader(path), boxes=boxes))
     if not samples:
         raise InputError(f"no picture in {top / 'images'}")
     return samples

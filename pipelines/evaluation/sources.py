@@ -134,7 +134,7 @@ def _class_numbers() -> dict[str, int]:
 
 def _boxes(root: Path) -> dict[str, dict[str, Any]]:
     """Key → true objects, for the two layouts of detection sets."""
-    from deepsic.data.readers import Sample, pascal_voc, yolo
+    from deepsic.data.readers import LabelledImage, pascal_voc, yolo
 
     if (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir():
         samples, prefix, suffix = pascal_voc(root, classes=_coco_as_voc()), "JPEGImages/", ".jpg"
@@ -143,7 +143,7 @@ def _boxes(root: Path) -> dict[str, dict[str, Any]]:
     else:
         return {}
 
-    def truth(sample: Sample) -> dict[str, Any]:
+    def truth(sample: LabelledImage) -> dict[str, Any]:
         kept = [box for box in sample.boxes if not box.difficult]
         return {"boxes": [list(b.corners) for b in kept], "labels": [b.label for b in kept]}
 

@@ -46,7 +46,7 @@ def train_loop(loop: dict[str, Any]) -> None:
         compiled=job.compiled, find=model_file,
     )  # fmt: skip
     data_state, best, said = begin_or_resume(trainer, ray.train.get_checkpoint(), images.training)
-    opened = contextlib.nullcontext(tracking.Run()) if rank else _tracked(job, loop["about"])
+    opened = contextlib.nullcontext(tracking.TrackedRun()) if rank else _tracked(job, loop["about"])
     with opened as mlflow_run:
         mlflow_run.dataset(", ".join(job.data), job.data_hash, images.about)
         watcher = RayWatcher(rank, world, mlflow_run, loop.get("progress"))
@@ -100,7 +100,9 @@ def data_parallel(world: int) -> Any:
 class RayWatcher:
     """Reports to Ray Train, MLflow and the terminal of whoever started the job."""
 
-    def __init__(self, rank: int, world: int, run: tracking.Run, progress: Progress | None) -> None:
+    def __init__(
+        self, rank: int, world: int, run: tracking.TrackedRun, progress: Progress | None
+    ) -> None:
         self._rank, self._world = rank, world
         self._run, self._progress = run, progress
         self._last: dict[str, float] = {}

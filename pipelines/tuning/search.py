@@ -89,7 +89,7 @@ def run_search(
     folder: str,
     filesystem: Any,
     concurrent: int,
-    run: tracking.Run,
+    run: tracking.TrackedRun,
     counter: Counter,
 ) -> Any:
     """Run the search to its end; return Ray's ResultGrid.

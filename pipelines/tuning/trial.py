@@ -53,7 +53,7 @@ class _TrialWatcher(RayWatcher):
     """Reports rungs to a search; `api` is `ray.train` or `ray.tune`, which report alike."""
 
     def __init__(self, api: Any, rank: int, world: int) -> None:
-        super().__init__(rank, world, tracking.Run(), None)
+        super().__init__(rank, world, tracking.TrackedRun(), None)
         self._api = api
 
     def validated(self, step: int, found: Any) -> None:

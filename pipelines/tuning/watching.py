@@ -56,9 +56,9 @@ class Display(tune.Callback):
 class TrialRuns(tune.Callback):
     """A run for each trial, nested under the search's and resumed in place."""
 
-    parent: ClassVar[tracking.Run | None] = None
+    parent: ClassVar[tracking.TrackedRun | None] = None
     """The search's run."""
-    _runs: ClassVar[dict[str, tracking.Run]] = {}
+    _runs: ClassVar[dict[str, tracking.TrackedRun]] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Open its run, or that of an earlier process."""

@@ -15,7 +15,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 import deepsic
-from deepsic.stages import STAGES, script_of
+from deepsic.cli.stages import STAGES, script_of
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

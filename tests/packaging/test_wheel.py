@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import deepsic
-from deepsic.stages import STAGES
+from deepsic.cli.stages import STAGES
 from tests.packaging.environment import Environment
 
 ROOT = Path(__file__).parents[2]

@@ -59,9 +59,9 @@ def test_trials_are_nested_and_resumed_in_place(
 
 
 def test_no_tracking_no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TrialRuns, "parent", tracking.Run())
+    monkeypatch.setattr(TrialRuns, "parent", tracking.TrackedRun())
     watching = TrialRuns()
     watching.on_trial_start(0, [], TRIAL)
     watching.on_trial_result(0, [], TRIAL, {"gain": 0.1, "step": 1})
     watching.on_trial_complete(0, [], TRIAL)
-    assert tracking.Run().child("x", params={}, logged_by="gain").id is None
+    assert tracking.TrackedRun().child("x", params={}, logged_by="gain").id is None

@@ -31,7 +31,7 @@ def script_of(command: str) -> Path:
     Raises:
         UsageError: the installation holds no stages.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for root in (package / "_stages", package.parent):
         script = root / "pipelines" / STAGES[command]
         if script.is_file():

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 import deepsic
-from deepsic import pillow_plugin
 from deepsic.bitstream import Label
 from deepsic.errors import LimitError, UnknownModelError
+from deepsic.image_io import pillow_plugin
 from tests.cli.png_codec import MODEL_ID, PngCodec
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)

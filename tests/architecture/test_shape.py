@@ -1,0 +1,129 @@
+"""The shape of the house: no circles, short functions, small folders, names that say which."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from tests.architecture.test_rules import LIBRARY, OTHERS, PIPELINES, ROOT, imports, tree_of
+
+BENCHMARKS = [path for path in OTHERS if path.is_relative_to(ROOT / "benchmarks")]
+SOURCES = [*LIBRARY, *PIPELINES, *BENCHMARKS]
+#: Folders that grew beyond twelve, and how far; a number here may only fall.
+LARGER_FOLDERS = {"pipelines": 15, "deepsic/training": 13}
+#: Functions beyond eighty lines, and how far; a number here may only fall.
+LONGER_FUNCTIONS = {
+    "pipelines/serving/api/compare.py:compare_router": 100,
+    "pipelines/compress_archive.py:compress": 124,
+}
+#: Circles closed by an import inside a function; none may be added.
+KNOWN_CIRCLES = [
+    ["deepsic.models.fourstage.net", "deepsic.models.fourstage.start"],
+    ["deepsic.models.sic.net", "deepsic.models.sic.dead_units"],
+]
+#: Pairs that mean one thing at the two ends of a wire, or that are still to be told apart.
+SHARED_NAMES = {"Found", "Limits", "Reader", "Source", "TimeLimitError"}
+#: Options of commands and arrays of compiled kernels are what they are.
+MANY_PARAMETERS = ("command", "callback", "exit_codes", "jit", "njit", "inline")
+
+
+#: Commands without a decorator: one parameter an option.
+COMMANDS = {
+    "deepsic/cli/commands.py:encode",
+    "pipelines/train.py:train",
+    "benchmarks/training/train_speed.py:main",
+}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Module to the modules of ours that it imports, inside functions too."""
+    known = {name_of(path) for path in SOURCES}
+    return {
+        name_of(path): {n for n in imports(tree_of(path)) if n in known and n != name_of(path)}
+        for path in SOURCES
+        if path.name != "__init__.py"  # a package's face hands names on
+    }
+
+
+def circles() -> Iterator[list[str]]:
+    """Import circles, each once, by depth-first search."""
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> Iterator[list[str]]:
+        if module in way:
+            yield way[way.index(module) :]
+        elif module not in done:
+            for below in sorted(graph().get(module, ())):
+                yield from visit(below, [*way, module])
+            done.add(module)
+
+    for module in sorted(graph()):
+        yield from visit(module, [])
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert len(graph()) > 150
+    assert [circle for circle in circles() if circle not in KNOWN_CIRCLES] == []
+
+
+def test_folders_hold_at_most_twelve_files() -> None:
+    count = Counter(path.parent.relative_to(ROOT).as_posix() for path in SOURCES)
+    large = {folder: n for folder, n in count.items() if n > 12 and folder != "deepsic/recipes"}
+    assert {f: n for f, n in large.items() if n > LARGER_FOLDERS.get(f, 12)} == {}
+
+
+def test_functions_have_at_most_eighty_lines() -> None:
+    found = {}
+    for path in SOURCES:
+        for node in functions(path):
+            place = f"{path.relative_to(ROOT).as_posix()}:{node.name}"
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > LONGER_FUNCTIONS.get(place, 80):
+                found[place] = lines
+    assert found == {}
+
+
+def test_functions_take_at_most_eight_parameters() -> None:
+    found = {}
+    for path in SOURCES:
+        if path.is_relative_to(ROOT / "deepsic" / "recipes"):
+            continue
+        for node in functions(path):
+            given = [
+                a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            ]
+            place = f"{path.relative_to(ROOT).as_posix()}:{node.name}"
+            marks = " ".join(ast.unparse(mark) for mark in node.decorator_list)
+            exempt = any(word in marks for word in MANY_PARAMETERS) or place in COMMANDS
+            if len([a for a in given if a not in ("self", "cls")]) > 8 and not exempt:
+                found[place] = len(given)
+    assert found == {}
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    homes = defaultdict(list)
+    for path in SOURCES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(name_of(path))
+    clashes = {name: where for name, where in homes.items() if len(where) > 1}
+    assert {name: where for name, where in clashes.items() if name not in SHARED_NAMES} == {}
+
+
+def test_every_folder_says_what_lives_there() -> None:
+    faces = [path for path in SOURCES if path.name == "__init__.py"]
+    assert [name_of(path) for path in faces if not ast.get_docstring(tree_of(path))] == []
