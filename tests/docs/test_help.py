@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepsic.stages import STAGES, script_of
+from deepsic.cli.stages import STAGES, script_of
 
 ROOT = Path(__file__).parents[2]
 VERBS = ("encode", "decode", "info", "labels", "verify", "models", "bench")
