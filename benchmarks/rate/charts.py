@@ -1,7 +1,7 @@
 """The charts of README and docs/results/rate.md, from what an evaluation of Kodak left behind.
 
-    python pipelines/evaluate.py kodak/ runs/kodak
-    python benchmarks/rate/charts.py runs/kodak/results.jsonl docs/
+python pipelines/evaluate.py kodak/ runs/kodak
+python benchmarks/rate/charts.py runs/kodak/results.jsonl docs/
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ SHARED_NAMES = {"Found", "Limits", "Reader", "Source", "TimeLimitError"}
 MANY_PARAMETERS = ("command", "callback", "exit_codes", "jit", "njit", "inline")
 
 
+#: Functions beyond eight parameters, and how far; a number here may only fall.
+MORE_PARAMETERS = {"pipelines/tuning/search.py:run_search": 9}
 #: Commands without a decorator: one parameter an option.
 COMMANDS = {
     "deepsic/cli/commands.py:encode",
@@ -109,8 +111,9 @@ def test_functions_take_at_most_eight_parameters() -> None:
             place = f"{path.relative_to(ROOT).as_posix()}:{node.name}"
             marks = " ".join(ast.unparse(mark) for mark in node.decorator_list)
             exempt = any(word in marks for word in MANY_PARAMETERS) or place in COMMANDS
-            if len([a for a in given if a not in ("self", "cls")]) > 8 and not exempt:
-                found[place] = len(given)
+            count = len([a for a in given if a not in ("self", "cls")])
+            if count > MORE_PARAMETERS.get(place, 8) and not exempt:
+                found[place] = count
     assert found == {}
 
 
