@@ -14,7 +14,7 @@ from deepsic.codec import Codec
 from deepsic.errors import CorruptFileError, DeepsicError
 from deepsic.limits import DEFAULT_LIMITS
 
-from .conftest import photograph
+from tests.support.small_model import photograph
 
 
 def claim(blob: bytes, width: int, height: int) -> bytes:
