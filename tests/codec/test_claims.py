@@ -13,7 +13,6 @@ from deepsic.bitstream import Container, Header, pack, unpack
 from deepsic.codec import Codec
 from deepsic.errors import CorruptFileError, DeepsicError
 from deepsic.limits import DEFAULT_LIMITS
-
 from tests.support.small_model import photograph
 
 
