@@ -25,6 +25,8 @@ from typing import Annotated
 
 import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from deepsic.errors import UsageError, VerificationError
 from pipelines import console
 from pipelines.archive.commands import show
