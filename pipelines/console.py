@@ -40,6 +40,17 @@ class Counter:
     _bar: Progress | None = None
     _task: Any = None
     _started: float = field(default_factory=time.monotonic)
+    _before: int = 0
+    _stopped: bool = False
+
+    def resume(self, done: int) -> None:
+        """Count what an earlier process did as done, and not as this one's speed."""
+        self._before = done
+        self.advance(done)
+
+    def stop(self) -> None:
+        """Say that the work ends before it is finished, as it was asked to."""
+        self._stopped = True
 
     def advance(self, items: int = 1, **counts: float) -> None:
         """Add `items` to what is done, and `counts` (failed=1, bytes=1234) to their sums."""
@@ -63,7 +74,7 @@ class Counter:
     def write(self, *, final: bool = False) -> None:
         """Write one JSON line of where we stand."""
         seconds = max(time.monotonic() - self._started, 1e-9)
-        rate = self.done / seconds
+        rate = (self.done - self._before) / seconds
         line: dict[str, Any] = {"stage": self.stage, "done": self.done, "total": self.total}
         line |= {name: round(value, 6) for name, value in list(self.counts.items())}
         line |= {"seconds": round(seconds, 1), "per_second": round(rate, 3)}
@@ -105,7 +116,7 @@ def progress(
 def _speaking(counter: Counter) -> Iterator[None]:
     """A JSON line every ten seconds, also while nothing gets done, and one at the end.
 
-    The last one says "finished" unless an error or Ctrl-C ends the block.
+    The last one says "finished" unless an error, Ctrl-C or `stop` ends the work.
     """
     done = threading.Event()
 
@@ -122,7 +133,7 @@ def _speaking(counter: Counter) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        counter.write(final=finished)
+        counter.write(final=finished and not counter._stopped)
 
 
 def say(message: str) -> None:

@@ -54,7 +54,7 @@ def train_here(
         console.say(f"resuming from step {trainer.step}")
     last: dict[str, float] = {}
     with console.progress("train", job.recipe.steps) as counter:
-        counter.advance(trainer.step)
+        counter.resume(trainer.step)
 
         def say(step: int, values: Mapping[str, float]) -> None:
             counter.advance(max(0, step - counter.done))
@@ -67,4 +67,6 @@ def train_here(
             watcher=LocalWatcher(folder, say), pace=job.pace, data_state=data_state, best=best,
             threads=job.loaders,
         ).run()  # fmt: skip
+        if not finished:
+            counter.stop()
     return finished, {k: v for k, v in last.items() if k.startswith("val/")}

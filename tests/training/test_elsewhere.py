@@ -34,6 +34,7 @@ def test_a_run_in_pieces_from_a_data_file_and_a_restart_file(tmp_path: Path) -> 
     here = ["small", "--data", "crops.pack", "--local", *TINY]
     said = train(*here, "--seconds", "0.001", "--storage", "first", cwd=tmp_path)
     assert "stopped; the same command resumes" in said
+    assert "finished" not in said
     (state,) = (tmp_path / "first").rglob("state.pt")
     train("restart", str(state), "restart.pt", cwd=tmp_path)
     assert (tmp_path / "restart.pt").stat().st_size < 16 * 2**20
