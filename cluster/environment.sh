@@ -9,7 +9,7 @@ PATH="$home/.venv/bin:$PATH"
 PYTHONPATH="$home"
 RAY_AUTH_MODE=token
 RAY_USAGE_STATS_ENABLED=0
-# As pipelines/runtime.py: workers no nicer than their node, patience on a loaded machine.
+# As pipelines/stage/runtime.py: workers no nicer than their node, patience on a loaded machine.
 RAY_worker_niceness=0
 RAY_raylet_start_wait_time_s=180
 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0

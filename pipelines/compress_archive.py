@@ -28,7 +28,6 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError, VerificationError
-from pipelines import console
 from pipelines.archive.commands import show
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.ledger.rules import SQL
@@ -36,7 +35,8 @@ from pipelines.archive.query import FLOOR
 from pipelines.archive.settings import JobSettings, read_job
 from pipelines.archive.work.check import Check, Verify
 from pipelines.archive.work.codec import ModelSource
-from pipelines.exits import exit_codes, fail_if
+from pipelines.stage import console
+from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.storage import open_storage
 
 # "\b" keeps a paragraph's lines as they are.

@@ -32,14 +32,14 @@ from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
 from deepsic.evaluation.measure import Measurement, MeasurementPlan
 from deepsic.evaluation.provenance import provenance
 from deepsic.evaluation.summary import summarise
-from pipelines import console, tracking
 from pipelines.evaluation.models import local_codecs
 from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
 from pipelines.evaluation.record import Record
 from pipelines.evaluation.settings import Settings, default_codecs, make_evaluators
 from pipelines.evaluation.sources import PictureRef, annotated_classes, find_pictures
-from pipelines.exits import exit_codes, fail_if
-from pipelines.runtime import RuntimeOptions, cluster_cpus, ray_runtime
+from pipelines.stage import console, tracking
+from pipelines.stage.exits import exit_codes, fail_if
+from pipelines.stage.runtime import RuntimeOptions, cluster_cpus, ray_runtime
 
 if TYPE_CHECKING:
     from deepsic.evaluation.evaluators import Evaluator

@@ -26,10 +26,10 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipelines import console
-from pipelines.exits import exit_codes
 from pipelines.preparing.job import prepare
 from pipelines.preparing.policy import EMBEDDED, Policy, Source, parse_scales
+from pipelines.stage import console
+from pipelines.stage.exits import exit_codes
 
 HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -30,9 +30,9 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import EXIT_OK, DeepsicError, UsageError
-from pipelines import console
-from pipelines.runtime import RuntimeOptions, ray_runtime
 from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
+from pipelines.stage import console
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 
 __all__ = ["main"]
 

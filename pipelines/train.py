@@ -32,9 +32,9 @@ from deepsic.errors import UsageError
 from deepsic.recipes import RECIPES, recipe
 from deepsic.training.recipe import Recipe
 from deepsic.training.run import CHECKPOINT, Pace
-from pipelines import console
-from pipelines.exits import exit_codes
 from pipelines.models import pinned
+from pipelines.stage import console
+from pipelines.stage.exits import exit_codes
 from pipelines.training.job import TrainJob
 from pipelines.training.sources import (
     DATA_FILE,
@@ -113,7 +113,7 @@ def train(
         places, labels=made.labels, hold_out=made.hold_out, count=validation_images
     )
     made = _with_labels(made, images)
-    from pipelines import tracking
+    from pipelines.stage import tracking
 
     job = TrainJob(
         recipe=made, data=places, data_hash=identity_of(places),
@@ -134,8 +134,8 @@ for _name in RECIPES:
 
 
 def _train_on_ray(job: TrainJob, images: Images, target: Path | None) -> None:
-    from pipelines import tracking
-    from pipelines.runtime import RuntimeOptions
+    from pipelines.stage import tracking
+    from pipelines.stage.runtime import RuntimeOptions
     from pipelines.training.export import export
     from pipelines.training.fit import fit
 
@@ -200,7 +200,7 @@ def pack_command(
     seed: Annotated[int, typer.Option(help="Which crops, where not all have room.")] = 0,
 ) -> None:
     """Make one data file of crops and a held-out part, for a machine with nothing but torch."""
-    from deepsic.training.packed import PackConfig, write_packed
+    from deepsic.training.data.packed import PackConfig, write_packed
 
     if out.suffix != DATA_FILE:
         raise UsageError(f"{out}: a data file's name ends in {DATA_FILE}")

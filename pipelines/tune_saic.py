@@ -28,8 +28,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipelines import console
-from pipelines.exits import exit_codes, fail_if
+from pipelines.stage import console
+from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.space import Space, load_space
 
@@ -118,9 +118,9 @@ def _run(
     concurrent: int, verbose: bool,
 ) -> None:  # fmt: skip
     """Search, then write and show what was found."""
-    from pipelines.preflight import check_resources
-    from pipelines.runtime import RuntimeOptions, ray_runtime
-    from pipelines.tracking import close_stale, tracked
+    from pipelines.stage.preflight import check_resources
+    from pipelines.stage.runtime import RuntimeOptions, ray_runtime
+    from pipelines.stage.tracking import close_stale, tracked
 
     # Ray's newer reporter prints a box to stdout, which is for results.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

@@ -39,7 +39,7 @@ import psutil
 
 from benchmarks.archive.small_photos import make_pictures
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from pipelines import console
+from pipelines.stage import console
 from tests.support.fault_proxy import FAULTS, FaultProxy
 from tests.support.s3_servers import CREDENTIALS, ceph_gateway, moto_server
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from pipelines import console
+from pipelines.stage import console
 from tests.support.s3_servers import CREDENTIALS
 from tests.support.slow_store import ETAG, SIZE, slow_store
 

@@ -29,7 +29,7 @@ import psutil
 from benchmarks.archive.faults import ROOT
 from benchmarks.archive.small_photos import make_pictures
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from pipelines import console
+from pipelines.stage import console
 
 SAMPLE_SECONDS = 1.0
 MB = 1e6

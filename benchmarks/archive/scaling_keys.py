@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe_run
-from pipelines import console
+from pipelines.stage import console
 from pipelines.storage import LocalStorage, ObjectInfo
 
 __all__ = ["KINDS", "Synthetic", "slopes"]

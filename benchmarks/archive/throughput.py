@@ -35,7 +35,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from pipelines import console
+from pipelines.stage import console
 
 QUALITY = 50
 AVIF_QUALITY, AVIF_SPEED = 60, 6
@@ -137,7 +137,7 @@ def archive(
     from pipelines.archive.settings import JobSettings
     from pipelines.archive.work.chunk import ArchiveJob
     from pipelines.archive.work.codec import ModelSource
-    from pipelines.runtime import RuntimeOptions, ray_runtime
+    from pipelines.stage.runtime import RuntimeOptions, ray_runtime
     from pipelines.storage import open_storage
 
     options = RuntimeOptions(address=address or "local", num_cpus=cpus, object_store_mb=200)

@@ -51,7 +51,7 @@ from benchmarks.cluster.work import (
     written,
 )
 from benchmarks.machine import describe_run
-from pipelines import console
+from pipelines.stage import console
 from tests.support.hosts import HOSTS, ROOT, Hosts, missing
 
 __all__ = ["Faults"]

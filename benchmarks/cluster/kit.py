@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from pipelines import console
+from pipelines.stage import console
 from tests.support.hosts import GATEWAY, HOSTS, ROOT, Hosts
 from tests.support.s3_servers import CREDENTIALS, moto_server
 

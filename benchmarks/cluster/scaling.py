@@ -34,7 +34,7 @@ from benchmarks.cluster.work import (
     upload,
 )
 from benchmarks.machine import describe_run
-from pipelines import console
+from pipelines.stage import console
 from tests.support.hosts import HOSTS, ROOT, Hosts, missing
 
 __all__ = ["overheads"]

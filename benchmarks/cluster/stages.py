@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server, wait_until
 from benchmarks.cluster.work import PORT, TimedStage, photograph, serve_file, stages, tiny, upload
 from benchmarks.machine import describe_run
-from pipelines import console
+from pipelines.stage import console
 from tests.support.hosts import HOSTS, ROOT, Hosts, missing
 
 __all__ = ["Notes", "run_all"]

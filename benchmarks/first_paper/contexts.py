@@ -15,7 +15,7 @@ from deepsic.image_io.load import load_image
 from deepsic.models.fourstage.bits import bordered
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.tiling import pad
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["SETS", "compare_contexts"]
 

@@ -14,7 +14,7 @@ from benchmarks.saic.arms import find_arm
 from deepsic.evaluation.baselines.base import MeasuredCodec
 from deepsic.evaluation.metrics.distortion import compare
 from deepsic.image_io.load import load_image, to_pil
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["Curve", "at_rates", "curves", "measure_rd", "published"]
 

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.first_paper import label_cost, rd, sheets, tables
 from benchmarks.first_paper.contexts import compare_contexts
 from benchmarks.first_paper.table1 import measure_table
-from pipelines.exits import exit_codes
+from pipelines.stage.exits import exit_codes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
 Pictures = Annotated[Path, typer.Argument(help="Folder of pictures")]

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from benchmarks.saic.arms import code, find_arm
 from deepsic.codec import Codec
 from deepsic.data.readers import class_folder
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["draw"]
 

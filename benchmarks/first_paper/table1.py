@@ -20,7 +20,7 @@ from deepsic.codec import Codec
 from deepsic.data.readers import LabelledImage, class_folder
 from deepsic.labels import label_set
 from deepsic.tasks import load_classifier
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["RATES", "measure_table"]
 

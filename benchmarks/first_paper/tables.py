@@ -10,8 +10,8 @@ from benchmarks.first_paper.contexts import SETS
 from benchmarks.first_paper.rd import Curve, at_rates, curves, published
 from benchmarks.first_paper.table1 import RATES
 from deepsic import zoo
-from pipelines import console
 from pipelines.report.figures import STYLE, Series, draw_curves
+from pipelines.stage import console
 
 __all__ = ["PAPER", "show", "show_contexts"]
 

@@ -16,7 +16,7 @@ from deepsic.evaluation.baselines import Memory
 from deepsic.evaluation.metrics.detection import Boxes, detection
 from deepsic.evaluation.metrics.distortion import compare
 from deepsic.tasks import Detector, load_detector
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["detect"]
 

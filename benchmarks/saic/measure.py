@@ -20,7 +20,7 @@ from deepsic.evaluation.metrics.distortion import compare
 from deepsic.labels import label_set
 from deepsic.losses import feature_errors
 from deepsic.tasks import Classifier, load_classifier
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["measure"]
 

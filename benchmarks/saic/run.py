@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.saic import detection, tables
 from benchmarks.saic import measure as measuring
-from pipelines.exits import exit_codes
+from pipelines.stage.exits import exit_codes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
 

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.saic.numbers import ArmNumbers, Interval, load, mean_interval
 from benchmarks.saic.paper import TABLES
 from deepsic.evaluation.metrics.semantic_information import SemanticInformation
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["show"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from deepsic.losses import DistortionMix
 from deepsic.recipes import recipe
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 from deepsic.training.run import CHECKPOINT, Pace
-from pipelines import console
+from pipelines.stage import console
 from pipelines.training.export import export
 from pipelines.training.here import train_here
 from pipelines.training.job import TrainJob

@@ -29,7 +29,7 @@ from benchmarks.machine import describe_run
 from deepsic.codec import Codec
 from deepsic.errors import InputError
 from deepsic.labels import label_set
-from pipelines import console
+from pipelines.stage import console
 
 UNSEEN = "ILSVRC2012_val_"
 

@@ -29,16 +29,16 @@ import typer
 from PIL import Image
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
-from deepsic.training.batches import Batches, Prefetched
-from deepsic.training.data import CropSize
-from deepsic.training.images import Pixels
-from pipelines import console
+from deepsic.training.data.batches import Batches, Prefetched
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.images import Pixels
 from pipelines.manifest import MANIFEST, Manifest
 from pipelines.preparing.files import find_files
 from pipelines.preparing.job import manifest_of, tasks_of
 from pipelines.preparing.policy import Policy, Source
 from pipelines.preparing.shards import ShardJob, make_shards
-from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.stage import console
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 from pipelines.training.prepared import Prepared
 
 SIZE = (500, 375)

@@ -28,14 +28,14 @@ import typer
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
 from deepsic.recipes import recipe
-from deepsic.training.batches import Batches
-from deepsic.training.data import CropSize
+from deepsic.training.data.batches import Batches
+from deepsic.training.data.crops import CropSize
 from deepsic.training.recipe import Recipe, Stage
 from deepsic.training.run import Pace
 from deepsic.training.trainer import Trainer
-from pipelines import console
 from pipelines.manifest import find_version
-from pipelines.runtime import RuntimeOptions
+from pipelines.stage import console
+from pipelines.stage.runtime import RuntimeOptions
 from pipelines.training.fit import fit
 from pipelines.training.job import TrainJob
 from pipelines.training.sources import identity_of, open_images

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deepsic.models.fourstage.config import OURS, PAPER, FourStageConfig
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepsic.models.semantic.head import HeadConfig
 from deepsic.models.sic.net import SicConfig
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.distillation import Distillation
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deepsic.losses import DistortionMix
 from deepsic.models.saic.net import BinaryConfig
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 

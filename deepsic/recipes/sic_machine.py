@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepsic.losses import DistortionMix
 from deepsic.models.sic.net import SicConfig
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepsic.models.sic.net import SicConfig
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 

@@ -6,7 +6,7 @@ recipe.py       what a run is: net, objective, stages, crops, optimiser, start
 trainer.py      the net in training
 run.py          the loop around it: batches, log, validation, checkpoints
 objectives/     what is minimised: codecs (DeepSIC Eq. 4, TDIC, APIC, SAIC), distilled heads
-data.py, images.py, batches.py, packed.py    what is drawn
+data/           what is drawn: images, crops, batches
 start.py, checkpoint.py, teacher.py          where weights come from, and how they are kept
 validation.py, evaluator.py                  what a net is worth on images held out
 """

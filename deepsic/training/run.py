@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 import torch
 
-from deepsic.training.batches import Batches, Prefetched
 from deepsic.training.checkpoint import read_checkpoint, write_checkpoint
-from deepsic.training.data import CropSize
-from deepsic.training.images import ImageSet, Pixels, middle
+from deepsic.training.data.batches import Batches, Prefetched
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.images import ImageSet, Pixels, middle
 from deepsic.training.trainer import Trainer
 from deepsic.training.validation import validate
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from deepsic.errors import UsageError
-from deepsic.training.batches import Batch
 from deepsic.training.checkpoint import read_checkpoint, write_checkpoint
+from deepsic.training.data.batches import Batch
 from deepsic.training.objectives.terms import Step, Terms, Working, step_seed
 from deepsic.training.recipe import Recipe, Stage
 from deepsic.training.start import Find, new_net, start_net

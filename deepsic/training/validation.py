@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.models.quality import position
-from deepsic.training.images import ImageSet, middle
+from deepsic.training.data.images import ImageSet, middle
 
 __all__ = ["QUALITIES", "Validation", "validate"]
 

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from deepsic.errors import PartialFailureError, UsageError
-from pipelines import console
 from pipelines.archive.cluster import Resources, run_chunks
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.ledger.compact import compact
@@ -20,6 +19,7 @@ from pipelines.archive.metrics import write_metrics
 from pipelines.archive.settings import check_claim
 from pipelines.archive.tally import Tally
 from pipelines.archive.work.chunk import ArchiveJob
+from pipelines.stage import console
 from pipelines.storage import LocalStorage, Storage
 
 __all__ = ["RunOptions", "Summary", "check_apart", "run_job"]

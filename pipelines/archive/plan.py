@@ -12,7 +12,6 @@ from typing import Any
 from deepsic.bitstream import VERSION
 from deepsic.errors import UsageError
 from deepsic.limits import DEFAULT_LIMITS
-from pipelines import console
 from pipelines.archive.cluster import RETRIES, Resources
 from pipelines.archive.commands import demo
 from pipelines.archive.commands.estimate import Estimate, estimate_job
@@ -26,8 +25,9 @@ from pipelines.archive.work.beside import Beside
 from pipelines.archive.work.check import Check, Verify
 from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.archive.work.codec import ModelSource
-from pipelines.preflight import check_resources
-from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.stage import console
+from pipelines.stage.preflight import check_resources
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 from pipelines.storage import LocalStorage, Storage, open_storage
 
 __all__ = ["Request", "demonstrate", "estimate", "restore_all", "verify_all", "work"]

@@ -12,12 +12,12 @@ from deepsic.evaluation.baselines import MeasuredCodec
 from deepsic.evaluation.baselines.sic import Sic
 from deepsic.evaluation.measure import Measurement
 from deepsic.evaluation.summary import CodecSummaries
-from pipelines import console
 from pipelines.evaluation.settings import Settings
 from pipelines.evaluation.sources import PictureRef, read_picture
 from pipelines.report.crops import Wall, picture_wall, worst_pictures
 from pipelines.report.page import Report, render
 from pipelines.report.tables import Table, evaluator_tables, rate_distortion_table, target_table
+from pipelines.stage import console
 
 __all__ = ["build_report", "numbers", "show_tables", "write_report"]
 

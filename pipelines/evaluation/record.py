@@ -18,7 +18,7 @@ from deepsic import atomic
 from deepsic.evaluation.baselines import MeasuredCodec
 from deepsic.evaluation.evaluators import Evaluator
 from deepsic.evaluation.measure import ORIGINAL, Measurement, MeasurementPlan
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["MeasurementTask", "Record"]
 

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import Any
 
 from deepsic.errors import InputError
-from pipelines import console
 from pipelines.manifest import CURRENT, MANIFEST, Manifest, Shard
 from pipelines.preparing.files import FileList, FileRef, find_files, named_classes
 from pipelines.preparing.policy import Policy, Source, version_of
 from pipelines.preparing.shards import ShardJob, make_shards, report_key
-from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.stage import console
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 from pipelines.storage import ObjectMissingError, Storage, open_storage, put_verified
 
 __all__ = ["manifest_of", "prepare", "tasks_of"]

@@ -15,7 +15,7 @@ from deepsic.evaluation.provenance import provenance
 from deepsic.models import registry
 from deepsic.models.semantic.joint import JointNet
 from deepsic.training.checkpoint import read_checkpoint
-from deepsic.training.images import middle
+from deepsic.training.data.images import middle
 from deepsic.training.recipe import Recipe
 from deepsic.training.run import BEST, CHECKPOINT
 from deepsic.training.start import from_checkpoint, model_file_of

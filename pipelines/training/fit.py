@@ -9,9 +9,9 @@ from typing import Any
 
 from deepsic.errors import DeepsicError
 from deepsic.evaluation.provenance import provenance
-from pipelines import console, tracking
-from pipelines.preflight import check_resources
-from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.stage import console, tracking
+from pipelines.stage.preflight import check_resources
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 from pipelines.training.job import TrainJob
 from pipelines.training.loop import train_loop
 from pipelines.training.progress import Progress

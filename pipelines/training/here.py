@@ -11,8 +11,8 @@ from deepsic.errors import UsageError
 from deepsic.training.checkpoint import read_checkpoint
 from deepsic.training.run import CHECKPOINT, LocalWatcher, Run, resume, starting_images
 from deepsic.training.trainer import Trainer
-from pipelines import console
 from pipelines.models import model_file
+from pipelines.stage import console
 from pipelines.training.job import TrainJob
 from pipelines.training.sources import Images
 

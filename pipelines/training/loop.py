@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from deepsic.training.checkpoint import write_checkpoint
-from deepsic.training.images import ImageSet
+from deepsic.training.data.images import ImageSet
 from deepsic.training.run import BEST, CHECKPOINT, Run, resume, starting_images
 from deepsic.training.trainer import Trainer
 from deepsic.training.validation import Validation
-from pipelines import tracking
 from pipelines.models import model_file
+from pipelines.stage import tracking
 from pipelines.training.figures import write_figures
 from pipelines.training.job import TrainJob
 from pipelines.training.progress import Progress

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deepsic.errors import InputError, UsageError
 from deepsic.labels import class_numbers, class_set
-from deepsic.training.images import (
+from deepsic.training.data.images import (
     Entry,
     ImageSet,
     JoinedImages,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deepsic.errors import InputError, UsageError
-from deepsic.training.images import ImageSet, JoinedImages, MemoryImages, Subset, spread
+from deepsic.training.data.images import ImageSet, JoinedImages, MemoryImages, Subset, spread
 from pipelines.models import model_file
 
 __all__ = [
@@ -145,7 +145,7 @@ def _open(place: str, labels: str, hold_out: int, count: int) -> Images:
 
 
 def _packed(place: str, labels: str, count: int) -> Images:
-    from deepsic.training.packed import Packed
+    from deepsic.training.data.packed import Packed
 
     packed = Packed.read(Path(place))
     held = Subset(packed.validation, spread(packed.validation.labels, count))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import console
+from pipelines.stage import console
 from pipelines.tuning.trial import METRIC, STEP
 
 __all__ = [

@@ -13,8 +13,8 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from pipelines import console, tracking
-from pipelines.console import Counter
+from pipelines.stage import console, tracking
+from pipelines.stage.console import Counter
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.scheduler import EqualRates, RungKeeper
 from pipelines.tuning.space import Space

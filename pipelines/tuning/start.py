@@ -17,9 +17,9 @@ from deepsic.losses import DistortionMix
 from deepsic.models import registry
 from deepsic.models.semantic.joint import JointNet
 from deepsic.tasks import load_classifier
-from deepsic.training.data import CropSize
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.images import ImageSet, Pixels
 from deepsic.training.evaluator import Evaluation, evaluate, position_for
-from deepsic.training.images import ImageSet, Pixels
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 from deepsic.training.start import from_checkpoint, model_file_of

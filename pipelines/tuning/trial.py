@@ -19,7 +19,7 @@ from deepsic.training.checkpoint import write_checkpoint
 from deepsic.training.evaluator import Evaluation, evaluate
 from deepsic.training.run import CHECKPOINT, Pace, Run
 from deepsic.training.trainer import Trainer
-from pipelines import tracking
+from pipelines.stage import tracking
 from pipelines.training.loop import RayWatcher, begin_or_resume, data_parallel
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.start import Start, StartFile, images_of, recipe_of, squares

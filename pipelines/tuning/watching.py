@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from ray import tune
 from ray.tune.experiment import Trial
 
-from pipelines import tracking
-from pipelines.console import Counter
+from pipelines.stage import tracking
+from pipelines.stage.console import Counter
 from pipelines.tuning.trial import METRIC, STEP
 
 __all__ = ["Display", "TrialRuns"]

@@ -9,8 +9,8 @@ import numpy as np
 
 from deepsic.models.sic.net import SicConfig
 from deepsic.recipes import recipe
-from deepsic.training.data import CropSize
-from deepsic.training.images import MemoryImages
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.images import MemoryImages
 from deepsic.training.recipe import Recipe, Stage
 from tests.support.small_model import photograph
 

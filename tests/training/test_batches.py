@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from deepsic.errors import InputError, UsageError
-from deepsic.training.batches import Batch, Batches, Prefetched
-from deepsic.training.data import CropSize
-from deepsic.training.images import MemoryImages, Pixels
+from deepsic.training.data.batches import Batch, Batches, Prefetched
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.images import MemoryImages, Pixels
 
 SMALL, LARGE = CropSize(side=32, batch=8, share=3), CropSize(side=64, batch=2, share=1)
 

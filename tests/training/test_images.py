@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepsic.errors import InputError, UsageError
-from deepsic.training.images import (
+from deepsic.training.data.images import (
     Entry,
     ImageSet,
     JoinedImages,

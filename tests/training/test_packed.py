@@ -11,8 +11,8 @@ import pytest
 
 from deepsic.errors import InputError, UsageError
 from deepsic.labels import class_set
-from deepsic.training.images import MemoryImages
-from deepsic.training.packed import PackConfig, Packed, write_packed
+from deepsic.training.data.images import MemoryImages
+from deepsic.training.data.packed import PackConfig, Packed, write_packed
 from tests.support.small_model import photograph
 
 KIB = 1024

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from deepsic.errors import InputError, UsageError
-from deepsic.training.batches import Batch, Batches
 from deepsic.training.checkpoint import read_checkpoint, restart_of, write_checkpoint
+from deepsic.training.data.batches import Batch, Batches
 from deepsic.training.objectives.terms import draw_positions
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 from deepsic.training.run import BEST, CHECKPOINT, LocalWatcher, Pace, Run, resume

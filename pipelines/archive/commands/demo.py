@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipelines import console
 from pipelines.archive.ledger import OK, Ledger
+from pipelines.stage import console
 from pipelines.storage import open_storage
 
 __all__ = ["comparison", "gather_photographs", "photograph_table"]

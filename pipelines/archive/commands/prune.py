@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepsic.errors import UsageError
-from pipelines import console
 from pipelines.archive.ledger import DAMAGED, OK, SKIPPED, Ledger, LedgerRow
 from pipelines.archive.ledger.rules import counting
 from pipelines.archive.listing.chunks import Chunk, Item
+from pipelines.stage import console
 from pipelines.storage import ObjectInfo, Storage
 
 __all__ = ["Pruned", "prune_archive"]

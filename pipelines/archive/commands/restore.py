@@ -11,7 +11,6 @@ from PIL import Image
 
 from deepsic.errors import DeepsicError, StorageError, UsageError, VerificationError
 from deepsic.image_io.save import picture_bytes
-from pipelines import console
 from pipelines.archive.cluster import Resources, spread
 from pipelines.archive.commands.verify import SHOWN, entries
 from pipelines.archive.keys import output_key
@@ -19,6 +18,7 @@ from pipelines.archive.ledger import Ledger
 from pipelines.archive.query import FLOOR, LabelQuery
 from pipelines.archive.work.codec import CodecSource, checked_codec
 from pipelines.archive.work.images import kind_of
+from pipelines.stage import console
 from pipelines.storage import ObjectAbout, ObjectMissingError, Storage, put_verified, sha256
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import typer
 
-from pipelines import console
 from pipelines.archive.commands.estimate import Estimate
 from pipelines.archive.commands.find import Match
 from pipelines.archive.commands.prune import Pruned
@@ -18,6 +17,7 @@ from pipelines.archive.job import Summary
 from pipelines.archive.ledger import LEDGER
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.tally import STATUSES
+from pipelines.stage import console
 from pipelines.storage import Storage
 
 __all__ = [

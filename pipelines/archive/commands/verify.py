@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from deepsic.bitstream import verify
 from deepsic.errors import DeepsicError
-from pipelines import console
 from pipelines.archive.cluster import Resources, spread
 from pipelines.archive.keys import RESERVED
 from pipelines.archive.ledger import DAMAGED, FAILED, OK, Ledger, LedgerRow
 from pipelines.archive.listing.chunks import Chunk, Item
+from pipelines.stage import console
 from pipelines.storage import (
     ObjectArchivedError,
     ObjectInfo,

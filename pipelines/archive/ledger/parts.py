@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from deepsic.errors import StorageError
-from pipelines import console
 from pipelines.archive.ledger.row import UNSUPPORTED, row_schema
+from pipelines.stage import console
 from pipelines.storage import ObjectInfo, ObjectMissingError, Storage
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["changes", "copy_lines", "watch_replicas"]
 

@@ -63,7 +63,7 @@ def make_job() -> Callable[..., ArchiveJob]:
 @pytest.fixture(scope="session")
 def ray_here(s3_environment: dict[str, str]) -> Iterator[Resources]:
     """A small Ray, whose workers inherit the S3 server's address."""
-    from pipelines.runtime import RuntimeOptions, ray_runtime
+    from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 
     paths = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     options = RuntimeOptions(

@@ -12,8 +12,8 @@ from pipelines.archive.cluster import Resources
 from pipelines.archive.job import run_job
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.work.chunk import ArchiveJob
-from pipelines.exits import exit_codes, fail_if
-from pipelines.runtime import ray_runtime
+from pipelines.stage.exits import exit_codes, fail_if
+from pipelines.stage.runtime import ray_runtime
 from pipelines.storage import open_storage
 from tests.pipelines.archive.fakes import IDENTITY, WebpSource
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from deepsic.errors import UsageError
 from deepsic.labels import classes_of, label_set
-from deepsic.training.batches import Batches
-from deepsic.training.data import CropSize
-from deepsic.training.packed import PackConfig, Packed, write_packed
+from deepsic.training.data.batches import Batches
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.packed import PackConfig, Packed, write_packed
 from pipelines.manifest import MANIFEST
 from pipelines.training.prepared import FROM_DATA, Prepared
 from tests.pipelines.preparing.test_containers import parquet, prepare, tar

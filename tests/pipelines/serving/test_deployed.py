@@ -18,9 +18,9 @@ from PIL import Image
 
 from deepsic.bitstream.container import unpack
 from deepsic.client import Client
-from pipelines.runtime import RuntimeOptions, start_ray, stop_ray
 from pipelines.serving.ray.environment import RAY_ENVIRONMENT, http_options
 from pipelines.serving.settings import ServeSettings
+from pipelines.stage.runtime import RuntimeOptions, start_ray, stop_ray
 from tests.pipelines.serving.fakes import load_slow, picture_bytes
 from tests.support.ports import free_port
 

@@ -14,7 +14,7 @@ import ray.train
 from deepsic.models.semantic.head import HeadConfig
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.run import BEST, CHECKPOINT, Pace
-from pipelines import tracking
+from pipelines.stage import tracking
 from pipelines.training.export import export
 from pipelines.training.job import TrainJob
 from pipelines.training.loop import train_loop

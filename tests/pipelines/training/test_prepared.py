@@ -10,7 +10,7 @@ import pytest
 
 from deepsic.errors import InputError, UsageError
 from deepsic.labels import classes_of
-from deepsic.training.images import ImageSet
+from deepsic.training.data.images import ImageSet
 from pipelines.manifest import Manifest
 from pipelines.storage import StorageFullError
 from pipelines.training.prepared import FROM_DATA, Prepared, read_shard, tag_of

@@ -13,8 +13,8 @@ from PIL import Image
 from ray.train import Checkpoint
 
 from deepsic.errors import UsageError
+from deepsic.training.data.images import MemoryImages
 from deepsic.training.evaluator import Evaluation
-from deepsic.training.images import MemoryImages
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.outcome import (
     Trial,

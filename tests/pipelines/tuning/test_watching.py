@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines import tracking
+from pipelines.stage import tracking
 from pipelines.tuning.watching import TrialRuns
 
 TRIAL = SimpleNamespace(trial_id="t1", config={"bpp": 0.25, "lam": 0.1, "tau": 3.0})

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from deepsic.errors import StorageError, UsageError
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = [
     "OFF",

@@ -25,7 +25,7 @@ from PIL import Image
 from deepsic.errors import InputError, UsageError
 from deepsic.labels import class_names, class_set
 from deepsic.threads import each
-from deepsic.training.images import Entry, ImageSet, MemoryImages, Pixels, middle
+from deepsic.training.data.images import Entry, ImageSet, MemoryImages, Pixels, middle
 
 __all__ = ["PackConfig", "Packed", "write_packed"]
 

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from deepsic.errors import StorageError, UsageError
-from pipelines import preflight
-from pipelines.preflight import check_cluster, check_machine
+from pipelines.stage import preflight
+from pipelines.stage.preflight import check_cluster, check_machine
 
 ROOT = Path(__file__).parents[2]
 #: A command that needs Ray, from its start to its end.
 COMMAND = """
 import sys, time
-from pipelines.exits import exit_codes
-from pipelines.preflight import check_resources
-from pipelines.runtime import RuntimeOptions, ray_runtime
+from pipelines.stage.exits import exit_codes
+from pipelines.stage.preflight import check_resources
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 import typer
 
 @exit_codes

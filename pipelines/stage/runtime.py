@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from deepsic.errors import DeepsicError, UsageError
-from pipelines.preflight import check_cluster, check_machine
+from pipelines.stage.preflight import check_cluster, check_machine
 
 __all__ = ["RuntimeOptions", "cluster_cpus", "ray_runtime", "start_ray", "stop_ray"]
 
 MB = 1_000_000
 #: What `import pipelines` needs on the path: a checkout, or the folder inside an installed deepsic.
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MIN_STORE_MB, MAX_STORE_MB = 100, 4_000
 
 

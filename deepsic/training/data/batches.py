@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.errors import InputError, UsageError
-from deepsic.training.data import CropSize
-from deepsic.training.images import ImageSet, Pixels, fingerprint
+from deepsic.training.data.crops import CropSize
+from deepsic.training.data.images import ImageSet, Pixels, fingerprint
 
 __all__ = ["Batch", "Batches", "Plan", "Prefetched"]
 

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from deepsic.errors import StorageError, UsageError
-from pipelines import console, tracking
-from pipelines.runtime import RuntimeOptions, default_store_mb
+from pipelines.stage import console, tracking
+from pipelines.stage.runtime import RuntimeOptions, default_store_mb
 
 
 def test_progress_of_a_log_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_options_are_checked() -> None:
 
 
 def test_environment_options_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.runtime import _local_arguments
+    from pipelines.stage.runtime import _local_arguments
 
     monkeypatch.setenv("DEEPSIC_NUM_CPUS", "many")
     with pytest.raises(UsageError, match="DEEPSIC_NUM_CPUS='many'"):
@@ -122,7 +122,7 @@ def test_what_ray_gives_up_on_is_one_line_and_exit_code_1(
 ) -> None:
     from ray.exceptions import WorkerCrashedError
 
-    from pipelines.exits import exit_codes
+    from pipelines.stage.exits import exit_codes
 
     @exit_codes
     def command() -> None:

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from deepsic.errors import EXIT_INTERRUPTED, DeepsicError, PartialFailureError
-from pipelines import console
+from pipelines.stage import console
 
 __all__ = ["exit_codes", "fail_if"]
 
