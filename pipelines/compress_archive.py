@@ -19,18 +19,19 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError, VerificationError
+from pipelines.archive import options
 from pipelines.archive.commands import show
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.ledger.rules import SQL
+from pipelines.archive.options import Fatal, LabelsAs
 from pipelines.archive.query import FLOOR
 from pipelines.archive.settings import JobSettings, read_job
 from pipelines.archive.work.check import Check, Verify
@@ -39,6 +40,9 @@ from pipelines.stage import console
 from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.storage import open_storage
 
+if TYPE_CHECKING:
+    from pipelines.archive.plan import Request
+
 # "\b" keeps a paragraph's lines as they are.
 HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
 app = typer.Typer(
@@ -46,145 +50,87 @@ app = typer.Typer(
 )
 
 
-class Fatal(StrEnum):
-    """What makes a run exit with 1."""
-
-    FAILED = "failed"
-    UNSUPPORTED = "unsupported"
-
-
-class LabelsAs(StrEnum):
-    """Where the labels of an output are stored beside its own first bytes."""
-
-    METADATA = "metadata"
-    TAGS = "tags"
-
-
-Archive = Annotated[str, typer.Argument(metavar="DST", help="The archive: a folder or s3://...")]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-MinProb = Annotated[
-    float, typer.Option(min=0, max=1, help="Least probability of the label, 0 to 1.")
-]
-
-
 @app.command()
 @exit_codes
 def compress(
-    source: Annotated[
-        str | None, typer.Argument(metavar="SRC", help="Folder, s3://..., or one object.")
-    ] = None,
-    destination: Annotated[
-        str | None, typer.Argument(metavar="DST", help="Folder or s3://...")
-    ] = None,
-    model: Annotated[str, typer.Option(help="Shipped model, model file, or s3://...")] = "sic",
-    quality: Annotated[int | None, typer.Option(help="1-100; 50 when no target is given.")] = None,
-    bpp: Annotated[float | None, typer.Option(help="Bits per pixel of each file.")] = None,
-    max_bytes: Annotated[int | None, typer.Option(help="Largest size of each file.")] = None,
-    labeler: Annotated[
-        str | None, typer.Option(help="Classifier whose labels go into the files.")
-    ] = None,
-    top: Annotated[int, typer.Option(help="Labels kept for each image.")] = 5,
-    refine_for: Annotated[
-        list[str] | None,
-        typer.Option(help="Classifier to fit the files to, slowly; repeat for several."),
-    ] = None,
-    verify: Annotated[Verify, typer.Option(help="Checks of each file.")] = Verify.CRC,
-    psnr_floor: Annotated[float, typer.Option(help="Least dB with --verify decode.")] = 15.0,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(help="Take only keys like this ('*.jpg'; * matches slashes); repeatable."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave out keys like this; repeatable.")
-    ] = None,
-    files_from: Annotated[
-        str | None, typer.Option(help="File of keys below SRC, one a line; - for a pipe.")
-    ] = None,
-    inventory: Annotated[
-        str | None, typer.Option(help="S3 Inventory in place of a listing: its manifest.json.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Work on at most so many objects in this run.")
-    ] = None,
-    max_failures: Annotated[
-        int, typer.Option(help="Stop when more objects fail; -1: never.")
-    ] = 1000,
-    retry_failed: Annotated[
-        bool, typer.Option(help="Try again what failed or was unsupported before.")
-    ] = False,
-    fail_on: Annotated[
-        Fatal, typer.Option(help="Exit with 1 for failures, or for unsupported images as well.")
-    ] = Fatal.FAILED,
-    allow_empty: Annotated[bool, typer.Option(help="A source without objects is fine.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option(help="Replace objects at DST that this job didn't write.")
-    ] = False,
-    preserve: Annotated[
-        bool, typer.Option(help="Give outputs the modification time of their sources.")
-    ] = False,
-    labels_as: Annotated[
-        list[LabelsAs] | None, typer.Option(help="Labels beside the S3 object as well; repeatable.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="Time limit for one image, s; 0: none.")] = 60.0,
-    max_pixels: Annotated[int, typer.Option(help="Largest image, pixels.")] = 200_000_000,
-    device: Device = "auto",
-    cpus_per_task: Annotated[
-        float | None,
-        typer.Option(help="CPUs of a task; 1, or 0.5 with S3, where tasks wait for the store."),
-    ] = None,
-    metrics_file: Annotated[
-        str | None, typer.Option(help="Keep the run's numbers in this file, for Prometheus.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Estimate from a sample; write nothing.")] = False,
+    source: options.SourceUrl = None,
+    destination: options.DestinationUrl = None,
+    model: options.Model = "sic",
+    quality: options.Quality = None,
+    bpp: options.Bpp = None,
+    max_bytes: options.MaxBytes = None,
+    labeler: options.Labeler = None,
+    top: options.Top = 5,
+    refine_for: options.RefineFor = None,
+    verify: options.VerifyLevel = Verify.CRC,
+    psnr_floor: options.PsnrFloor = 15.0,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    files_from: options.FilesFrom = None,
+    inventory: options.Inventory = None,
+    limit: options.Limit = None,
+    max_failures: options.MaxFailures = 1000,
+    retry_failed: options.RetryFailed = False,
+    fail_on: options.FailOn = Fatal.FAILED,
+    allow_empty: options.AllowEmpty = False,
+    overwrite: options.Overwrite = False,
+    preserve: options.Preserve = False,
+    labels_as: options.LabelsBeside = None,
+    seconds: options.Seconds = 60.0,
+    max_pixels: options.MaxPixels = 200_000_000,
+    device: options.Device = "auto",
+    cpus_per_task: options.CpusPerTask = None,
+    metrics_file: options.MetricsFile = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Compress every image of SRC into DST; run again to resume."""
     from deepsic.limits import Limits
     from pipelines.archive.job import RunOptions
     from pipelines.archive.listing.selection import Selection
-    from pipelines.archive.plan import Request, demonstrate, estimate, work
+    from pipelines.archive.plan import Request
     from pipelines.archive.work.beside import Beside
 
-    if source is not None and destination is None:
-        raise UsageError("give a destination as well: a folder or s3://bucket/prefix")
-    if quality is None and bpp is None and max_bytes is None:
-        quality = 50
+    target = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes}
+    if all(value is None for value in target.values()):
+        target["quality"] = 50
+    beside = labels_as or ()
     request = Request(
         model=ModelSource(
-            model=model,
-            device=device,
-            limits=Limits(max_pixels=max_pixels),
-            labeler=labeler,
-            top=top,
-            refine_for=tuple(refine_for or ()),
+            model=model, device=device, limits=Limits(max_pixels=max_pixels),
+            labeler=labeler, top=top, refine_for=tuple(refine_for or ()),
         ),
-        target={"quality": quality, "bpp": bpp, "max_bytes": max_bytes},
+        target=target,
         check=Check(verify=verify, psnr_floor=psnr_floor),
         seconds_per_picture=seconds,
         overwrite=overwrite,
         beside=Beside(
             preserve=preserve,
-            label_metadata=LabelsAs.METADATA in (labels_as or ()),
-            label_tags=LabelsAs.TAGS in (labels_as or ()),
+            label_metadata=LabelsAs.METADATA in beside, label_tags=LabelsAs.TAGS in beside,
         ),
         run=RunOptions(
             selection=Selection(
-                files_from=files_from,
-                inventory=inventory,
-                include=tuple(include or ()),
-                exclude=tuple(exclude or ()),
+                files_from=files_from, inventory=inventory,
+                include=tuple(include or ()), exclude=tuple(exclude or ()),
             ),
-            retry_failed=retry_failed,
-            limit=limit,
+            retry_failed=retry_failed, limit=limit, allow_empty=allow_empty, metrics=metrics_file,
             max_failures=None if max_failures < 0 else max_failures,
-            allow_empty=allow_empty,
-            metrics=metrics_file,
         ),
         cpus=cpus_per_task,
-    )
-    if source is None or destination is None:
+    )  # fmt: skip
+    _run(request, source, destination, fail_on=fail_on, dry_run=dry_run)
+
+
+def _run(
+    request: Request, source: str | None, destination: str | None, *, fail_on: Fatal, dry_run: bool
+) -> None:
+    """Do what was asked for: the demonstration, an estimate, or the job."""
+    from pipelines.archive.plan import demonstrate, estimate, work
+
+    if source is None:
         show.made(demonstrate(request))
         return
+    if destination is None:
+        raise UsageError("give a destination as well: a folder or s3://bucket/prefix")
     if dry_run:
         show.estimate(estimate(request, source, destination))
         return
@@ -199,7 +145,7 @@ def compress(
 @app.command()
 @exit_codes
 def verify(
-    archive: Archive,
+    archive: options.Archive,
     mark: Annotated[
         bool, typer.Option(help="Let the next run make the damaged outputs again.")
     ] = False,
@@ -220,19 +166,19 @@ def verify(
 @app.command()
 @exit_codes
 def restore(
-    archive: Archive,
+    archive: options.Archive,
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or s3://... for the images.")],
     match: Annotated[
         str | None, typer.Option(help="Only sources like this ('2019/*'; * matches slashes).")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Only images that show this, as find.")] = None,
-    min_prob: MinProb = FLOOR,
+    min_prob: options.MinProb = FLOOR,
     as_: Annotated[
         str, typer.Option("--as", help="png, or source: the source's format where it can be.")
     ] = "png",
     model: Annotated[str | None, typer.Option(help="Name or file; default: the job's.")] = None,
     force: Annotated[bool, typer.Option(help="Write images again that are there.")] = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Decode an archive back to images: SRC/a.jpg becomes OUT/a.jpg.png, or with --as source a.jpg.
 
@@ -245,10 +191,10 @@ def restore(
         raise UsageError(f"--as {as_} must be png or source")
     ledger, settings = opened(archive)
     source = ModelSource(model=model or settings.model, device=device)
-    options = RestoreOptions(
+    chosen = RestoreOptions(
         force=force, match=match, label=label, min_prob=min_prob, as_source=as_ == "source"
     )
-    found = restore_all(ledger, open_storage(out), source, settings.model_id, options)
+    found = restore_all(ledger, open_storage(out), source, settings.model_id, chosen)
     show.restored(found, out)
     fail_if(found.failed, "images could not be restored")
 
@@ -256,11 +202,11 @@ def restore(
 @app.command()
 @exit_codes
 def find(
-    archive: Archive,
+    archive: options.Archive,
     query: Annotated[str, typer.Argument(help="A label, a WordNet parent (dog), or a wnid.")],
-    min_prob: MinProb = FLOOR,
+    min_prob: options.MinProb = FLOOR,
     limit: Annotated[int, typer.Option(min=1, help="Images listed, the most probable.")] = 1000,
-    json_lines: Json = False,
+    json_lines: options.Json = False,
 ) -> None:
     """List the images that show something, most probable first: no image is read."""
     from pipelines.archive.commands.find import find as find_images
@@ -275,9 +221,9 @@ def find(
 @app.command()
 @exit_codes
 def report(
-    archive: Archive,
+    archive: options.Archive,
     failed: Annotated[int, typer.Option(help="Failures to list.")] = 20,
-    json_lines: Json = False,
+    json_lines: options.Json = False,
 ) -> None:
     """Sum an archive up from its ledger."""
     from pipelines.archive.commands.report import failures, report_archive
@@ -294,7 +240,7 @@ def report(
 @app.command()
 @exit_codes
 def ledger(
-    archive: Archive,
+    archive: options.Archive,
     out: Annotated[
         Path | None, typer.Option("--out", help="Parquet file to write: one row an object.")
     ] = None,
@@ -313,7 +259,7 @@ def ledger(
 
 @app.command()
 @exit_codes
-def compact(archive: Archive) -> None:
+def compact(archive: options.Archive) -> None:
     """Merge the ledger's many small parts into few large ones; runs do it by themselves."""
     from pipelines.archive.ledger.compact import compact as compact_ledger
 
@@ -325,7 +271,7 @@ def compact(archive: Archive) -> None:
 @app.command()
 @exit_codes
 def prune(
-    archive: Archive,
+    archive: options.Archive,
     source: Annotated[
         str | None, typer.Option(help="Address of the source; default: the job's.")
     ] = None,

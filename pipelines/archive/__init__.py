@@ -9,6 +9,7 @@ work/      one chunk: read, decode, encode, store, read back, write its ledger p
 tally      sums over rows, small enough to travel
 metrics    a run's numbers for Prometheus
 job        the driver: resume, progress, failures, summary
+options    options of the commands: types and help texts
 query      what a search for a label means
 plan       from the command line's wishes to a job on a cluster
 commands/  estimate, verify, restore, find, report, prune, export, demo

@@ -15,7 +15,6 @@ SOURCES = [*LIBRARY, *PIPELINES, *BENCHMARKS]
 #: Functions beyond eighty lines, and how far; a number here may only fall.
 LONGER_FUNCTIONS = {
     "deepsic/cli/commands.py:_parser": 82,
-    "pipelines/compress_archive.py:compress": 124,
 }
 #: Circles closed by an import inside a function; none may be added.
 KNOWN_CIRCLES = [
