@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from PIL import Image
 
 from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
+from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.facts import read_file
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
@@ -30,7 +32,7 @@ from deepsic.models.device import device_named
 from deepsic.models.registry import F32, Engine, Reader
 from deepsic.models.semantic.labeler import Labeler
 from deepsic.models.tiling import Tile, assemble_latents, crop_latents, pad, tiles
-from deepsic.targets import smallest_loss, whole
+from deepsic.targets import Goal, smallest_loss
 from deepsic.threads import each
 
 if TYPE_CHECKING:
@@ -53,18 +55,23 @@ class Codec:
         self,
         engine: Engine,
         *,
-        name: str,
-        identity: bytes,
+        path: Path,
+        device: str,
         label_set: str | None,
         limits: Limits,
         reader: Reader | None = None,
     ) -> None:
         self.engine = engine
-        self.name = name
-        self.identity = identity
+        self.path, self.device = path, device
+        self.name = path.stem
+        self.identity = weights.identity_of(path)
         self.label_set = label_set
         self.limits = limits
         self.reader = reader
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied by name: the copy loads the same model again."""
+        return _load_again, (self.path, self.identity, self.device, self.limits)
 
     @classmethod
     def load(
@@ -93,8 +100,8 @@ class Codec:
         return cls(
             engine,
             reader=reader,
-            name=path.stem,
-            identity=weights.identity_of(path),
+            path=path,
+            device=device,
             label_set=file.label_set,
             limits=limits,
         )
@@ -128,35 +135,31 @@ class Codec:
             UsageError: more than one target, one that can't be met, or another model's refiner.
             InputError, LimitError: as `deepsic.image_io.load.load_image`.
         """
-        if bpp is not None and not 0 < bpp < math.inf:
-            raise UsageError(f"bpp={bpp}: give bits a pixel, such as 0.25")
-        quality, max_bytes = whole("quality", quality), whole("max_bytes", max_bytes)
-        given = [v is not None for v in (quality, bpp, max_bytes)]
-        if sum(given) > 1:
-            raise UsageError("quality, bpp and max_bytes exclude one another; give one")
+        goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
         if refiner is not None and refiner.identity != self.identity:
             raise UsageError(
                 f"the refiner was loaded with another model; load it with {self.name!r}"
             )
         picture = load_image(image, self.limits)
+        if not metadata:
+            picture = replace(picture, exif=None, icc=None, xmp=None)
         if labels is None and labeler is not None:
             labels = labeler(Image.fromarray(picture.rgb))
         semantics = None if labels is None else Semantics.of(labels)
 
         def plain(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics, metadata)
+            return self._encode_at(picture, quality, zone, semantics)
 
         @cache
         def latents(quality: int) -> tuple[F32, F32] | None:
             return None if refiner is None else refiner.latents(picture.rgb, quality)
 
         def refined(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics, metadata, latents(quality))
+            return self._encode_at(picture, quality, zone, semantics, latents(quality))
 
-        if bpp is None and max_bytes is None:
-            return refined(50 if quality is None else quality, 1.0)
-        width, height = picture.size
-        target = max_bytes if max_bytes is not None else int((bpp or 0.0) * width * height / 8)
+        target = goal.target(picture.size[0] * picture.size[1])
+        if target is None:
+            return refined(50 if quality is None else int(quality), 1.0)
         found = smallest_loss(plain, target)
         if refiner is None:
             return found
@@ -168,15 +171,17 @@ class Codec:
         self,
         images: Sequence[ImageSource],
         *,
-        quality: int = 50,
+        quality: int | None = None,
+        bpp: float | None = None,
+        max_bytes: int | None = None,
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
+        metadata: bool = True,
     ) -> list[bytes]:
-        """Return the files of several pictures, in order."""
-        return [
-            self.encode(image, quality=quality, labeler=labeler, refiner=refiner)
-            for image in images
-        ]
+        """Return the files of several pictures, in order. Arguments and errors as `encode`."""
+        Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
+        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes)
+        return [one(image, labeler=labeler, refiner=refiner, metadata=metadata) for image in images]
 
     def decode(self, blob: SicFile, *, region: Region | None = None) -> Image.Image:
         """Return the picture of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
@@ -191,10 +196,8 @@ class Codec:
             UsageError: the region isn't inside the picture.
         """
         blob = read_file(blob, self.limits)
-        layout = Layout.of(blob, self.limits)
+        layout = self._layout(blob)
         header = layout.prefix.header
-        self._check_model(header)
-        tiling.check_tiles(header.width, header.height, header.tile_log2)
         box = region or (0, 0, header.width, header.height)
         if not (0 <= box[0] < box[2] <= header.width and 0 <= box[1] < box[3] <= header.height):
             size = f"{header.width}x{header.height}"
@@ -207,16 +210,12 @@ class Codec:
         if layout.metadata is not None:
             metadata = Metadata.unpack(memoryview(blob), layout.metadata, self.limits)
         rgb = self._decode_pixels(blob, layout, box)
-        return to_pil(
-            LoadedImage(
-                rgb=rgb,
-                alpha=alpha,
-                gray=header.gray,
-                exif=metadata.exif,
-                icc=metadata.icc,
-                xmp=metadata.xmp,
-            )
-        )
+        kept = vars(metadata)
+        return to_pil(LoadedImage(rgb=rgb, alpha=alpha, gray=header.gray, **kept))
+
+    def decode_batch(self, blobs: Sequence[SicFile]) -> list[Image.Image]:
+        """Return the pictures of several files, in order. Errors as `decode`."""
+        return [self.decode(blob) for blob in blobs]
 
     def labels(self, blob: bytes, *, top: int = 5) -> list[Label]:
         """Return what is in the picture, most probable first.
@@ -228,15 +227,11 @@ class Codec:
         Raises:
             UnknownModelError: nothing is stored, and the model has no head or is another.
         """
-        from deepsic.bitstream import read_semantics
-
         stored = read_semantics(blob)
         if stored is not None:
             return list(stored.labels[:top])
-        layout = Layout.of(blob, self.limits)
+        layout = self._layout(blob)
         header = layout.prefix.header
-        self._check_model(header)
-        tiling.check_tiles(header.width, header.height, header.tile_log2)
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         view = memoryview(blob)
         return self._head().file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
@@ -264,14 +259,13 @@ class Codec:
             )
         return self.reader
 
-    def _check_model(self, header: Header) -> None:
-        if header.model_id != self.identity:
-            path = weights.find(header.model_id)
-            hint = f"load model {path.stem!r}" if path else "get that model's file and load it"
-            raise UnknownModelError(
-                f"written by model {header.model_id.hex()}, this is {self.name} "
-                f"({self.identity.hex()}): {hint}"
-            )
+    def _layout(self, blob: bytes) -> Layout:
+        """Where the parts lie of a file that this model wrote. Raises as `decode`."""
+        layout = Layout.of(blob, self.limits)
+        header = layout.prefix.header
+        weights.check_identity(header.model_id, self.identity, self.name)
+        tiling.check_tiles(header.width, header.height, header.tile_log2)
+        return layout
 
     def _encode_at(
         self,
@@ -279,21 +273,15 @@ class Codec:
         quality: int,
         zone: float,
         semantics: Semantics | None,
-        metadata: bool,
         refined: tuple[F32, F32] | None = None,
     ) -> bytes:
         width, height = picture.size
         tile_log2 = 0 if max(width, height) <= tiling.ONE_TILE else tiling.TILE_LOG2
         header = Header(
-            width=width,
-            height=height,
-            model_id=self.identity,
-            quality=quality,
-            tile_log2=tile_log2,
-            gray=picture.gray,
-            alpha=picture.alpha is not None,
+            width=width, height=height, model_id=self.identity, quality=quality,
+            tile_log2=tile_log2, gray=picture.gray, alpha=picture.alpha is not None,
             sixteen_bit=picture.sixteen_bit,
-        )
+        )  # fmt: skip
         grid = tiles(height, width, _side(tile_log2))
         coded = each(
             lambda tile: self._encode_tile(picture.rgb, tile, quality, zone, refined), grid
@@ -305,9 +293,9 @@ class Codec:
             tiles=tuple(stream for stream, _ in coded),
             semantics=semantics,
             alpha=None if picture.alpha is None else pack_alpha(picture.alpha),
-            exif=picture.exif if metadata else None,
-            icc=picture.icc if metadata else None,
-            xmp=picture.xmp if metadata else None,
+            exif=picture.exif,
+            icc=picture.icc,
+            xmp=picture.xmp,
         )
         return pack(container)
 
@@ -398,3 +386,10 @@ class Codec:
 
 def _side(tile_log2: int) -> int:
     return 1 << tile_log2 if tile_log2 else 0
+
+
+def _load_again(path: Path, identity: bytes, device: str, limits: Limits) -> Codec:
+    """The codec that was pickled: of the shipped model, wherever it is installed, or of a file."""
+    codec = Codec.load(weights.find(identity) or path, device=device, limits=limits)
+    weights.check_identity(identity, codec.identity, codec.name)
+    return codec

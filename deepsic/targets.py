@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from deepsic.errors import UsageError
 
-__all__ = ["smallest_loss", "whole"]
+__all__ = ["Goal", "smallest_loss"]
 
 MAX_ZONE = 2.5
 """How far the dead zone may be stretched to land between two qualities."""
@@ -16,6 +18,33 @@ CLOSE = 0.985
 
 Encode = Callable[[int, float], bytes]
 """Quality 1 .. 100 and stretch of the dead zone to a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a file is to be like; one of the three at most. Raises `UsageError` when made."""
+
+    quality: float | None = None
+    """1 to 100, a whole number."""
+    bpp: float | None = None
+    """Bits per pixel of the whole file, not exceeded."""
+    max_bytes: float | None = None
+    """Of the whole file, not exceeded; a whole number."""
+
+    def __post_init__(self) -> None:
+        given = [name for name, value in vars(self).items() if value is not None]
+        if len(given) > 1:
+            raise UsageError("quality, bpp and max_bytes exclude one another; give one")
+        if self.bpp is not None and not 0 < self.bpp < math.inf:
+            raise UsageError(f"bpp={self.bpp}: give bits a pixel, such as 0.25")
+        for name in ("quality", "max_bytes"):
+            _check_whole(name, getattr(self, name))
+
+    def target(self, pixels: int) -> int | None:
+        """The most bytes that a file of so many pixels may have; None: quality decides."""
+        if self.max_bytes is not None:
+            return int(self.max_bytes)
+        return None if self.bpp is None else int(self.bpp * pixels / 8)
 
 
 def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> bytes:
@@ -77,13 +106,11 @@ def _between(encode: Encode, quality: int, target: int, best: bytes) -> bytes:
     return best
 
 
-def whole(name: str, value: float | None) -> int | None:
-    """`value` as a whole number; 50.0 is one. Raises `UsageError`."""
-    if value is None or isinstance(value, int):
-        return value
+def _check_whole(name: str, value: float | None) -> None:
+    """Raise `UsageError` unless `value` is a whole number, such as 50 or 50.0."""
     try:
-        if float(value).is_integer():
-            return int(value)
+        if value is None or float(value).is_integer():
+            return
     except (TypeError, ValueError):
         pass
     raise UsageError(f"{name}={value!r} is not a whole number")

@@ -29,7 +29,16 @@ from deepsic.labels import class_names, class_set, is_custom
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ModelFile", "find", "identity_of", "read", "resolve", "shipped", "write"]
+__all__ = [
+    "ModelFile",
+    "check_identity",
+    "find",
+    "identity_of",
+    "read",
+    "resolve",
+    "shipped",
+    "write",
+]
 
 FORMAT = "deepsic-model-1"
 IDENTITY_BYTES = 8
@@ -92,6 +101,16 @@ def find(identity: bytes) -> Path | None:
         if identity_of(path) == identity:
             return path
     return None
+
+
+def check_identity(wanted: bytes, own: bytes, name: str) -> None:
+    """Raise `UnknownModelError` unless the model `name`, of identity `own`, is the one wanted."""
+    if wanted != own:
+        path = find(wanted)
+        hint = f"load model {path.stem!r}" if path else "get that model's file and load it"
+        raise UnknownModelError(
+            f"written by model {wanted.hex()}, this is {name} ({own.hex()}): {hint}"
+        )
 
 
 def read(path: Path) -> ModelFile:

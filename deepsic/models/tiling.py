@@ -30,8 +30,8 @@ TILE_LOG2 = 10
 """Larger pictures are cut into tiles of 1024 pixels."""
 ONE_TILE = 1536
 """Pictures with no side beyond this are one tile."""
-SMALL_PIXELS = 1 << 18
-"""Pictures with no more pixels may have smaller tiles: their cost is small in any case."""
+SMALL = 512
+"""Pictures with no side beyond this may have smaller tiles: their cost is small in any case."""
 ALIGNMENT = 32
 """Windows are padded to a multiple of this, pixels: the stride of `sic`'s hyper-latent."""
 
@@ -95,7 +95,7 @@ def check_tiles(width: int, height: int, tile_log2: int) -> None:
     if not tile_log2:
         sound = max(width, height) <= ONE_TILE
     else:
-        small = width * height <= SMALL_PIXELS and tile_log2 < TILE_LOG2
+        small = max(width, height) <= SMALL and tile_log2 < TILE_LOG2
         sound = tile_log2 == TILE_LOG2 or small
     if not sound:
         side = 1 << tile_log2 if tile_log2 else max(width, height)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import deepsic
+from deepsic import weights
 from deepsic.bitstream import Label
 from deepsic.codec import Codec
 from deepsic.errors import CorruptFileError, DeepsicError, UnknownModelError, UsageError
 from deepsic.models import tiling
-from tests.support.small_model import photograph
+from deepsic.models.sic import packing
+from tests.image_io import strange
+from tests.support.small_model import photograph, small_net
 
 
 def psnr(a: object, b: object) -> float:
@@ -169,3 +175,45 @@ def _sample(codec: Codec) -> bytes:
     if codec.name not in _SAMPLES:
         _SAMPLES[codec.name] = codec.encode(photograph(64, 80), quality=20)
     return _SAMPLES[codec.name]
+
+
+def test_a_codec_is_pickled_and_copied_by_name(codec: Codec) -> None:
+    pickled = pickle.dumps(codec)
+    assert len(pickled) < 1000
+    blob = codec.encode(photograph(40, 50), quality=30)
+    for same in (pickle.loads(pickled), copy.copy(codec), copy.deepcopy(codec)):
+        assert (same.name, same.identity, same.limits) == (codec.name, codec.identity, codec.limits)
+        assert same.encode(photograph(40, 50), quality=30) == blob
+
+
+def test_a_pickled_codec_never_becomes_another(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(model_path.read_bytes())
+    pickled = pickle.dumps(Codec.load(path, device="cpu"))
+    weights.write(path, packing.pack(small_net(seed=9), [photograph(64, 64)], qualities=(30, 80)))
+    with pytest.raises(UnknownModelError, match="mine"):
+        pickle.loads(pickled)
+    path.unlink()
+    with pytest.raises(UnknownModelError, match="no model"):
+        pickle.loads(pickled)
+
+
+def test_batches_are_as_one_by_one(codec: Codec) -> None:
+    pictures = [photograph(40, 50, seed) for seed in range(3)]
+    for goal in ({}, {"quality": 20}, {"bpp": 2.0}, {"max_bytes": 700}):
+        blobs = codec.encode_batch(pictures, **goal)  # type: ignore[arg-type]
+        assert blobs == [codec.encode(rgb, **goal) for rgb in pictures]  # type: ignore[arg-type]
+    for image, blob in zip(codec.decode_batch(blobs), blobs, strict=True):
+        assert np.array_equal(np.asarray(image), np.asarray(codec.decode(blob)))
+    with pytest.raises(UsageError, match="exclude one another"):
+        codec.encode_batch([], quality=3, bpp=0.5)
+    bare = codec.encode_batch([strange.with_metadata()], metadata=False)
+    assert "exif" not in codec.decode(bare[0]).info
+
+
+@pytest.mark.parametrize("value", ["x", 50.5, float("nan"), float("inf")])
+def test_numbers_that_are_none(codec: Codec, value: float) -> None:
+    for name in ("quality", "max_bytes"):
+        with pytest.raises(UsageError, match=name):
+            codec.encode(photograph(32, 32), **{name: value})  # type: ignore[arg-type]
+    assert deepsic.info(codec.encode(photograph(32, 32), quality=40.0)).quality == 40  # type: ignore[arg-type]
