@@ -31,7 +31,7 @@ from deepsic.models import registry, tiling
 from deepsic.models.device import device_named
 from deepsic.models.registry import F32, Engine, Reader
 from deepsic.models.semantic.labeler import Labeler
-from deepsic.models.tiling import Tile, assemble_latents, crop_latents, pad, tiles
+from deepsic.models.tiling import Latents, Tile, assemble_latents, crop_latents, pad, tiles
 from deepsic.targets import Goal, smallest_loss
 from deepsic.threads import each
 
@@ -329,7 +329,7 @@ class Codec:
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         wanted = [tile for tile in grid if tile.touches((top, left, bottom, right))]
         out = np.empty((bottom - top, right - left, 3), np.uint8)
-        latents: dict[int, tuple[F32, F32]] = {}
+        latents: dict[int, Latents] = {}
         for row in sorted({tile.row for tile in wanted}):
             line = [tile for tile in wanted if tile.row == row]
             self._decode_needed(blob, layout, grid, line, latents)
@@ -351,7 +351,7 @@ class Codec:
         layout: Layout,
         grid: list[Tile],
         line: list[Tile],
-        latents: dict[int, tuple[F32, F32]],
+        latents: dict[int, Latents],
     ) -> None:
         """Decode the tiles that a row of tiles and its halo need; forget those above."""
         header = layout.prefix.header
@@ -363,7 +363,7 @@ class Codec:
             del latents[index]
         view = memoryview(blob)
 
-        def decode(index: int) -> tuple[F32, F32]:
+        def decode(index: int) -> Latents:
             stream = layout.tile(view, index)
             return self.engine.decode(stream, *grid[index].padded, header.quality)
 
@@ -371,16 +371,16 @@ class Codec:
         latents.update(zip(missing, each(decode, missing), strict=True))
 
     def _synthesise_tile(
-        self, tile: Tile, grid: list[Tile], latents: dict[int, tuple[F32, F32]], header: Header
+        self, tile: Tile, grid: list[Tile], latents: dict[int, Latents], header: Header
     ) -> NDArray[np.uint8]:
         top, left, bottom, right = tile.window(tiling.HALO, header.height, header.width)
         if len(grid) == 1:
-            v8, v16 = latents[0]
+            window = latents[0]
         else:
-            v8, v16 = assemble_latents(
+            window = assemble_latents(
                 (top, left, bottom, right), grid, latents, self.engine.strides
             )
-        rgb = self.engine.synthesise(v8, v16, header.quality)
+        rgb = self.engine.synthesise(window, header.quality)
         return rgb[tile.top - top : tile.bottom - top, tile.left - left : tile.right - left]
 
 

@@ -61,7 +61,7 @@ def measure_looks(folder: Path, out: Path, models: Sequence[str], limit: int) ->
             raise UsageError(f"{model} is no model of deepsic-pre or deepsic-post")
         rgb = samples[0].image()
         v8, v16, _ = engine.analyse(rgb, 40)
-        draw = macs_of(engine.net, functools.partial(engine.synthesise, v8, v16, 40))
+        draw = macs_of(engine.net, functools.partial(engine.synthesise, (v8, v16), 40))
         look = macs_of(engine.net, functools.partial(engine.chances, v8, v16, 40))
         x = torch.zeros(1, 3, 224, 224)
         judge = macs_of(classifier, functools.partial(classifier.logits, x))

@@ -45,6 +45,7 @@ class Recording:
     """A picture's latents, and what the nets said of every pass."""
 
     tables: EntropyTables
+    quality: int
     v8: F32
     v16: F32
     z: F32
@@ -62,14 +63,15 @@ class Recording:
 
     def started(self) -> TileEncoder:
         """An encoder that has coded the hyper-latent and the lowest band."""
-        code = TileEncoder(self.tables, self.v8, self.v16, self.z)
+        code = TileEncoder(self.tables, self.quality, (self.v8, self.v16, self.z))
         code.hyper()
         code.lowest()
         return code
 
     def decode(self, stream: bytes) -> TileDecoder:
         """Run the decoder alone."""
-        code = TileDecoder(self.tables, stream, 8 * self.v8.shape[0], 8 * self.v8.shape[1])
+        height, width = (8 * side for side in self.v8.shape[:2])
+        code = TileDecoder(self.tables, self.quality, stream, height, width)
         code.hyper()
         code.lowest()
         for call in self.calls:
@@ -121,9 +123,11 @@ def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
 
     counts = np.zeros((binarisation.COUNT, 2), np.int64)
     with torch.inference_mode():
-        z = engine.transforms.hyper(v8, v16)
-        engine.probabilities.run(Recorder(tables, v8, v16, z, counts), quality)
-    return Recording(tables=tables, v8=v8, v16=v16, z=z, calls=calls, counts=counts)
+        z = engine.transforms.hyper(v8, v16, quality)
+        engine.probabilities.run(Recorder(tables, quality, (v8, v16, z), counts), quality)
+    return Recording(
+        tables=tables, quality=quality, v8=v8, v16=v16, z=z, calls=calls, counts=counts
+    )
 
 
 def fastest(call: Callable[[], object], repeats: int = 5) -> float:

@@ -1,9 +1,11 @@
 """Convolutions whose results are the same on every machine.
 
-Weights are multiples of 1/64 with |w| <= 127/64, activations multiples of 1/16 with
-|a| <= 127/16, biases multiples of 1/1024: integers held in float32 behind powers of two. With
-fewer than 1,040 products a sum, every partial sum is an integer (over 1,024) below 2^24, so
-float32 arithmetic is exact whatever the order of summation, the thread count or the library.
+Weights are multiples of 2^-s with |w| <= 127 * 2^-s, activations multiples of 1/16 with
+|a| <= 127/16, biases multiples of 2^-s / 16: integers held in float32 behind powers of two. s is
+chosen for each output channel, the finest that holds its largest weight, or is 6 for all of them in
+nets of the first revision. With fewer than 1,040 products a sum, every partial sum is an integer
+(times 2^-s / 16) below 2^24, so float32 arithmetic is exact whatever the order of summation, the
+thread count or the library.
 Older models round the exact sum to bfloat16, half to even, before the bias is added.
 Requantisation is `floor(x * 16 + 1/2) / 16`: exact too.
 
@@ -19,6 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WEIGHT_STEPS = 64.0
+"""Steps of a unit of weight on the one grid of the first revision."""
+SHIFTS = (4, 10)
+"""Least and most s: log2 of the steps of a unit of weight."""
 ACTIVATION_STEPS = 16.0
 LIMIT = 127.0
 MAX_FAN_IN = 1040
@@ -27,6 +32,12 @@ MAX_FAN_IN = 1040
 def round_through(x: Tensor) -> Tensor:
     """Round half up, gradient of the identity."""
     return x + (torch.floor(x + 0.5) - x).detach()
+
+
+def weight_shift(weight: Tensor) -> Tensor:
+    """s of each output channel, (D,) whole numbers, of weights (D, C, k, k)."""
+    top = weight.detach().float().abs().flatten(1).amax(1).clamp(min=2.0 ** -SHIFTS[1])
+    return torch.floor(torch.log2((LIMIT + 0.5) / top)).clamp(*SHIFTS)
 
 
 class IntegerConv(nn.Module):
@@ -42,14 +53,24 @@ class IntegerConv(nn.Module):
         self.quantised = False
         self.rounded = False
         """Whether exact sums are rounded to bfloat16."""
+        self.shifted = False
+        """Whether each output channel has its own grid, or all that of 1/64."""
+
+    def steps(self) -> Tensor:
+        """Steps of a unit of weight, (D,)."""
+        if self.shifted:
+            return torch.exp2(weight_shift(self.weight))
+        return self.weight.new_full((len(self.weight),), WEIGHT_STEPS)
 
     def forward(self, x: Tensor) -> Tensor:
         weight: Tensor = self.weight
         bias: Tensor | None = self.bias
         if self.quantised:
-            weight = round_through((weight * WEIGHT_STEPS).clamp(-LIMIT, LIMIT)) / WEIGHT_STEPS
+            steps = self.steps()
+            tall = steps[:, None, None, None]
+            weight = round_through((weight * tall).clamp(-LIMIT, LIMIT)) / tall
             if bias is not None:
-                scale = WEIGHT_STEPS * ACTIVATION_STEPS
+                scale = steps * ACTIVATION_STEPS
                 bias = round_through(bias * scale) / scale
         padding = weight.shape[2] // 2
         exact = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)

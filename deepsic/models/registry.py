@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from deepsic.bitstream import Label
     from deepsic.models.output import Output
-    from deepsic.models.tiling import Tile
+    from deepsic.models.tiling import Latents, Tile
 
 __all__ = ["F32", "PRESETS", "Engine", "Net", "Preset", "Reader", "load", "preset"]
 
@@ -37,8 +37,8 @@ class Engine(Protocol):
     """What codes with a loaded model; stateless between calls."""
 
     @property
-    def strides(self) -> tuple[int, int]:
-        """Pixels a side behind each vector of the two latents."""
+    def strides(self) -> tuple[int, ...]:
+        """Pixels a side behind each vector of each of the arrays that `decode` gives."""
 
     def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
         """Both latents in steps, (H/s, W/s, C), of a window (H, W, 3), and its float features."""
@@ -46,10 +46,13 @@ class Engine(Protocol):
     def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
         """Stream of a tile's latents; `zone` stretches the dead zones."""
 
-    def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
-        """Latents of a tile of height x width pixels. Raises `CorruptFileError`."""
+    def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
+        """Latents of a tile of height x width pixels; v8 and v16 are the first.
 
-    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
+        Raises: `CorruptFileError`.
+        """
+
+    def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
         """Image (H, W, 3) of decoded latents."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ __all__ = [
     "HALO",
     "ONE_TILE",
     "TILE_LOG2",
+    "Latents",
     "Tile",
     "assemble_latents",
     "check_tiles",
@@ -23,6 +25,8 @@ __all__ = [
 ]
 
 F32 = NDArray[np.float32]
+Latents = tuple[NDArray[Any], ...]
+"""What a picture is drawn from: arrays (H/s, W/s, C), a stride s each."""
 
 HALO = 96
 """Pixels around a tile that its transforms see; what lies farther hardly matters."""
@@ -114,7 +118,7 @@ def pad(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def crop_latents(
-    v8: F32, v16: F32, tile: Tile, top: int, left: int, strides: tuple[int, int]
+    v8: F32, v16: F32, tile: Tile, top: int, left: int, strides: tuple[int, ...]
 ) -> tuple[F32, F32]:
     """The tile's own latents out of those of its window, whose corner is (top, left).
 
@@ -134,21 +138,21 @@ def crop_latents(
 def assemble_latents(
     window: tuple[int, int, int, int],
     grid: list[Tile],
-    latents: dict[int, tuple[F32, F32]],
-    strides: tuple[int, int],
-) -> tuple[F32, F32]:
+    latents: dict[int, Latents],
+    strides: tuple[int, ...],
+) -> Latents:
     """Latents of a window (top, left, bottom, right) that several tiles cover.
 
     Args:
         latents: by the tile's place in `grid`.
-        strides: as in `crop_latents`.
+        strides: pixels a side behind each vector of each of them.
     """
     top, left, bottom, right = window
     height, width = -(-(bottom - top) // 32) * 32, -(-(right - left) // 32) * 32
-    pair: list[F32] = []
+    whole: list[NDArray[Any]] = []
     for part, stride in enumerate(strides):
         some = next(iter(latents.values()))[part]
-        out = np.zeros((height // stride, width // stride, some.shape[2]), np.float32)
+        out = np.zeros((height // stride, width // stride, some.shape[2]), some.dtype)
         for index, tile in enumerate(grid):
             if not tile.touches(window):
                 continue
@@ -159,8 +163,8 @@ def assemble_latents(
             y1 = min(out.shape[0], y + own.shape[0])
             x1 = min(out.shape[1], x + own.shape[1])
             out[y0:y1, x0:x1] = own[y0 - y : y1 - y, x0 - x : x1 - x]
-        pair.append(out)
-    return pair[0], pair[1]
+        whole.append(out)
+    return tuple(whole)
 
 
 def _up(size: int) -> int:

@@ -1,5 +1,5 @@
 """The small model's fixtures, for these tests."""
 
-from tests.support.small_model import codec, model_path
+from tests.support.small_model import any_revision, codec, model_path, revision_two
 
-__all__ = ["codec", "model_path"]
+__all__ = ["any_revision", "codec", "model_path", "revision_two"]

@@ -93,10 +93,6 @@ def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return out
 
 
-def activate(sums: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    return np.clip((sums + bias + 32) >> 6, 0, 127)
-
-
 def compand(v: int) -> int:
     size = abs(v)
     a = min(127, (256 * size + 128 + size) // (2 * (128 + size)))
@@ -135,14 +131,22 @@ class StreamDecoder:
         self.s8, self.s16 = np.zeros_like(self.y8), np.zeros_like(self.y16)
 
     def sums(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Sums in units of 2^-10: a channel's shift is at most 10."""
         sums = convolve(x, self.t[f"int.{name}.weight"])
-        return to_bf16(sums) if self.rounded else sums
+        return self.wide(name, to_bf16(sums) if self.rounded else sums)
+
+    def wide(self, name: str, whole: np.ndarray) -> np.ndarray:
+        return whole << (10 - self.t.get(f"int.{name}.shift", np.int64(6)))
 
     def layer(self, name: str, x: np.ndarray) -> np.ndarray:
-        return activate(self.sums(name, x), self.t[f"int.{name}.bias"])
+        return np.clip(self.whole(self.sums(name, x), name), 0, 127)
+
+    def whole(self, sums: np.ndarray, name: str) -> np.ndarray:
+        return (sums + self.wide(name, self.t[f"int.{name}.bias"]) + 512) >> 10
 
     def state(self, name: str, x: np.ndarray) -> np.ndarray:
-        return activate(self.sums(name + ".conv", x), self.t[f"table.shift.{name}"][self.q - 1])
+        shift = self.wide(name + ".conv", self.t[f"table.shift.{name}"][self.q - 1])
+        return np.clip((self.sums(name + ".conv", x) + shift + 512) >> 10, 0, 127)
 
     @staticmethod
     def near(symbols: np.ndarray, y: int, x: int, c: int, before: int) -> int:
@@ -154,7 +158,8 @@ class StreamDecoder:
     def hyper(self) -> np.ndarray:
         z = np.zeros((self.h // 32, self.w // 32, 24), np.int64)
         for y, x, c in np.ndindex(*z.shape):
-            index = int(self.t["table.z_classes"][c])
+            classes = self.t["table.z_classes"]
+            index = int(classes[c] if classes.ndim == 1 else classes[self.q - 1, c])
             if index > 2:
                 z[y, x, c] = self.bits.symbol("z", index, self.near(z, y, x, c, c - 1))
         return z
@@ -181,10 +186,9 @@ class StreamDecoder:
         sums = self.sums(first, state)
         if seen is not None:
             sums = sums + self.sums(f"pass{name}.from_seen", seen)
-        x = activate(sums, self.t[f"int.{first}.bias"])
+        x = np.clip(self.whole(sums, first), 0, 127)
         out = f"pass{name}.out"
-        x = self.sums(out, self.layer(f"pass{name}.hidden", x)) + self.t[f"int.{out}.bias"]
-        x = (x + 32) >> 6
+        x = self.whole(self.sums(out, self.layer(f"pass{name}.hidden", x)), out)
         count = len(channels)
         means, classes = np.clip(x[..., :count], -2047, 2047), np.clip(x[..., count:], 0, 63)
         values, symbols = (self.y16, self.s16) if name[0] == "4" else (self.y8, self.s8)
@@ -216,7 +220,8 @@ class StreamDecoder:
 
     def decode(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         z = self.hyper()
-        x = self.layer("hyper2", self.layer("hyper1", np.clip(16 * z, -127, 127)))
+        first = self.state if "table.shift.hyper1" in self.t else self.layer
+        x = self.layer("hyper2", first("hyper1", np.clip(16 * z, -127, 127)))
         ll = self.lowest()
         slopes = np.zeros((*ll.shape[:2], 6), np.int64)
         for y, x_, c in np.ndindex(*ll.shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from deepsic.models.sic import packing
 from deepsic.models.sic.net import SicConfig, SicNet
 
 SMALL = SicConfig(width8=16, width16=16, depth=2, context=16)
+REVISIONS = (1, 2)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -26,13 +28,14 @@ def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(colour + rng.normal(0, 4, colour.shape), 0, 255).astype(np.uint8)
 
 
-def small_net(seed: int = 0) -> SicNet:
+def small_net(seed: int = 0, revision: int = 1) -> SicNet:
     """An untrained net whose zero-started layers are stirred, on the integer grid."""
     torch.manual_seed(seed)
-    net = SicNet(SMALL)
+    net = SicNet(replace(SMALL, revision=revision))
+    stirred = (".out", "shift", "in_state", "gain_z", "z_log_scale.table")
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            if ".out" in name or "shift" in name:
+            if any(part in name for part in stirred):
                 parameter.add_(0.05 * torch.randn_like(parameter))
     net.context.set_quantised(True)
     return net
@@ -43,6 +46,20 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     weights.write(path, packing.pack(small_net(), [photograph(96, 128)], qualities=(30, 80)))
     return path
+
+
+@pytest.fixture(scope="session")
+def revision_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "revision2.safetensors"
+    net = small_net(revision=2)
+    weights.write(path, packing.pack(net, [photograph(96, 128)], qualities=(30, 80)))
+    return path
+
+
+@pytest.fixture(scope="session", params=REVISIONS)
+def any_revision(request: pytest.FixtureRequest, model_path: Path, revision_two: Path) -> Path:
+    """A small model file of each revision of the net."""
+    return {1: model_path, 2: revision_two}[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from deepsic.models.fourstage.bits import BitTables, Sight, bordered
 from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.fourstage.quantiser import round_levels
 from deepsic.models.quality import position
+from deepsic.models.tiling import Latents
 
 __all__ = ["FourStageEngine"]
 
@@ -92,10 +93,10 @@ class FourStageEngine:
         return levels, _nothing(levels)
 
     @torch.inference_mode()
-    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
+    def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
         """Picture (H, W, 3) of decoded features in levels."""
         at = self._position(quality)
-        x_hat = self.net.synthesise(self.net.dequantise(self._planes(v8), at), at)
+        x_hat = self.net.synthesise(self.net.dequantise(self._planes(latents[0]), at), at)
         rgb: NDArray[np.uint8] = (
             x_hat[0].permute(1, 2, 0).round().clamp(0, 255).byte().cpu().numpy()
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deepsic.errors import CorruptFileError, UnknownModelError
 from deepsic.models.saic.net import PATCH, BinaryConfig, BinaryNet, binarise
+from deepsic.models.tiling import Latents
 from deepsic.weights import ModelFile
 
 __all__ = ["BinaryEngine", "pack_binary", "reader_of", "restore", "unpack_binary"]
@@ -60,9 +61,9 @@ class BinaryEngine:
         return bits.reshape(shape).astype(np.float32), _nothing(height, width)
 
     @torch.inference_mode()
-    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
+    def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
         """Picture (H, W, 3) of q."""
-        q = torch.from_numpy(v8).to(self.device).permute(2, 0, 1)[None]
+        q = torch.from_numpy(latents[0]).to(self.device).permute(2, 0, 1)[None]
         x_hat = self.net.decode(q)[0].permute(1, 2, 0)
         rgb: NDArray[np.uint8] = x_hat.round().clamp(0, 255).byte().cpu().numpy()
         return rgb

@@ -79,7 +79,8 @@ class SemanticReader:
         """
 
         def latents(number: int) -> tuple[F32, F32]:
-            return self.engine.decode(bytes(stream(number)), *grid[number].padded, quality)
+            v8, v16 = self.engine.decode(bytes(stream(number)), *grid[number].padded, quality)[:2]
+            return v8, v16
 
         return self._read(grid, latents, quality, float(position(float(quality))))
 

@@ -6,13 +6,18 @@ Runs the real encoder and counts, for every context, how often each answer came.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deepsic.coding import binarisation
+from deepsic.models.blocks import QualityTable
+from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.sic.entropy_model import likelihood
+from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.layout import F32, I16
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.passes import PassPlan
@@ -22,27 +27,35 @@ PRIOR = 6.0
 """Weight of the logistic density, in observations, against what was counted."""
 
 
-def scale_class(log_s: float) -> int:
-    """Nearest scale class of a natural log of the scale, never a skipped one."""
-    index = (log_s / math.log(2.0) - likelihood.LOG2_MIN) / likelihood.LOG2_STEP
-    return min(likelihood.SCALES - 1, max(binarisation.SKIP + 1, round(index)))
+def scale_classes(log_s: Tensor) -> U8:
+    """Nearest scale classes of natural logs of scales, never a skipped one."""
+    index = (log_s.detach().double() / math.log(2.0) - likelihood.LOG2_MIN) / likelihood.LOG2_STEP
+    classes = index.round().clamp(binarisation.SKIP + 1, likelihood.SCALES - 1)
+    return np.asarray(classes.numpy().astype(np.uint8))
 
 
 def first_tables(net: SicNet) -> EntropyTables:
     """Tables from the trained net alone, initial probabilities from the logistic density."""
     shifts = {}
     at = torch.linspace(0, 1, 100)
-    for name in ("state4", "state_up", "state2", "state1"):
-        table = getattr(net.context, name).shift(at)[:, :, 0, 0].detach().double()
-        shifts[name] = torch.floor(table * 1024 + 0.5).int().numpy()
+    for name, layer in net.context.named_children():
+        if isinstance(layer, State):
+            table = layer.shift(at)[:, :, 0, 0].detach().double()
+            steps = ACTIVATION_STEPS * layer.conv.steps().double()
+            shifts[name] = torch.floor(table * steps + 0.5).int().numpy()
+    z_scales = net.z_log_scale
+    if isinstance(z_scales, QualityTable):
+        z_scales = z_scales(at)[:, :, 0, 0]
+    else:
+        z_scales = z_scales.expand(100, -1)
     activity = torch.arange(256.0)
     offset, slope = net.ll_scale.detach()
     ll_log = offset[:, None] + slope[:, None] * torch.log1p(0.5 * activity)
     indices = torch.arange(64.0)
     return EntropyTables(
         start=_logistic_start(),
-        z_classes=np.array([scale_class(float(s)) for s in net.z_log_scale.detach()], np.uint8),
-        ll_classes=np.array([[scale_class(float(s)) for s in row] for row in ll_log], np.uint8),
+        z_classes=scale_classes(z_scales),
+        ll_classes=scale_classes(ll_log),
         shifts=shifts,
         zone=likelihood.dead_zone(likelihood.log_scale(indices)).numpy().astype(np.float32),
     )
@@ -72,9 +85,10 @@ class CountingEncoder(TileEncoder):
     """An encoder that counts the answers (COUNT, 2) in `counts`."""
 
     def __init__(
-        self, tables: EntropyTables, v8: F32, v16: F32, z: F32, counts: NDArray[np.int64]
-    ) -> None:
-        super().__init__(tables, v8, v16, z)
+        self, tables: EntropyTables, quality: int, latents: tuple[F32, F32, F32],
+        counts: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        super().__init__(tables, quality, latents)
         self.counts = counts
 
     def hyper(self) -> NDArray[np.int32]:
@@ -83,7 +97,7 @@ class CountingEncoder(TileEncoder):
         padded[1:, 1:-1] = z_hat
         near = np.abs(padded[1:, :-2]) + np.abs(padded[:-1, 1:-1])
         near[:, :, 1:] += np.abs(z_hat[:, :, :-1])
-        classes = np.broadcast_to(self.tables.z_classes, z_hat.shape)
+        classes = self.hyper_classes.reshape(z_hat.shape)
         self._count("z", z_hat, classes, np.minimum(near, 2))
         return z_hat
 
@@ -139,10 +153,4 @@ def calibrated(tables: EntropyTables, counts: NDArray[np.int64]) -> EntropyTable
     prior = tables.start.astype(np.float64) / 65536
     share = (counts[:, 0] + PRIOR * prior) / (counts.sum(1) + PRIOR)
     start = np.clip(np.round(share * 65536), 32, 65504).astype(np.uint16)
-    return EntropyTables(
-        start=start,
-        z_classes=tables.z_classes,
-        ll_classes=tables.ll_classes,
-        shifts=tables.shifts,
-        zone=tables.zone,
-    )
+    return replace(tables, start=start)

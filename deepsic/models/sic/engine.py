@@ -11,17 +11,17 @@ from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.probability import ProbabilityModel, TileDecoder, TileEncoder
 from deepsic.models.sic.transform_runner import TransformRunner
+from deepsic.models.tiling import Latents
 
 
 class SicEngine:
     """Transforms and probability model of one loaded model; stateless between calls."""
 
-    strides = (8, 16)
-    """Pixels a side behind each vector of the two latents."""
-
     def __init__(self, transforms: TransformRunner, probabilities: ProbabilityModel) -> None:
         self.transforms = transforms
         self.probabilities = probabilities
+        self.strides = (8, 16, 8) if transforms.with_state else (8, 16)
+        """Pixels a side behind each vector of the arrays that `decode` gives."""
 
     @torch.inference_mode()
     def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
@@ -31,29 +31,30 @@ class SicEngine:
     @torch.inference_mode()
     def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
         """Stream of a tile's latents in steps; `zone` stretches the dead zones."""
-        z = self.transforms.hyper(v8, v16)
+        z = self.transforms.hyper(v8, v16, quality)
         tables = self.probabilities.tables
-        code = TileEncoder(tables, v8, v16, z, np.minimum(tables.zone * np.float32(zone), 0.49))
+        zones = np.minimum(tables.zone * np.float32(zone), 0.49)
+        code = TileEncoder(tables, quality, (v8, v16, z), zones)
         self.probabilities.run(code, quality)
         return code.finish()
 
     @torch.inference_mode()
-    def decode(self, stream: bytes, height: int, width: int, quality: int) -> tuple[F32, F32]:
-        """Latents in steps of a tile of height x width pixels, multiples of 32."""
-        code = TileDecoder(self.probabilities.tables, stream, height, width)
-        self.probabilities.run(code, quality)
+    def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
+        """What `synthesise` takes, of a tile of height x width pixels, multiples of 32."""
+        code = TileDecoder(self.probabilities.tables, quality, stream, height, width)
+        state = self.probabilities.run(code, quality)
         code.finish()
-        return code.y8, code.y16
+        return (code.y8, code.y16, state) if self.transforms.with_state else (code.y8, code.y16)
 
     @torch.inference_mode()
-    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
-        """Picture (H, W, 3) of decoded latents in steps."""
-        return self.transforms.synthesise(v8, v16, quality)
+    def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
+        """Picture (H, W, 3) of decoded latents, see `TransformRunner.synthesise`."""
+        return self.transforms.synthesise(latents, quality)
 
     @torch.inference_mode()
     def count(self, rgb: NDArray[np.uint8], quality: int, counts: NDArray[np.int64]) -> None:
         """Add to `counts` (COUNT, 2) the answers of every context on a picture."""
         v8, v16, _ = self.transforms.analyse(rgb, quality)
-        z = self.transforms.hyper(v8, v16)
-        code = CountingEncoder(self.probabilities.tables, v8, v16, z, counts)
+        z = self.transforms.hyper(v8, v16, quality)
+        code = CountingEncoder(self.probabilities.tables, quality, (v8, v16, z), counts)
         self.probabilities.run(code, quality)

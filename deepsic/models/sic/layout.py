@@ -15,8 +15,8 @@ from torch import Tensor
 
 from deepsic.coding.context_kernels import MEAN_LIMIT
 
-HALF = np.float32(32.0)
-"""Half of the shift by 64: with it, flooring rounds."""
+HALF = np.float32(0.5)
+"""With it, flooring rounds."""
 F32 = NDArray[np.float32]
 I16 = NDArray[np.int16]
 jit: Any = numba.njit(cache=True, nogil=True, fastmath=True)
@@ -116,26 +116,26 @@ def _take(sums: Any, out: Any, rounded: bool) -> None:
 
 @exact
 def _activate(sums: Any, more: Any, bias: Any, out: Any, rounded: bool) -> None:
-    """sums and more (P, C) float32 as bits, bias (C,) float32 with 32 added, out (P, C) bytes."""
+    """sums and more (P, C) float32 as bits, bias (C,) float32 with 1/2 added, out (P, C) bytes."""
     count = sums.shape[1]
     a, b = np.empty(count, np.uint32), np.zeros(count, np.uint32)
     first, second = a.view(np.float32), b.view(np.float32)
-    low, high, shift = np.float32(0.0), np.float32(127.0), np.float32(1.0 / 64.0)
+    low, high = np.float32(0.0), np.float32(127.0)
     for p in range(sums.shape[0]):
         _take(sums[p], a, rounded)
         if more.size:
             _take(more[p], b, rounded)
         for c in range(count):
-            value = min(max(np.floor((first[c] + second[c] + bias[c]) * shift), low), high)
+            value = min(max(np.floor(first[c] + second[c] + bias[c]), low), high)
             out[p, c] = np.uint8(np.int32(value) + 128)
 
 
 def activate(sums: Tensor, bias: Tensor, more: Tensor | None, *, rounded: bool) -> Tensor:
-    """Add biases, divide by 64, round half up, clip to 0 .. 127.
+    """Add biases, round half up, clip to 0 .. 127.
 
     Args:
-        sums: exact accumulators (1, C, H, W), float32, channels last.
-        bias: (C,) whole numbers in float32.
+        sums: exact sums over 2^s (1, C, H, W), float32, channels last.
+        bias: (C,) over 2^s as well.
         more: further accumulators of the same shape.
         rounded: whether accumulators are rounded to bfloat16 first.
 
@@ -154,15 +154,14 @@ def _decide(sums: Any, bias: Any, means: Any, classes: Any, rounded: bool) -> No
     positions, count = means.shape
     bits = np.empty(2 * count, np.uint32)
     value = bits.view(np.float32)
-    shift = np.float32(1.0 / 64.0)
     limit, low, high = np.float32(MEAN_LIMIT), np.float32(0.0), np.float32(63.0)
     for p in range(positions):
         _take(sums[p], bits, rounded)
         for k in range(count):
-            mean = np.floor((value[k] + bias[k]) * shift)
+            mean = np.floor(value[k] + bias[k])
             means[p, k] = np.int16(min(max(mean, -limit), limit))
         for k in range(count):
-            index = np.floor((value[count + k] + bias[count + k]) * shift)
+            index = np.floor(value[count + k] + bias[count + k])
             classes[p, k] = np.uint8(min(max(index, low), high))
 
 
@@ -170,8 +169,8 @@ def decide(sums: Tensor, bias: Tensor, *, rounded: bool) -> tuple[I16, NDArray[n
     """Means and scale classes that a pass's last layer asks for.
 
     Args:
-        sums: exact accumulators (1, 2 K, H, W), float32, channels last: means, then classes.
-        bias: (2 K,) whole numbers in float32.
+        sums: exact sums over 2^s (1, 2 K, H, W), float32, channels last: means, then classes.
+        bias: (2 K,) over 2^s as well.
         rounded: whether accumulators are rounded to bfloat16 first.
 
     Returns:

@@ -38,20 +38,23 @@ class SicConfig:
     """Channels of the probability model."""
     revision: int = 1
     """Of the net. 1: the models that ship. 2: the synthesis works at 1/8 alone and reads the
-    probability model's last state, and the hyper-latent follows quality; trained, not yet coded."""
+    probability model's last state, the hyper-latent follows quality, and the probability nets have
+    a grid for each output channel."""
     rounded_sums: bool = False
     """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
 
     def __post_init__(self) -> None:
         if self.revision not in (1, 2):
             raise UsageError(f"revision={self.revision} is neither 1 nor 2")
+        if self.revision > 1 and self.rounded_sums:
+            raise UsageError("revision 2 never rounds sums: set rounded_sums to false")
         if min(self.width8, self.width16, self.depth, self.context) < 1:
             raise UsageError("width8, width16, depth and context must be positive")
 
     @classmethod
     def from_file(cls, values: Mapping[str, Any]) -> SicConfig:
         """Of a model file; what the first ones don't say is as it was then."""
-        return cls(**{"rounded_sums": True, **values})
+        return cls(**{"rounded_sums": values.get("revision", 1) == 1, **values})
 
 
 @dataclass(kw_only=True)
@@ -98,7 +101,7 @@ class SicNet(nn.Module):
             else StateSynthesis(c.width8, c.depth + 1, c.context)
         )
         self.h_a = HyperAnalysis()
-        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums, hyper_quality=not first)
+        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums, revision=c.revision)
         self.gain8 = QualityTable(bands.Y8)
         self.gain16 = QualityTable(bands.Y16)
         self.gain_z: Any = None if first else QualityTable(HYPER)

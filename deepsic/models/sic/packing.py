@@ -13,43 +13,49 @@ from torch import Tensor
 
 from deepsic.coding import binarisation
 from deepsic.errors import UnknownModelError, UsageError
-from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, WEIGHT_STEPS, IntegerConv
+from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, weight_shift
 from deepsic.models.sic import calibration
 from deepsic.models.sic.engine import SicEngine
+from deepsic.models.sic.entropy_model.context import HYPER
 from deepsic.models.sic.int8 import byte_conv
 from deepsic.models.sic.int8.byte_trunk import measure_units
 from deepsic.models.sic.int8.integer_net import IntegerLayer
 from deepsic.models.sic.layout import phases_first
 from deepsic.models.sic.net import SicConfig, SicNet
-from deepsic.models.sic.probability import SHUFFLED, STATES, EntropyTables, ProbabilityModel
+from deepsic.models.sic.probability import SHUFFLED, EntropyTables, ProbabilityModel
 from deepsic.models.sic.transform_runner import TransformRunner
 from deepsic.weights import ModelFile
 
 UNITS = ("unit.g_a", "unit.g_s")
-_FLOAT_PARTS = ("g_a.", "g_s.", "h_a.", "gain8.", "gain16.")
+_FLOAT_PARTS = ("g_a.", "g_s.", "h_a.", "gain8.", "gain16.", "gain_z.")
+_SHIFT_TABLE = "table.shift."
 
 
 def _integers(net: SicNet) -> dict[str, Tensor]:
-    """Weights and biases of the probability nets, rounded to the grid."""
+    """Weights, biases and shifts of the probability nets, rounded to the grid."""
     tensors = {}
     for name, module in net.context.named_modules():
         if isinstance(module, IntegerConv):
-            weight = torch.floor(module.weight.detach() * WEIGHT_STEPS + 0.5)
+            steps = module.steps().double()
+            if module.shifted:
+                tensors[f"int.{name}.shift"] = weight_shift(module.weight).to(torch.uint8)
+            weight = torch.floor(module.weight.detach() * steps[:, None, None, None] + 0.5)
             tensors[f"int.{name}.weight"] = weight.clamp(-LIMIT, LIMIT).to(torch.int8)
             if module.bias is not None:
-                scaled = module.bias.detach().double() * WEIGHT_STEPS * ACTIVATION_STEPS
+                scaled = module.bias.detach().double() * steps * ACTIVATION_STEPS
                 tensors[f"int.{name}.bias"] = torch.floor(scaled + 0.5).int()
     return tensors
 
 
-def _tables(tables: EntropyTables) -> dict[str, Tensor]:
+def _tables(tables: EntropyTables, revision: int) -> dict[str, Tensor]:
+    z_classes = torch.from_numpy(tables.z_classes)
     out = {
         "table.start": torch.from_numpy(tables.start.astype(np.int32)),
-        "table.z_classes": torch.from_numpy(tables.z_classes),
+        "table.z_classes": z_classes[0].clone() if revision == 1 else z_classes,
         "table.ll_classes": torch.from_numpy(tables.ll_classes),
         "table.zone": torch.from_numpy(tables.zone),
     }
-    return out | {f"table.shift.{k}": torch.from_numpy(v) for k, v in tables.shifts.items()}
+    return out | {_SHIFT_TABLE + k: torch.from_numpy(v) for k, v in tables.shifts.items()}
 
 
 def pack(
@@ -65,15 +71,8 @@ def pack(
         pictures: (H, W, 3) uint8, sides multiples of 32.
         qualities: at which each picture is coded for the count.
         fields: label_set and provenance of the file.
-
-    Raises:
-        UsageError: a net that files can't hold yet.
     """
-    if net.config.revision != 1:
-        raise UsageError(
-            f"a net of revision {net.config.revision} can be trained, not yet coded with; keep its "
-            "checkpoint"
-        )
+    revision = net.config.revision
     net.context.set_quantised(True)
     floats = {
         "net." + name: value.detach().to(torch.bfloat16 if value.ndim == 4 else torch.float32)
@@ -83,7 +82,7 @@ def pack(
     tables = calibration.first_tables(net)
     fixed = floats | _integers(net) | measure_units(net, pictures, qualities)
     model = ModelFile(
-        preset="sic", config=asdict(net.config), tensors=fixed | _tables(tables), **fields
+        preset="sic", config=asdict(net.config), tensors=fixed | _tables(tables, revision), **fields
     )
     engine = _unpack(model, torch.device("cpu"))
     counts = np.zeros((binarisation.COUNT, 2), np.int64)
@@ -91,7 +90,7 @@ def pack(
         for quality in qualities:
             engine.count(picture, quality, counts)
     tables = calibration.calibrated(tables, counts)
-    return replace(model, tensors=fixed | _tables(tables))
+    return replace(model, tensors=fixed | _tables(tables, revision))
 
 
 def unpack(model: ModelFile, device: torch.device) -> SicEngine:
@@ -117,15 +116,17 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
     fast = byte_conv.available()
     layers = {}
     for name in [n[4:-7] for n in t if n.startswith("int.") and n.endswith(".weight")]:
-        weight, bias = t[f"int.{name}.weight"], t.get(f"int.{name}.bias")
+        parts = {part: t.get(f"int.{name}.{part}") for part in ("weight", "bias", "shift")}
+        held = {part: value for part, value in parts.items() if value is not None}
         if name in SHUFFLED:
-            weight, bias = phases_first(weight), None if bias is None else phases_first(bias)
-        layers[name] = IntegerLayer.of(weight, bias, rounded=net.config.rounded_sums, fast=fast)
+            held = {part: phases_first(value) for part, value in held.items()}
+        layers[name] = IntegerLayer.of(**held, rounded=net.config.rounded_sums, fast=fast)
+    shifts = [name for name in t if name.startswith(_SHIFT_TABLE)]
     tables = EntropyTables(
         start=t["table.start"].numpy().astype(np.uint16),
-        z_classes=t["table.z_classes"].numpy(),
+        z_classes=np.broadcast_to(t["table.z_classes"].numpy(), (100, HYPER)),
         ll_classes=t["table.ll_classes"].numpy(),
-        shifts={name: t[f"table.shift.{name}"].numpy() for name in STATES},
+        shifts={name.removeprefix(_SHIFT_TABLE): t[name].numpy() for name in shifts},
         zone=t["table.zone"].numpy(),
     )
     units = {name: t[name] for name in UNITS if name in t}

@@ -20,7 +20,6 @@ from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
 
 U8 = NDArray[np.uint8]
-STATES = ("state4", "state_up", "state2", "state1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +29,11 @@ class EntropyTables:
     start: NDArray[np.uint16]
     """(COUNT,) initial probability of a 0 of each context, in 1/65536."""
     z_classes: NDArray[np.uint8]
-    """(24,) scale class of each channel of the hyper-latent."""
+    """(100, 24) scale class of each channel of the hyper-latent, by quality."""
     ll_classes: NDArray[np.uint8]
     """(3, 256) scale class of the lowest band by colour and activity."""
     shifts: dict[str, NDArray[np.int32]]
-    """For each state: (100, C) biases by quality."""
+    """For each layer whose biases follow quality: (100, C) whole numbers."""
     zone: F32
     """(64,) dead zones, steps; only the encoder uses them."""
 
@@ -59,7 +58,7 @@ class TileCoder(Protocol):
 class _Base:
     """Buffers that both directions share."""
 
-    def __init__(self, tables: EntropyTables, height: int, width: int) -> None:
+    def __init__(self, tables: EntropyTables, quality: int, height: int, width: int) -> None:
         h8, w8, h16, w16 = height // 8, width // 8, height // 16, width // 16
         self.tables = tables
         self.states = binarisation.fresh_states(tables.start)
@@ -72,7 +71,7 @@ class _Base:
         # z is coded as a pass whose means are 0 and whose classes are constant.
         positions = self.hyper_shape[0] * self.hyper_shape[1]
         self.hyper_means = np.zeros((positions, HYPER), np.int16)
-        self.hyper_classes = np.tile(tables.z_classes, (positions, 1))
+        self.hyper_classes = np.tile(tables.z_classes[quality - 1], (positions, 1))
         self.hyper_channels = np.arange(HYPER, dtype=np.int32)
 
     def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, U8]:
@@ -89,12 +88,14 @@ class _Base:
 
 
 class TileEncoder(_Base):
-    """Codes latents in steps, y8 (H/8, W/8, 189), y16 (H/16, W/16, 12), z (H/32, W/32, 24)."""
+    """Codes latents in steps: v8 (H/8, W/8, 189), v16 (H/16, W/16, 12), z (H/32, W/32, 24)."""
 
     def __init__(
-        self, tables: EntropyTables, v8: F32, v16: F32, z: F32, zone: F32 | None = None
-    ) -> None:
-        super().__init__(tables, 8 * v8.shape[0], 8 * v8.shape[1])
+        self, tables: EntropyTables, quality: int, latents: tuple[F32, F32, F32],
+        zone: F32 | None = None,
+    ) -> None:  # fmt: skip
+        v8, v16, z = latents
+        super().__init__(tables, quality, 8 * v8.shape[0], 8 * v8.shape[1])
         self.v8, self.v16, self.z = v8, v16, z
         self.zone = tables.zone if zone is None else zone
         self.state = range_coder.encoder_state()
@@ -136,8 +137,10 @@ class TileEncoder(_Base):
 class TileDecoder(_Base):
     """Decodes a stream of a tile of height x width pixels, multiples of 32."""
 
-    def __init__(self, tables: EntropyTables, stream: bytes, height: int, width: int) -> None:
-        super().__init__(tables, height, width)
+    def __init__(
+        self, tables: EntropyTables, quality: int, stream: bytes, height: int, width: int
+    ) -> None:
+        super().__init__(tables, quality, height, width)
         self.data = np.frombuffer(stream, np.uint8)
         self.state = range_coder.decoder_state(self.data)
 
@@ -188,10 +191,15 @@ class ProbabilityModel:
         self.layers = layers
         self.tables = tables
 
-    def run(self, code: TileCoder, quality: int) -> None:
-        """Code everything of one tile at quality 1 .. 100."""
-        z = np.clip(code.hyper() * 16, -127, 127) + OFFSET
-        x = self._layer("hyper1", _planes(z.astype(np.uint8)))
+    def run(self, code: TileCoder, quality: int) -> U8:
+        """Code everything of one tile at quality 1 .. 100.
+
+        Returns:
+            The state of level 1 (H/8, W/8, C), bytes as in `int8`.
+        """
+        z = _planes((np.clip(code.hyper() * 16, -127, 127) + OFFSET).astype(np.uint8))
+        follows = "hyper1" in self.tables.shifts
+        x = self._state("hyper1", z, quality) if follows else self._layer("hyper1", z)
         h16 = spread(self._layer("hyper2", x))
         slopes = _planes(_slopes(code.lowest()))
         state = self._state("state4", torch.cat((h16, slopes), 1), quality)
@@ -204,6 +212,8 @@ class ProbabilityModel:
         rest = self._pass("1b", state, seen, code)
         if quality >= bands.CHROMA_FROM:
             self._pass("1c", state, _dense(torch.cat((seen, rest), 1)), code)
+        last: U8 = state[0].permute(1, 2, 0).numpy()
+        return last
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return self.layers[name].activated(_dense(x))

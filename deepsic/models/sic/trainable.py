@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -12,12 +13,11 @@ from deepsic.errors import UnknownModelError
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS, WEIGHT_STEPS, IntegerConv
 from deepsic.models.sic.entropy_model import likelihood
+from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.weights import ModelFile
 
 __all__ = ["from_model_file"]
-
-_SHIFT_STEPS = ACTIVATION_STEPS * WEIGHT_STEPS
 
 
 def from_model_file(model: ModelFile) -> SicNet:
@@ -40,17 +40,31 @@ def from_model_file(model: ModelFile) -> SicNet:
         with torch.no_grad():
             for name, module in net.context.named_modules():
                 if isinstance(module, IntegerConv):
-                    module.weight.copy_(t[f"int.{name}.weight"].float() / WEIGHT_STEPS)
+                    steps = _steps(t, name, len(module.weight))
+                    weight = t[f"int.{name}.weight"].double() / steps[:, None, None, None]
+                    module.weight.copy_(weight)
                     if module.bias is not None:
-                        module.bias.copy_(t[f"int.{name}.bias"].double() / _SHIFT_STEPS)
-                if isinstance(module, QualityTable):
-                    state = name.split(".")[0]
-                    module.table.copy_(_nodes(t[f"table.shift.{state}"].double() / _SHIFT_STEPS))
-            net.z_log_scale.copy_(likelihood.log_scale(t["table.z_classes"].float()))
+                        module.bias.copy_(t[f"int.{name}.bias"] / (steps * ACTIVATION_STEPS))
+                if isinstance(module, State):
+                    steps = _steps(t, f"{name}.conv", len(module.conv.weight)) * ACTIVATION_STEPS
+                    module.shift.table.copy_(_nodes(t[f"table.shift.{name}"].double() / steps))
+            z_scales = likelihood.log_scale(t["table.z_classes"].float())
+            if isinstance(net.z_log_scale, QualityTable):
+                net.z_log_scale.table.copy_(_nodes(z_scales.double()))
+            else:
+                net.z_log_scale.copy_(z_scales)
             net.ll_scale.copy_(_line(likelihood.log_scale(t["table.ll_classes"].float())))
     except (KeyError, RuntimeError) as error:
         raise UnknownModelError(f"model file is incomplete: {error}") from None
     return net.eval()
+
+
+def _steps(tensors: Mapping[str, Tensor], name: str, outputs: int) -> Tensor:
+    """Steps of a unit of weight (D,), of a layer."""
+    shift = tensors.get(f"int.{name}.shift")
+    if shift is None:
+        return torch.full((outputs,), WEIGHT_STEPS, dtype=torch.float64)
+    return torch.exp2(shift.double())
 
 
 def _nodes(values: Tensor) -> Tensor:

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.models.blocks import compand, contrast
+from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.quality import base_step, position
 from deepsic.models.sic import layout
 from deepsic.models.sic.int8.byte_conv import OFFSET
-from deepsic.models.sic.int8.byte_trunk import INPUT_UNIT, ByteAnalysis, ByteSynthesis
+from deepsic.models.sic.int8.byte_trunk import INPUT_UNIT, ByteAnalysis, byte_synthesis
 from deepsic.models.sic.int8.integer_net import has_bf16
 from deepsic.models.sic.layout import F32, rows
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.wavelet import bands, lifting, lifting_cpu
+from deepsic.models.tiling import Latents
 
 
 class TransformRunner:
@@ -41,9 +43,11 @@ class TransformRunner:
         self.g_a: Any = net.g_a
         self.g_s: Any = net.g_s
         self.bytes = units is not None
+        self.with_state = net.config.revision > 1
+        """Whether the synthesis reads the probability model's last state."""
         if units is not None:
             self.g_a = ByteAnalysis(net.g_a, units["unit.g_a"])
-            self.g_s = ByteSynthesis(net.g_s, units["unit.g_s"])
+            self.g_s = byte_synthesis(net.g_s, units["unit.g_s"])
             self.dtype = torch.bfloat16
         for module in (net.g_a, net.g_s, net.h_a):
             for part in module.modules():
@@ -58,21 +62,22 @@ class TransformRunner:
         v = compand(torch.cat((contrast(ll), rest), 1) * scale)
         return v.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
-    def _seen_by_network(self, positions: int) -> NDArray[Any]:
-        """Room for a network's input at 1/8."""
-        return np.empty((positions, bands.COEFFICIENTS8), np.uint8 if self.bytes else np.float32)
+    def _seen_by_network(self, positions: int, more: int = 0) -> NDArray[Any]:
+        """Room for a network's input at 1/8, and for so many channels more."""
+        shape = (positions, bands.COEFFICIENTS8 + more)
+        return np.empty(shape, np.uint8 if self.bytes else np.float32)
 
     def _entrance(
         self, seen: NDArray[Any], ll8: Tensor, step: float, height: int, width: int
     ) -> Tensor:
-        """A network's input at 1/8 (1, 192, H/8, W/8) of what it sees but for the LL band."""
+        """A network's input at 1/8 (1, C, H/8, W/8) of what it sees but for the LL band."""
         low = compand(contrast(ll8) / step)
         if self.bytes:
             low = (low * (1 / INPUT_UNIT) + (OFFSET + 0.5)).clamp(0, 255)
         seen[:, : bands.LL] = _flat(low).numpy()
         x8 = torch.from_numpy(seen)
         x8 = x8 if self.bytes else x8.to(self.dtype)
-        return layout.planes(x8, height, width, bands.COEFFICIENTS8)
+        return layout.planes(x8, height, width, seen.shape[1])
 
     def steps(self, quality: int) -> tuple[float, F32, F32]:
         """Base step, and steps of y8 (189,) and y16 (12,), in coefficient units."""
@@ -117,48 +122,52 @@ class TransformRunner:
             features,
         )
 
-    def hyper(self, v8: F32, v16: F32) -> F32:
+    def hyper(self, v8: F32, v16: F32, quality: int) -> F32:
         """Unrounded hyper-latent (H/32, W/32, 24) of latents in steps."""
         flat = np.ascontiguousarray(v8[..., : bands.ALWAYS8]).reshape(-1, bands.ALWAYS8)
         layout.compand_steps(flat, np.ones(bands.ALWAYS8, np.float32), flat)
         x8 = layout.planes(torch.from_numpy(flat), v8.shape[0], v8.shape[1], bands.ALWAYS8)
         t16 = torch.from_numpy(v16).permute(2, 0, 1)[None].to(self.device)
         x16 = self._seen(t16[:, : bands.LL], t16[:, bands.LL :], 1.0)
-        z = self.net.h_a(x8.to(self.device, self.dtype), x16)[0].permute(1, 2, 0)
+        z = self.net.h_a(x8.to(self.device, self.dtype), x16)
+        if self.net.gain_z is not None:
+            z = z * self.net.gain_z(self._position(quality)).exp()
+        z = z[0].permute(1, 2, 0)
         return np.ascontiguousarray(z.float().cpu().numpy())
 
-    def _synthesis_input(
-        self, v8: F32, v16: F32, quality: int
-    ) -> tuple[F32, Tensor, Tensor, float]:
-        """Coefficients (P, 192) of decoded latents in steps, both network inputs, base step."""
+    def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
+        """Decoded latents in steps to (H, W, 3).
+
+        Args:
+            latents: v8 (H/8, W/8, 189), v16 (H/16, W/16, 12) and, where the synthesis reads it, the
+                probability model's last state (H/8, W/8, C), bytes.
+        """
+        v8, v16 = latents[:2]
         step, step8, step16 = self.steps(quality)
         height, width = v8.shape[:2]
         y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
         ll8 = lifting.inverse_level(
             y16[:, : bands.LL].contiguous(), y16[:, bands.LL :].contiguous()
         )
+        joined = latents[2] if self.bytes and self.with_state else None
         plain = np.empty((height * width, bands.COEFFICIENTS8), np.float32)
-        seen = self._seen_by_network(len(plain))
+        seen = self._seen_by_network(len(plain), 0 if joined is None else joined.shape[2])
         sweep = layout.dequantise_bytes if self.bytes else layout.dequantise
         sweep(v8.reshape(-1, bands.Y8), step8, plain, seen, np.float32(1.0 / step))
         plain[:, : bands.LL] = _flat(ll8).numpy()
-        x8 = self._entrance(seen, ll8, step, height, width)
-        x16 = self._seen(y16[:, : bands.LL], y16[:, bands.LL :], 1.0 / step)
-        return plain, x8.to(self.device), x16.to(self.device), step
-
-    def synthesise(self, v8: F32, v16: F32, quality: int) -> NDArray[np.uint8]:
-        """Decoded latents in steps, (H/8, W/8, 189) and (H/16, W/16, 12), to (H, W, 3)."""
-        plain, x8, x16, step = self._synthesis_input(v8, v16, quality)
-        r8 = rows(self.g_s(x8, x16, self._position(quality)).cpu())
+        if joined is not None:
+            seen[:, bands.COEFFICIENTS8 :] = joined.reshape(len(seen), -1)
+        inputs = [self._entrance(seen, ll8, step, height, width).to(self.device)]
+        if not self.with_state:
+            x16 = self._seen(y16[:, : bands.LL], y16[:, bands.LL :], 1.0 / step)
+            inputs.append(x16.to(self.device))
+        elif joined is None:
+            state = torch.from_numpy(latents[2]).permute(2, 0, 1)[None].to(self.device, self.dtype)
+            inputs.append((state - OFFSET) / ACTIVATION_STEPS)
+        r8 = rows(self.g_s(*inputs, self._position(quality)).cpu())
         ones = np.ones(bands.COEFFICIENTS8, np.float32)
         layout.correct(plain, r8, np.float32(step), ones, plain)
-        return lifting_cpu.inverse8(plain.reshape(*v8.shape[:2], bands.COEFFICIENTS8))
-
-    def synthesis_features(self, v8: F32, v16: F32, quality: int) -> Tensor:
-        """Features (1, C, H/16, W/16) for the post-semantic head: no pixels are made."""
-        _, x8, x16, _ = self._synthesis_input(v8, v16, quality)
-        _, features = self.g_s.trunk.features16(x8, x16, self._position(quality))
-        return torch.as_tensor(features)
+        return lifting_cpu.inverse8(plain.reshape(height, width, bands.COEFFICIENTS8))
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def test_streams_give_the_picture_that_training_sees() -> None:
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
     with torch.no_grad():
         expected = net(x).x_hat[0].permute(1, 2, 0).round().clamp(0, 255).byte()
-    assert np.array_equal(engine.synthesise(back8, back16, 50), expected.numpy())
+    assert np.array_equal(engine.synthesise((back8, back16), 50), expected.numpy())
     with pytest.raises(CorruptFileError):
         engine.decode(stream[:-1], 32, 64, 50)
 

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepsic.models.blocks import QualityTable, compand
-from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, activate, requantise
+from deepsic.models.integer import (
+    ACTIVATION_STEPS,
+    LIMIT,
+    IntegerConv,
+    activate,
+    requantise,
+    round_through,
+)
 from deepsic.models.sic.wavelet import bands
 
 HYPER = 24
@@ -82,8 +89,8 @@ class State(nn.Module):
     def forward(self, x: Tensor, position: Tensor, quantised: bool) -> Tensor:
         shift = self.shift(position)
         if quantised:
-            scale = ACTIVATION_STEPS * 64.0
-            shift = shift + (torch.floor(shift * scale + 0.5) / scale - shift).detach()
+            scale = (ACTIVATION_STEPS * self.conv.steps())[:, None, None]
+            shift = round_through(shift * scale) / scale
         return activate(self.conv(x) + shift, quantised)
 
 
@@ -110,12 +117,12 @@ class ContextModel(nn.Module):
     """All passes in coding order; the caller's `coder` quantises, encodes or decodes each."""
 
     def __init__(
-        self, channels: int = 64, *, rounded_sums: bool = False, hyper_quality: bool = False
+        self, channels: int = 64, *, rounded_sums: bool = False, revision: int = 1
     ) -> None:
         super().__init__()
         c = channels
         self.quantised = False
-        self.hyper1 = State(HYPER, c) if hyper_quality else IntegerConv(HYPER, c, 3)
+        self.hyper1 = State(HYPER, c) if revision > 1 else IntegerConv(HYPER, c, 3)
         self.hyper2 = IntegerConv(c, 4 * 32, 1)
         self.state4 = State(32 + 2 * bands.LL, c)
         self.pass4a = Pass(c, 0, 3)
@@ -134,6 +141,7 @@ class ContextModel(nn.Module):
         for module in self.modules():
             if isinstance(module, IntegerConv):
                 module.rounded = rounded_sums
+                module.shifted = revision > 1
 
     def set_quantised(self, quantised: bool) -> None:
         """Switch straight-through rounding on (last stage of training, and inference) or off."""

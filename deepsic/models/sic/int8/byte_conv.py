@@ -80,9 +80,13 @@ class ByteConv:
         return self._run(x, unit, bias, out_unit, out_offset, torch.uint8, "relu")
 
     def shifted(self, x: Tensor, bias: Tensor) -> Tensor:
-        """`clamp((sums + bias + 32) >> 6, 0, 127)` as bytes above OFFSET; bias is whole numbers."""
-        # The library rounds halves to even; a quarter more makes no other number a half.
-        return self.rectified(x, bias + 0.25, unit=1.0, out_unit=64.0, out_offset=OFFSET)
+        """`clamp(floor(sums + bias + 1/2), 0, 127)` as bytes above OFFSET.
+
+        The scale of each output is a power of two, and its bias a multiple of it.
+        """
+        # The library rounds halves to even; a quarter step more makes no other number a half.
+        bias = bias + 0.25 * self.scale
+        return self.rectified(x, bias, unit=1.0, out_unit=1.0, out_offset=OFFSET)
 
     def _run(
         self, x: Tensor, unit: float, bias: Tensor | None, out_unit: float, out_offset: int,
@@ -130,14 +134,16 @@ def _is_exact() -> bool:
     for inputs, outputs, kernel, side in ((100, 64, 3, 24), (64, 256, 1, 16), (24, 64, 3, 8)):
         x = torch.randint(-128, 128, (1, inputs, side, side + 5), generator=generator)
         w = torch.randint(-127, 128, (outputs, inputs, kernel, kernel), generator=generator)
-        bias = torch.randint(-(2**14), 2**14, (outputs,), generator=generator).float()
+        unit = torch.exp2(-torch.randint(4, 11, (outputs,), generator=generator).float())
+        bias = torch.randint(-(2**14), 2**14, (outputs,), generator=generator) * unit
         try:
-            conv = ByteConv.of(w.to(torch.int8))
+            conv = ByteConv.of(w.to(torch.int8), unit)
             quick, shifted = conv(as_bytes(x)), conv.shifted(as_bytes(x), bias)
         except (AttributeError, NotImplementedError, RuntimeError, TypeError):
             return False  # a torch whose operators look otherwise
-        slow = functional.conv2d(x.double(), w.double(), padding=kernel // 2)
-        whole = torch.floor((slow + bias[:, None, None]) / 64 + 0.5).clamp(0, 127)
+        scaled = w.double() * unit[:, None, None, None]
+        slow = functional.conv2d(x.double(), scaled, padding=kernel // 2)
+        whole = torch.floor(slow + bias[:, None, None] + 0.5).clamp(0, 127)
         if not (torch.equal(quick.double(), slow) and torch.equal(shifted, as_bytes(whole))):
             return False
     return True

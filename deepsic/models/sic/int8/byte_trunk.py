@@ -21,9 +21,12 @@ from deepsic.models.quality import position
 from deepsic.models.sic import layout
 from deepsic.models.sic.int8.byte_conv import OFFSET, ByteConv
 from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.transforms import Analysis, Synthesis, Trunk
+from deepsic.models.sic.transforms import Analysis, StateSynthesis, Synthesis, Trunk
 
-__all__ = ["INPUT_UNIT", "ByteAnalysis", "ByteSynthesis", "measure_units"]
+__all__ = [
+    "INPUT_UNIT", "ByteAnalysis", "ByteStateSynthesis", "ByteSynthesis", "byte_synthesis",
+    "measure_units",
+]  # fmt: skip
 
 INPUT_UNIT = 1 / 16
 """Step of companded coefficients at the entrance."""
@@ -49,10 +52,14 @@ class _Block:
 
 
 class _Entrance:
-    """A 1x1 convolution of companded coefficients, scaled and shifted by quality."""
+    """1x1 convolutions of companded coefficients, scaled and shifted by quality.
 
-    def __init__(self, conv: nn.Conv2d, modulation: Modulation) -> None:
-        self.conv, self.modulation = conv, modulation
+    Inputs in the same steps may follow: they are joined, and so are the weights.
+    """
+
+    def __init__(self, convs: Sequence[nn.Conv2d], modulation: Modulation) -> None:
+        self.weight = torch.cat([conv.weight for conv in convs], 1)
+        self.bias, self.modulation = convs[0].bias, modulation
         self._made: dict[float, tuple[ByteConv, Tensor]] = {}
 
     def __call__(self, x: Tensor, at: Tensor) -> Tensor:
@@ -60,11 +67,9 @@ class _Entrance:
         key = float(at)
         if key not in self._made:
             scale, shift = self.modulation.scale(at)[0], self.modulation.shift(at)[0, :, 0, 0]
-            bias = shift if self.conv.bias is None else self.conv.bias * scale[:, 0, 0] + shift
-            self._made[key] = (
-                ByteConv.rounded(self.conv.weight * scale[:, None], offset=OFFSET),
-                bias,
-            )
+            bias = shift if self.bias is None else self.bias * scale[:, 0, 0] + shift
+            weight = self.weight * scale[:, None]
+            self._made[key] = ByteConv.rounded(weight, offset=OFFSET), bias
         conv, bias = self._made[key]
         return conv(x, bias, unit=INPUT_UNIT, dtype=_BF16)
 
@@ -78,7 +83,7 @@ class _ByteTrunk:
         self.blocks16 = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks16)]
         self.blocks8b = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks8b)]
         self.up_unit = float(units[-2])
-        self.in8 = _Entrance(trunk.in8, trunk.modulate8)
+        self.in8 = _Entrance([trunk.in8], trunk.modulate8)
         self.down, self.in16 = _half(trunk.down), _half(trunk.in16)
         self.modulate16 = trunk.modulate16
         self.up = ByteConv.rounded(layout.phases_first(trunk.up.weight), offset=0)
@@ -136,6 +141,31 @@ class ByteSynthesis:
         return self.out8(layout.rectify(f8, self.unit), self.bias8, unit=self.unit)
 
 
+class ByteStateSynthesis:
+    """`StateSynthesis`; its corrections come as float32."""
+
+    def __init__(self, net: StateSynthesis, units: Tensor) -> None:
+        pairs = units[:-1].reshape(-1, 2)
+        # States are sixteenths above OFFSET, as coefficients are.
+        self.entrance = _Entrance([net.in8, net.in_state], net.modulate8)
+        self.blocks = [_Block(b, u) for b, u in zip(_blocks(net.blocks), pairs, strict=True)]
+        self.unit = float(units[-1])
+        self.out8, self.bias8 = ByteConv.rounded(net.out8.weight, offset=0), net.out8.bias
+
+    def __call__(self, x8: Tensor, at: Tensor) -> Tensor:
+        """Bytes (1, 192 + C, ..), coefficients, then the state, to (1, 192, ..)."""
+        f8 = self.entrance(x8, at)
+        for block in self.blocks:
+            f8 = block(f8)
+        return self.out8(layout.rectify(f8, self.unit), self.bias8, unit=self.unit)
+
+
+def byte_synthesis(net: Any, units: Tensor) -> ByteSynthesis | ByteStateSynthesis:
+    """The synthesis of either revision."""
+    kind = ByteStateSynthesis if isinstance(net, StateSynthesis) else ByteSynthesis
+    return kind(net, units)
+
+
 def measure_units(
     net: SicNet, pictures: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
 ) -> dict[str, Tensor]:
@@ -147,7 +177,8 @@ def measure_units(
         qualities: at which each picture is coded.
 
     Returns:
-        Names "unit.g_a" and "unit.g_s", float32 vectors: two for each block, of `up`, of `out8`.
+        Names "unit.g_a" and "unit.g_s", float32 vectors: two for each block, of `up` if the net
+        has it, of `out8`.
     """
     layers = {name: _rectified_inputs(getattr(net, name)) for name in ("g_a", "g_s")}
     largest = {id(layer): 1e-6 for found in layers.values() for layer in found}
@@ -175,12 +206,15 @@ def measure_units(
     }
 
 
-def _rectified_inputs(net: Analysis | Synthesis) -> list[nn.Conv2d]:
-    trunk = net.trunk
-    groups = (trunk.blocks8a, trunk.blocks16, trunk.blocks8b)
+def _rectified_inputs(net: Analysis | Synthesis | StateSynthesis) -> list[nn.Conv2d]:
+    if isinstance(net, StateSynthesis):
+        groups, merge = [net.blocks], []
+    else:
+        trunk = net.trunk
+        groups, merge = [trunk.blocks8a, trunk.blocks16, trunk.blocks8b], [trunk.up]
     blocks = [block for group in groups for block in _blocks(group)]
     convs = [conv for block in blocks for conv in (block.conv1, block.conv2)]
-    return [*convs, trunk.up, net.out8]
+    return [*convs, *merge, net.out8]
 
 
 def _blocks(group: nn.Sequential) -> list[ResidualBlock]:
