@@ -134,7 +134,7 @@ def _run(
         ray_runtime(RuntimeOptions(verbose=verbose)) as where,
     ):
         console.say(where)
-        check_resources(cpus=1, gpus=float(job.workers if job.device == "cuda" else 0))
+        check_resources(cpus=1, gpus=float(job.device == "cuda"), workers=job.workers)
         run.dataset(", ".join(job.data), job.data_hash, {})
         with console.progress("tune", total) as counter:
             results, filesystem = _search(job, space, out, storage, concurrent, run, counter)

@@ -24,6 +24,7 @@ def deepsic_pre() -> Recipe[FourStageConfig, Joint]:
         optimiser=Optimiser(betas=(0.9, 0.999), ema=0.998, shares={"linear": 0.02}),
         labels="imagenette",
         data=("cid22", "gb82", "bsds500", "imagenette/train"),
+        by_area=True,
     )
 
 

@@ -39,5 +39,6 @@ def sic() -> Recipe[SicConfig, Joint]:
         optimiser=Optimiser(ema=0.9995),
         start=("sic",),
         data=("cid22", "gb82", "bsds500", "imagenette/train"),
+        by_area=True,
         bf16=False,
     )  # fmt: skip

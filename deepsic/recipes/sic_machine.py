@@ -41,5 +41,6 @@ def sic_machine() -> Recipe[SicConfig, Joint]:
         optimiser=Optimiser(ema=0.998, shares={"gains": 10.0}),
         start=("sic",),
         data=("imagenette/train",),
+        by_area=True,
         bf16=True,
     )  # fmt: skip

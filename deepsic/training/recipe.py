@@ -99,6 +99,8 @@ class Recipe(Generic[NetConfig, Objective]):
     """Prepared image folders that the shipped model was trained on, for the record."""
     hold_out: int = 16
     """Every n-th file validates and is never trained on."""
+    by_area: bool = False
+    """Draw prepared images as often as their pixels say, not each once an epoch."""
     seed: int = 0
     """Of everything drawn."""
     bf16: bool = True

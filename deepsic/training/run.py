@@ -175,6 +175,8 @@ class Run:
         means = {name: float(value) / self._count for name, value in self._sums.items()}
         steps = self.trainer.step - self._first - _WARM_UP
         values = means | {"learning_rate": self.trainer.learning_rate(self.trainer.step - 1)}
+        if self._batches is not None and self._batches.padded:
+            values["images_below_crop_size"] = self._batches.padded
         if self.busy:
             values |= {
                 "steps_per_second": steps / self.busy,

@@ -2,7 +2,7 @@
 
     check_cluster("10.0.0.5:6379")     # does anything answer there?
     check_machine()                    # room for Ray's files, and a place for its token
-    check_resources(gpus=0.25)         # can a task that takes this ever run? Ray runs already
+    check_resources(gpus=0.25)         # can a worker that takes this ever run? Ray runs already
 
 Ray itself waits for minutes where these fail, most of them without a word.
 """
@@ -111,24 +111,35 @@ def _free_mb(folder: Path, advice: str) -> float:
     return status.f_bavail * status.f_frsize / MB
 
 
-def check_resources(*, cpus: float = 0, gpus: float = 0) -> None:
-    """See that the cluster has, or may grow to have, what all tasks under way at least take.
+def check_resources(*, cpus: float = 0, gpus: float = 0, workers: int = 1) -> None:
+    """See that the cluster has, or may grow to have, what all workers at least take at once.
 
     Ray runs already. A cluster without any CPU is a head whose workers are yet to come.
-    Raises: `UsageError` when there are fewer CPUs or GPUs than one task takes.
+
+    Args:
+        cpus, gpus: of one worker.
+        workers: that run at the same time.
+
+    Raises: `UsageError` when there are fewer CPUs or GPUs than that.
     """
     import ray
 
     have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    if have.get("GPU", 0) < gpus and _to_come("GPU") < gpus:
+    if max(have.get("GPU", 0), _to_come("GPU")) < gpus * workers:
         raise UsageError(
-            f"a task takes {gpus:g} of a GPU and {_where()} has {have.get('GPU', 0):g}; give "
-            "--device cpu, or run where there is one"
+            f"{_need(gpus, 'GPU', workers)} and {_where()} has {have.get('GPU', 0):g}; give "
+            "--device cpu, or run where there are enough"
         )
-    if have.get("CPU") and max(have["CPU"], _to_come("CPU")) < cpus:
+    if have.get("CPU") and max(have["CPU"], _to_come("CPU")) < cpus * workers:
         raise UsageError(
-            f"a task takes {cpus:g} CPUs and {_where()} has {have['CPU']:g}; ask for fewer"
+            f"{_need(cpus, 'CPU', workers)} and {_where()} has {have['CPU']:g}; ask for fewer"
         )
+
+
+def _need(each: float, name: str, workers: int) -> str:
+    if workers > 1:
+        return f"{workers} workers take {each * workers:g} {name}s"
+    return f"a worker takes {each:g} {name}{'s' * (each > 1)}"
 
 
 def _where() -> str:
@@ -136,12 +147,14 @@ def _where() -> str:
 
 
 def _to_come(name: str) -> float:
-    """The most of a resource on a node that this head's autoscaler may start; 0 elsewhere."""
+    """The most of a resource that this head's autoscaler may start; 0 elsewhere."""
     import yaml
 
     config = Path.home() / "ray_bootstrap_config.yaml"  # where `ray up` leaves it
     if not config.exists():
         return 0
     types = yaml.safe_load(config.read_text("utf-8")).get("available_node_types", {})
-    wanted = [kind for kind in types.values() if kind.get("max_workers", 1)]
-    return max((kind.get("resources", {}).get(name, 0) for kind in wanted), default=0)
+    return sum(
+        kind.get("max_workers", 1) * kind.get("resources", {}).get(name, 0)
+        for kind in types.values()
+    )

@@ -39,7 +39,7 @@ def fit(job: TrainJob, *, runtime: RuntimeOptions) -> Fitted:
     tracking.check_store(job.tracking_uri)
     with ray_runtime(runtime) as where:
         on_gpu = job.device == "cuda"
-        check_resources(cpus=1, gpus=float(on_gpu))
+        check_resources(cpus=1, gpus=float(on_gpu), workers=job.workers)
         tracking.check_shared(job.tracking_uri, _nodes())
         console.say(f"{job.name}: {job.recipe.steps} steps, {job.workers} workers, {where}")
         actor = _progress_actor()

@@ -38,7 +38,7 @@ def train_loop(loop: dict[str, Any]) -> None:
     recipe = job.recipe
     images = open_images(
         job.data, labels=recipe.labels, hold_out=recipe.hold_out,
-        count=job.pace.validation_images,
+        count=job.pace.validation_images, by_area=recipe.by_area,
     )  # fmt: skip
     device = ray.train.torch.get_device() if job.device == "cuda" else torch.device("cpu")
     trainer = Trainer(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.errors import InputError, UsageError
-from deepsic.labels import class_numbers, class_set
+from deepsic.labels import class_numbers, class_set, is_custom
 from deepsic.training.data.images import (
     Entry,
     ImageSet,
@@ -172,7 +172,9 @@ class Prepared:
                 f"{self.folder} has no classes: put the images into one folder a class, or give "
                 "class names with tars or Parquet, and prepare them again"
             )
-        name = class_set(classes) if wanted == FROM_DATA else wanted
+        # A worker is asked for a set of own classes by name, and knows it from the data alone.
+        own = class_set(classes) if wanted == FROM_DATA or is_custom(wanted) else ""
+        name = own if wanted == FROM_DATA else wanted
         self._numbers[:-1] = class_numbers(classes, name)
         return name
 

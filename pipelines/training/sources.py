@@ -91,7 +91,9 @@ def identity_of(places: Sequence[str]) -> str:
     ]
 
 
-def open_images(places: Sequence[str], *, labels: str, hold_out: int, count: int) -> Images:
+def open_images(
+    places: Sequence[str], *, labels: str, hold_out: int, count: int, by_area: bool = False
+) -> Images:
     """Images of all places as one set.
 
     Args:
@@ -99,6 +101,7 @@ def open_images(places: Sequence[str], *, labels: str, hold_out: int, count: int
         labels: label set, "data" for the data's own classes, "" for none.
         hold_out: every n-th file validates.
         count: images to validate on, at most.
+        by_area: draw prepared images as often as their pixels say, not each once an epoch.
 
     Raises:
         InputError: a place holds nothing, or nothing with classes where they are wanted.
@@ -106,7 +109,7 @@ def open_images(places: Sequence[str], *, labels: str, hold_out: int, count: int
     """
     if labels == "data" and len(places) > 1:
         raise UsageError("own classes (labels data) need one place with all images in --data")
-    opened = [_open(place, labels, hold_out, count) for place in places]
+    opened = [_open(place, labels, hold_out, count, by_area) for place in places]
     if len(opened) == 1:
         return opened[0]
     held = JoinedImages([images.held_out for images in opened])
@@ -128,14 +131,14 @@ def _identity(place: str) -> str:
     return Manifest.read(place).hash
 
 
-def _open(place: str, labels: str, hold_out: int, count: int) -> Images:
+def _open(place: str, labels: str, hold_out: int, count: int, by_area: bool) -> Images:
     if place == EMBEDDED:
         return _embedded(labels, count)
     if place.endswith(DATA_FILE):
         return _packed(place, labels, count)
     from pipelines.training.prepared import Prepared
 
-    prepared = Prepared(place, labels=labels or None, hold_out=hold_out)
+    prepared = Prepared(place, labels=labels or None, hold_out=hold_out, by_area=by_area)
     return Images(
         training=prepared.training(),
         held_out=prepared.validation(count),

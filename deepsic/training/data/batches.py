@@ -252,6 +252,11 @@ class Prefetched:
         epoch: int = self._state["epoch"]
         return epoch
 
+    @property
+    def padded(self) -> int:
+        """As `Batches.padded`."""
+        return self._batches.padded
+
     def state_dict(self) -> dict[str, Any]:
         """As `Batches.state_dict`, after the batch that was handed out last."""
         return self._state

@@ -111,7 +111,7 @@ def test_missing_resources_and_sigterm(short_folder: str) -> None:
     with command("99", RAY_TMPDIR=short_folder) as started:
         _, said = started.communicate(timeout=120)
     assert started.returncode == UsageError.exit_code
-    assert "a task takes 99 of a GPU and this machine has" in said
+    assert "a worker takes 99 GPUs and this machine has" in said
     assert "give --device cpu" in said
     with command("0", RAY_TMPDIR=short_folder) as started:
         assert started.stdout is not None

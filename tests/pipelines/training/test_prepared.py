@@ -51,6 +51,16 @@ def test_the_data_s_own_classes_are_a_label_set(version: str, cache: Path) -> No
     assert [node.wnid for node in classes_of(name)] == list(CLASSES)
 
 
+def test_a_worker_knows_own_classes_by_their_set_s_name(
+    version: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = Prepared(version, labels=FROM_DATA).labels
+    monkeypatch.setattr("deepsic.labels.custom._known", {})  # another process
+    worker = Prepared(version, labels=name)
+    assert worker.labels == name
+    assert set(worker.training().labels.tolist()) == {0, 1}
+
+
 def test_classes_that_do_not_match_are_an_error(tmp_path: Path, cache: Path) -> None:
     photos = class_folders(tmp_path / "photos", side=64, each=2)
     (photos / CLASSES[0]).rename(photos / "bolt")
