@@ -110,7 +110,10 @@ def train(
     if not local and (restart or seconds):
         raise UsageError("--restart and --seconds go with --local")
     images = open_images(
-        places, labels=made.labels, hold_out=made.hold_out, count=validation_images,
+        places,
+        labels=made.labels,
+        hold_out=made.hold_out,
+        count=validation_images,
         by_area=made.by_area,
     )
     made = _with_labels(made, images)

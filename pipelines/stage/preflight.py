@@ -154,7 +154,9 @@ def _to_come(name: str) -> float:
     if not config.exists():
         return 0
     types = yaml.safe_load(config.read_text("utf-8")).get("available_node_types", {})
-    return sum(
-        kind.get("max_workers", 1) * kind.get("resources", {}).get(name, 0)
-        for kind in types.values()
+    return float(
+        sum(
+            kind.get("max_workers", 1) * kind.get("resources", {}).get(name, 0)
+            for kind in types.values()
+        )
     )
