@@ -18,7 +18,7 @@ from deepsic.errors import StorageError, UsageError
 from pipelines.stage import preflight
 from pipelines.stage.preflight import check_cluster, check_machine
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: A command that needs Ray, from its start to its end.
 COMMAND = """
 import sys, time
