@@ -96,16 +96,6 @@ class Net(Protocol):
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by the name that a recipe gives a share of the learning rate by."""
 
-    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
-        """Set the weights that training starts from.
-
-        Args:
-            images: training images (H, W, 3), sides multiples of 32, to measure on.
-            trained: whether the net holds trained weights.
-
-        Returns: what was done, for the log; "" for nothing.
-        """
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -127,6 +117,10 @@ class Preset:
     """(ModelFile, engine) -> reader of labels, or None if the file has none."""
     restore: str
     """(ModelFile) -> trainable net."""
+    begin: str = ""
+    """(net, images, trained=...) -> what was done, for the log. Sets what training starts from,
+    measured on training images (H, W, 3) with sides that are multiples of 32; `trained`: whether
+    the net holds trained weights. "": the net's own random weights serve."""
     with_labels: str = ""
     """(ModelFile, net, label set, about) -> `ModelFile` with another semantic module, or ""."""
 
@@ -140,6 +134,7 @@ _FOURSTAGE = Preset(
     unpack="deepsic.models.fourstage.file:unpack_four_stage",
     reader="deepsic.models.fourstage.reader:reader_of",
     restore="deepsic.models.fourstage.file:restore",
+    begin="deepsic.models.fourstage.start:begin",
     with_labels="deepsic.models.fourstage.file:with_labels",
 )
 
@@ -153,6 +148,7 @@ PRESETS: dict[str, Preset] = {
         unpack="deepsic.models.sic.packing:unpack",
         reader="deepsic.models.semantic.reader:reader_of",
         restore="deepsic.models.sic.trainable:from_model_file",
+        begin="deepsic.models.sic.dead_units:begin",
         with_labels="deepsic.models.semantic.head_file:with_labels",
     ),
     "saic": Preset(

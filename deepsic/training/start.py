@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from deepsic.errors import InputError, UsageError
@@ -18,7 +20,7 @@ from deepsic.training.recipe import Recipe
 from deepsic.weights import ModelFile, read, resolve
 
 __all__ = [
-    "Find", "from_checkpoint", "mean_of", "model_file_of", "new_net", "start_net",
+    "Find", "begin", "from_checkpoint", "mean_of", "model_file_of", "new_net", "start_net",
 ]  # fmt: skip
 
 _Net = TypeVar("_Net", bound=nn.Module)
@@ -55,6 +57,23 @@ def start_net(recipe: Recipe[Any, Any], find: Find = resolve) -> Any:
     if isinstance(made, JointNet) and isinstance(source, JointNet):
         made.has_trained_head = True
     return made
+
+
+def begin(net: Any, recipe: Recipe[Any, Any], images: Sequence[NDArray[np.uint8]]) -> str:
+    """Set the weights that training starts from, as the preset's `begin` says; a codec that is
+    frozen in the first stage stays as it is.
+
+    Args:
+        images: training images (H, W, 3), sides multiples of 32, to measure on.
+
+    Returns: what was done, for the log; "" for nothing.
+    """
+    codec = net.codec if isinstance(net, JointNet) else net
+    frozen = not any(p.requires_grad for p in codec.parameters())
+    reference = registry.preset(recipe.preset).begin
+    if frozen or not reference:
+        return ""
+    return str(registry.load(reference)(codec, images, trained=bool(recipe.start)))
 
 
 def model_file_of(name: str, find: Find = resolve) -> ModelFile | None:

@@ -23,7 +23,7 @@ from deepsic.training.checkpoint import read_checkpoint, write_checkpoint
 from deepsic.training.data.batches import Batch
 from deepsic.training.objectives.terms import Step, Terms, Working, step_seed
 from deepsic.training.recipe import Recipe, Stage
-from deepsic.training.start import Find, new_net, start_net
+from deepsic.training.start import Find, begin, new_net, start_net
 from deepsic.weights import resolve
 
 __all__ = ["Trainer"]
@@ -75,7 +75,7 @@ class Trainer:
 
         Not after `load`: a checkpoint has it.
         """
-        done: str = self.net.begin(images, trained=bool(self.recipe.start))
+        done = begin(self.net, self.recipe, images)
         teacher = getattr(self.objective, "teacher", None)
         if teacher is not None and hasattr(self.net, "semantic_module"):
             taken = 0

@@ -12,12 +12,9 @@ its range (`enter`) and rests at an end of it elsewhere (`leave`), where it cost
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
@@ -159,16 +156,6 @@ class FourStageNet(nn.Module):
         for stage, stays in zip(stages, in_steps, strict=True):
             linear += [] if stays else list(stage.parameters())
         return {"linear": linear, "blocks": list(self.semantic.blocks.parameters())}
-
-    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
-        """Start from the lapped transform of `start.py`, measured on images (H, W, 3)."""
-        if trained or not self.config.linear_start:
-            return ""
-        from deepsic.models.fourstage.start import start_linear
-
-        start_linear(self, images)
-        self.train()
-        return "started from a lapped transform"
 
     @property
     def semantic_module(self) -> SemanticModule:

@@ -26,7 +26,7 @@ from deepsic.models.fourstage.net import HALF_RANGE, FourStageNet
 from deepsic.models.fourstage.stages import ExtractionStage, ReconstructionStage
 from deepsic.models.quality import base_step
 
-__all__ = ["lapped_basis", "start_linear"]
+__all__ = ["begin", "lapped_basis", "start_linear"]
 
 BLOCK, SUPPORT = 8, 16
 _PART = 4
@@ -40,6 +40,16 @@ _FINEST = 0.85
 """Place on the quality scale whose step the channels of a band are counted for."""
 _MEASURED, _SIDE = 12, 160
 """Pictures that normalisation is measured on, and how much of each."""
+
+
+def begin(net: FourStageNet, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+    """Start a new net from the lapped transform, as `registry.Preset.begin`. Raises as
+    `start_linear`."""
+    if trained or not net.config.linear_start:
+        return ""
+    start_linear(net, images)
+    net.train()
+    return "started from a lapped transform"
 
 
 def lapped_basis() -> NDArray[np.float64]:

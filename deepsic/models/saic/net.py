@@ -10,12 +10,9 @@ where a CPU is quick.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.errors import UsageError
@@ -116,10 +113,6 @@ class BinaryNet(nn.Module):
             "encoder": list(self.encoder.parameters()),
             "decoder": list(self.decoder.parameters()),
         }
-
-    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
-        """Nothing: the net starts at random."""
-        return ""
 
     def forward(self, x: Tensor, position: Tensor | None = None, look: bool = False) -> Output:
         e = self.encode(x)

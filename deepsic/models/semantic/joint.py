@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsic.models.output import Output
@@ -81,9 +78,3 @@ class JointNet(nn.Module):
         """The codec's groups, and the head's inverted residuals: `blocks`."""
         codec: dict[str, list[nn.Parameter]] = self.codec.groups()
         return codec | {"blocks": list(self.head.blocks.parameters())}
-
-    @torch.no_grad()
-    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
-        """As the codec's, where it is trained as well; a frozen one stays as it is."""
-        frozen = not any(p.requires_grad for p in self.codec.parameters())
-        return "" if frozen else str(self.codec.begin(images, trained=trained))

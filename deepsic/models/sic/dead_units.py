@@ -22,12 +22,17 @@ from deepsic.models.sic.entropy_model.context import Pass, State
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.transforms import Synthesis, Trunk
 
-__all__ = ["dead_inputs", "restart_dead_units"]
+__all__ = ["begin", "dead_inputs", "restart_dead_units"]
 
 _QUALITIES = (5, 30, 60, 90)
 _Conv = nn.Conv2d | IntegerConv
 _Group = tuple[list[_Conv | State], list[_Conv], nn.Module]
 """What makes some units, what takes them, and the taker that shows which are dead."""
+
+
+def begin(net: SicNet, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
+    """Give dead units of a trained net another chance, as `registry.Preset.begin`."""
+    return f"{restart_dead_units(net, images)} dead units restarted" if trained else ""
 
 
 def dead_inputs(net: SicNet, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:

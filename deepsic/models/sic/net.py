@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -188,14 +186,6 @@ class SicNet(nn.Module):
         gains = [p for name, p in self.named_parameters() if name.startswith("gain")]
         encoder = [*self.g_a.parameters(), *self.h_a.parameters()]
         return {"gains": gains, "encoder": encoder}
-
-    def begin(self, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
-        """Give units of a trained net that are zero on every image (H, W, 3) another chance."""
-        if not trained:
-            return ""
-        from deepsic.models.sic.dead_units import restart_dead_units
-
-        return f"{restart_dead_units(self, images)} dead units restarted"
 
     @torch.no_grad()
     def adopt(self, old: SicNet) -> None:
