@@ -62,22 +62,21 @@ class TransformRunner:
         v = compand(torch.cat((contrast(ll), rest), 1) * scale)
         return v.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
-    def _seen_by_network(self, positions: int, more: int = 0) -> NDArray[Any]:
-        """Room for a network's input at 1/8, and for so many channels more."""
-        shape = (positions, bands.COEFFICIENTS8 + more)
-        return np.empty(shape, np.uint8 if self.bytes else np.float32)
+    def _seen_by_network(self, positions: int) -> NDArray[Any]:
+        """Room for a network's input at 1/8."""
+        return np.empty((positions, bands.COEFFICIENTS8), np.uint8 if self.bytes else np.float32)
 
     def _entrance(
         self, seen: NDArray[Any], ll8: Tensor, step: float, height: int, width: int
     ) -> Tensor:
-        """A network's input at 1/8 (1, C, H/8, W/8) of what it sees but for the LL band."""
+        """A network's input at 1/8 (1, 192, H/8, W/8) of what it sees but for the LL band."""
         low = compand(contrast(ll8) / step)
         if self.bytes:
             low = (low * (1 / INPUT_UNIT) + (OFFSET + 0.5)).clamp(0, 255)
         seen[:, : bands.LL] = _flat(low).numpy()
         x8 = torch.from_numpy(seen)
         x8 = x8 if self.bytes else x8.to(self.dtype)
-        return layout.planes(x8, height, width, seen.shape[1])
+        return layout.planes(x8, height, width, bands.COEFFICIENTS8)
 
     def steps(self, quality: int) -> tuple[float, F32, F32]:
         """Base step, and steps of y8 (189,) and y16 (12,), in coefficient units."""
@@ -149,22 +148,19 @@ class TransformRunner:
         ll8 = lifting.inverse_level(
             y16[:, : bands.LL].contiguous(), y16[:, bands.LL :].contiguous()
         )
-        joined = latents[2] if self.bytes and self.with_state else None
         plain = np.empty((height * width, bands.COEFFICIENTS8), np.float32)
-        seen = self._seen_by_network(len(plain), 0 if joined is None else joined.shape[2])
+        seen = self._seen_by_network(len(plain))
         sweep = layout.dequantise_bytes if self.bytes else layout.dequantise
         sweep(v8.reshape(-1, bands.Y8), step8, plain, seen, np.float32(1.0 / step))
         plain[:, : bands.LL] = _flat(ll8).numpy()
-        if joined is not None:
-            seen[:, bands.COEFFICIENTS8 :] = joined.reshape(len(seen), -1)
-        inputs = [self._entrance(seen, ll8, step, height, width).to(self.device)]
-        if not self.with_state:
-            x16 = self._seen(y16[:, : bands.LL], y16[:, bands.LL :], 1.0 / step)
-            inputs.append(x16.to(self.device))
-        elif joined is None:
-            state = torch.from_numpy(latents[2]).permute(2, 0, 1)[None].to(self.device, self.dtype)
-            inputs.append((state - OFFSET) / ACTIVATION_STEPS)
-        r8 = rows(self.g_s(*inputs, self._position(quality)).cpu())
+        x8 = self._entrance(seen, ll8, step, height, width).to(self.device)
+        if self.with_state:
+            beside = torch.from_numpy(latents[2]).permute(2, 0, 1)[None]
+            if not self.bytes:
+                beside = (beside.to(self.device, self.dtype) - OFFSET) / ACTIVATION_STEPS
+        else:
+            beside = self._seen(y16[:, : bands.LL], y16[:, bands.LL :], 1.0 / step).to(self.device)
+        r8 = rows(self.g_s(x8, beside, self._position(quality)).cpu())
         ones = np.ones(bands.COEFFICIENTS8, np.float32)
         layout.correct(plain, r8, np.float32(step), ones, plain)
         return lifting_cpu.inverse8(plain.reshape(height, width, bands.COEFFICIENTS8))

@@ -52,23 +52,24 @@ class _Block:
 
 
 class _Entrance:
-    """1x1 convolutions of companded coefficients, scaled and shifted by quality.
+    """A 1x1 convolution of companded coefficients, scaled and shifted by quality.
 
-    Inputs in the same steps may follow: they are joined, and so are the weights.
+    `shifts` is false for what is only added to another's result.
     """
 
-    def __init__(self, convs: Sequence[nn.Conv2d], modulation: Modulation) -> None:
-        self.weight = torch.cat([conv.weight for conv in convs], 1)
-        self.bias, self.modulation = convs[0].bias, modulation
+    def __init__(self, conv: nn.Conv2d, modulation: Modulation, shifts: bool = True) -> None:
+        self.conv, self.modulation, self.shifts = conv, modulation, shifts
         self._made: dict[float, tuple[ByteConv, Tensor]] = {}
 
     def __call__(self, x: Tensor, at: Tensor) -> Tensor:
-        """Bytes (1, C, H, W) to (1, D, H, W) bfloat16."""
+        """Bytes (1, C, H, W), sixteenths above OFFSET, to (1, D, H, W) bfloat16."""
         key = float(at)
         if key not in self._made:
             scale, shift = self.modulation.scale(at)[0], self.modulation.shift(at)[0, :, 0, 0]
-            bias = shift if self.bias is None else self.bias * scale[:, 0, 0] + shift
-            weight = self.weight * scale[:, None]
+            bias = shift if self.shifts else torch.zeros_like(shift)
+            if self.conv.bias is not None:
+                bias = self.conv.bias * scale[:, 0, 0] + bias
+            weight = self.conv.weight * scale[:, None]
             self._made[key] = ByteConv.rounded(weight, offset=OFFSET), bias
         conv, bias = self._made[key]
         return conv(x, bias, unit=INPUT_UNIT, dtype=_BF16)
@@ -83,7 +84,7 @@ class _ByteTrunk:
         self.blocks16 = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks16)]
         self.blocks8b = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks8b)]
         self.up_unit = float(units[-2])
-        self.in8 = _Entrance([trunk.in8], trunk.modulate8)
+        self.in8 = _Entrance(trunk.in8, trunk.modulate8)
         self.down, self.in16 = _half(trunk.down), _half(trunk.in16)
         self.modulate16 = trunk.modulate16
         self.up = ByteConv.rounded(layout.phases_first(trunk.up.weight), offset=0)
@@ -146,15 +147,16 @@ class ByteStateSynthesis:
 
     def __init__(self, net: StateSynthesis, units: Tensor) -> None:
         pairs = units[:-1].reshape(-1, 2)
-        # States are sixteenths above OFFSET, as coefficients are.
-        self.entrance = _Entrance([net.in8, net.in_state], net.modulate8)
+        # Weights of the two differ tenfold: joined, the state's would have few steps.
+        self.in8 = _Entrance(net.in8, net.modulate8)
+        self.in_state = _Entrance(net.in_state, net.modulate8, shifts=False)
         self.blocks = [_Block(b, u) for b, u in zip(_blocks(net.blocks), pairs, strict=True)]
         self.unit = float(units[-1])
         self.out8, self.bias8 = ByteConv.rounded(net.out8.weight, offset=0), net.out8.bias
 
-    def __call__(self, x8: Tensor, at: Tensor) -> Tensor:
-        """Bytes (1, 192 + C, ..), coefficients, then the state, to (1, 192, ..)."""
-        f8 = self.entrance(x8, at)
+    def __call__(self, x8: Tensor, state: Tensor, at: Tensor) -> Tensor:
+        """Bytes (1, 192, ..) and (1, C, ..) to (1, 192, ..)."""
+        f8 = self.in8(x8, at).add_(self.in_state(state, at))
         for block in self.blocks:
             f8 = block(f8)
         return self.out8(layout.rectify(f8, self.unit), self.bias8, unit=self.unit)
