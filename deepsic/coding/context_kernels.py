@@ -1,18 +1,20 @@
 """Kernels that code one pass of latents, or the lowest band, in one sweep.
 
 Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros (row 0,
-columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in
-sixteenths of a step, and `classes` (H * W, K) uint8 are what the probability net says of the K
-channels of this pass.
+columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in parts of
+a step, and `classes` (H * W, K) uint8 are what the probability net says of the K channels of this
+pass. How many parts a step has, 16 or 64, is in a `MeanGrid`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from deepsic.coding.binarisation import (
     ESCAPE_AT,
@@ -27,7 +29,6 @@ from deepsic.coding.binarisation import (
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability, refill
 from deepsic.coding.raw_pointers import pointer
 
-MEAN_LIMIT = 2047
 SYMBOL_LIMIT = 32000
 
 jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
@@ -144,31 +145,54 @@ def decode_symbol(
     return symbol, code, span, position
 
 
-_SIZES = np.arange(10800, dtype=np.int64)
-_COMPANDED = np.minimum((256 * _SIZES + 128 + _SIZES) // (2 * (128 + _SIZES)), 127)
-"""128 v / (128 + v), rounded half up; 127 from 10,795 on."""
 OFFSET = 128
 """What a byte that the nets see holds more than the number it stands for."""
-_SEEN_MEANS = np.concatenate(
-    (OFFSET - _COMPANDED[MEAN_LIMIT:0:-1], OFFSET + _COMPANDED[: MEAN_LIMIT + 1])
-).astype(np.uint8)
-"""The byte of a mean alone, -MEAN_LIMIT .. MEAN_LIMIT."""
+
+
+class MeanGrid(NamedTuple):
+    """How finely means, and so latents, are counted."""
+
+    parts: int
+    """Of a step."""
+    limit: int
+    """Largest mean, parts."""
+    seen: NDArray[np.uint8]
+    """The byte that the nets see of a mean alone, -limit .. limit."""
+
+
+def companded(size: Any, parts: int) -> Any:
+    """128 v / (8 + v), rounded half up, at most 127, of a size in parts of a step."""
+    eight = 8 * parts
+    return np.minimum((256 * size + eight + size) // (2 * (eight + size)), 127)
+
+
+@cache
+def mean_grid(parts: int) -> MeanGrid:
+    """With 16 or 64 parts of a step."""
+    limit = 128 * parts - 1
+    sizes = companded(np.arange(limit + 1, dtype=np.int64), parts)
+    seen = np.concatenate((OFFSET - sizes[:0:-1], OFFSET + sizes)).astype(np.uint8)
+    return MeanGrid(parts, limit, seen)
 
 
 @inline
-def compand(v: int) -> Any:
-    """What the nets see of a latent in sixteenths of a step, as a byte."""
-    a = _COMPANDED[min(abs(v), 10799)]
+def compand(v: int, parts: int) -> Any:
+    """What the nets see of a latent in parts of a step, as a byte."""
+    size, eight = abs(v), 8 * parts
+    a = min((256 * size + eight + size) // (2 * (eight + size)), 127)
     return np.uint8(OFFSET - a if v < 0 else OFFSET + a)
 
 
 @jit
-def settle(means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, seen: Any) -> None:
+def settle(
+    means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, seen: Any, grid: Any
+) -> None:
     """What a pass leaves behind if all its symbols are zero.
 
     classes become 0 where the pass codes nothing, so that what follows need not ask for parity.
     """
     height, width, count = seen.shape
+    part, bytes_of, limit = np.float32(1.0 / grid.parts), grid.seen, grid.limit
     for y in range(height):
         for x in range(width):
             p = y * width + x
@@ -178,21 +202,22 @@ def settle(means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, see
                     seen[y, x, k] = OFFSET
                 else:
                     mean = np.int64(means[p, k])
-                    seen[y, x, k] = _SEEN_MEANS[mean + MEAN_LIMIT]
-                    y_hat[y, x, channels[k]] = np.float32(mean) * np.float32(0.0625)
+                    seen[y, x, k] = bytes_of[mean + limit]
+                    y_hat[y, x, channels[k]] = np.float32(mean) * part
 
 
 @jit
 def encode_pass(
     state: Any, out: Any, states: Any, group: int, v: Any, channels: Any,
-    means: Any, classes: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any,
+    means: Any, classes: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
 ) -> None:  # fmt: skip
     """Quantise and code one pass, after `settle`.
 
     v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (H * W, K).
     zone: (64,) dead zones. y_hat: (H, W, C) float32, written where a symbol isn't zero.
-    seen: (H, W, K) bytes for the nets, likewise.
+    seen: (H, W, K) bytes for the nets, likewise. parts: of a step, as in `MeanGrid`.
     """
+    part = 1.0 / parts
     out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = v.shape[0], v.shape[1], channels.size
@@ -205,7 +230,7 @@ def encode_pass(
                     continue
                 c = channels[k]
                 mean = np.int64(means[p, k])
-                residual = v[y, x, c] - mean * 0.0625
+                residual = v[y, x, c] - mean * part
                 size = int(abs(residual) + 0.5 - zone[index])
                 symbol = 0
                 if size > 0:
@@ -221,18 +246,19 @@ def encode_pass(
                 )
                 if symbol:
                     symbols[y + 1, x + 1, c] = symbol
-                    value = symbol * 16 + mean
-                    y_hat[y, x, c] = value * 0.0625
-                    seen[y, x, k] = compand(value)
+                    value = symbol * parts + mean
+                    y_hat[y, x, c] = value * part
+                    seen[y, x, k] = compand(value, parts)
     state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
 
 @jit
 def decode_pass(
     state: Any, data: Any, states: Any, group: int, channels: Any,
-    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any,
+    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
 ) -> None:  # fmt: skip
     """Inverse of `encode_pass`."""
+    part = 1.0 / parts
     data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, count = y_hat.shape[0], y_hat.shape[1], channels.size
@@ -253,9 +279,9 @@ def decode_pass(
                 )
                 if symbol:
                     symbols[y + 1, x + 1, c] = symbol
-                    value = symbol * 16 + np.int64(means[p, k])
-                    y_hat[y, x, c] = value * 0.0625
-                    seen[y, x, k] = compand(value)
+                    value = symbol * parts + np.int64(means[p, k])
+                    y_hat[y, x, c] = value * part
+                    seen[y, x, k] = compand(value, parts)
     state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
 
 

@@ -93,9 +93,9 @@ def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return out
 
 
-def compand(v: int) -> int:
-    size = abs(v)
-    a = min(127, (256 * size + 128 + size) // (2 * (128 + size)))
+def compand(v: int, parts: int = 16) -> int:
+    size, eight = abs(v), 8 * parts
+    a = min(127, (256 * size + eight + size) // (2 * (eight + size)))
     return -a if v < 0 else a
 
 
@@ -116,13 +116,13 @@ def phases(bands: int, factor: int, parity: int) -> list[int]:
 
 
 class StreamDecoder:
-    """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in sixteenths of a step."""
+    """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in `parts` of a step."""
 
     def __init__(
         self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int,
-        rounded: bool = False,
+        rounded: bool = False, parts: int = 16,
     ) -> None:  # fmt: skip
-        self.rounded = rounded
+        self.rounded, self.parts = rounded, parts
         self.t = {k: v.astype(np.int64) for k, v in tensors.items() if v.dtype.kind in "iu"}
         self.bits = BitDecoder(stream, self.t["table.start"])
         self.h, self.w, self.q = h, w, q
@@ -141,8 +141,9 @@ class StreamDecoder:
     def layer(self, name: str, x: np.ndarray) -> np.ndarray:
         return np.clip(self.whole(self.sums(name, x), name), 0, 127)
 
-    def whole(self, sums: np.ndarray, name: str) -> np.ndarray:
-        return (sums + self.wide(name, self.t[f"int.{name}.bias"]) + 512) >> 10
+    def whole(self, sums: np.ndarray, name: str, parts: int = 16) -> np.ndarray:
+        biased = sums + self.wide(name, self.t[f"int.{name}.bias"])
+        return (biased * (parts // 16) + 512) >> 10
 
     def state(self, name: str, x: np.ndarray) -> np.ndarray:
         shift = self.wide(name + ".conv", self.t[f"table.shift.{name}"][self.q - 1])
@@ -188,9 +189,10 @@ class StreamDecoder:
             sums = sums + self.sums(f"pass{name}.from_seen", seen)
         x = np.clip(self.whole(sums, first), 0, 127)
         out = f"pass{name}.out"
-        x = self.whole(self.sums(out, self.layer(f"pass{name}.hidden", x)), out)
-        count = len(channels)
-        means, classes = np.clip(x[..., :count], -2047, 2047), np.clip(x[..., count:], 0, 63)
+        sums = self.sums(out, self.layer(f"pass{name}.hidden", x))
+        count, limit = len(channels), 128 * self.parts - 1
+        means = np.clip(self.whole(sums, out, self.parts)[..., :count], -limit, limit)
+        classes = np.clip(self.whole(sums, out)[..., count:], 0, 63)
         values, symbols = (self.y16, self.s16) if name[0] == "4" else (self.y8, self.s8)
         shown = np.zeros((*state.shape[:2], count), np.int64)
         for y, x_ in np.ndindex(*state.shape[:2]):
@@ -200,8 +202,8 @@ class StreamDecoder:
                     if classes[y, x_, k] > 2:
                         near = self.near(symbols, y, x_, c, before)
                         symbols[y, x_, c] = self.bits.symbol(name[0], int(classes[y, x_, k]), near)
-                    values[y, x_, c] = 16 * symbols[y, x_, c] + means[y, x_, k]
-                    shown[y, x_, k] = compand(int(values[y, x_, c]))
+                    values[y, x_, c] = self.parts * symbols[y, x_, c] + means[y, x_, k]
+                    shown[y, x_, k] = compand(int(values[y, x_, c]), self.parts)
                 before = c
         return shown
 
@@ -238,5 +240,5 @@ class StreamDecoder:
         if self.q >= 60:
             luma = seen[..., state.shape[2] :]
             self.run("1c", state, luma, list(range(93, 189)), [-1] * 96)
-        self.y16[..., :3] = 16 * ll
+        self.y16[..., :3] = self.parts * ll
         return z, ll, self.y16, self.y8

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.coding import binarisation
+from deepsic.coding.context_kernels import mean_grid
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.sic.entropy_model import likelihood
@@ -57,6 +58,7 @@ def first_tables(net: SicNet) -> EntropyTables:
         z_classes=scale_classes(z_scales),
         ll_classes=scale_classes(ll_log),
         shifts=shifts,
+        grid=mean_grid(net.config.mean_parts),
         zone=likelihood.dead_zone(likelihood.log_scale(indices)).numpy().astype(np.float32),
     )
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsic.coding.context_kernels import MEAN_LIMIT
+from deepsic.coding.context_kernels import MeanGrid
 
 HALF = np.float32(0.5)
 """With it, flooring rounds."""
@@ -150,36 +150,42 @@ def activate(sums: Tensor, bias: Tensor, more: Tensor | None, *, rounded: bool) 
 
 
 @exact
-def _decide(sums: Any, bias: Any, means: Any, classes: Any, rounded: bool) -> None:
+def _decide(
+    sums: Any, bias: Any, means: Any, classes: Any, rounded: bool, parts: int, most: int
+) -> None:
     positions, count = means.shape
     bits = np.empty(2 * count, np.uint32)
     value = bits.view(np.float32)
-    limit, low, high = np.float32(MEAN_LIMIT), np.float32(0.0), np.float32(63.0)
+    limit, low, high = np.float32(most), np.float32(0.0), np.float32(63.0)
+    scale = np.float32(parts / 16)
     for p in range(positions):
         _take(sums[p], bits, rounded)
         for k in range(count):
-            mean = np.floor(value[k] + bias[k])
+            mean = np.floor((value[k] + bias[k]) * scale + HALF)
             means[p, k] = np.int16(min(max(mean, -limit), limit))
         for k in range(count):
-            index = np.floor(value[count + k] + bias[count + k])
+            index = np.floor(value[count + k] + bias[count + k] + HALF)
             classes[p, k] = np.uint8(min(max(index, low), high))
 
 
-def decide(sums: Tensor, bias: Tensor, *, rounded: bool) -> tuple[I16, NDArray[np.uint8]]:
+def decide(
+    sums: Tensor, bias: Tensor, grid: MeanGrid, *, rounded: bool
+) -> tuple[I16, NDArray[np.uint8]]:
     """Means and scale classes that a pass's last layer asks for.
 
     Args:
         sums: exact sums over 2^s (1, 2 K, H, W), float32, channels last: means, then classes.
         bias: (2 K,) over 2^s as well.
+        grid: in which means are counted; the sums are in sixteenths of a step.
         rounded: whether accumulators are rounded to bfloat16 first.
 
     Returns:
-        Means in sixteenths of a step (H * W, K) within +-2047, classes (H * W, K) 0 .. 63.
+        Means (H * W, K) in parts of a step, classes (H * W, K) 0 .. 63.
     """
     bits = _bits(sums)
     means = np.empty((len(bits), bits.shape[1] // 2), np.int16)
     classes = np.empty(means.shape, np.uint8)
-    _decide(bits, bias.numpy() + HALF, means, classes, rounded)
+    _decide(bits, bias.numpy(), means, classes, rounded, grid.parts, grid.limit)
     return means, classes
 
 

@@ -36,8 +36,8 @@ class SicConfig:
     """Channels of the probability model."""
     revision: int = 1
     """Of the net. 1: the models that ship. 2: the synthesis works at 1/8 alone and reads the
-    probability model's last state, the hyper-latent follows quality, and the probability nets have
-    a grid for each output channel."""
+    probability model's last state, the hyper-latent follows quality, the probability nets have a
+    grid for each output channel, and means are counted in 1/64 of a step, not 1/16."""
     rounded_sums: bool = False
     """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
 
@@ -48,6 +48,11 @@ class SicConfig:
             raise UsageError("revision 2 never rounds sums: set rounded_sums to false")
         if min(self.width8, self.width16, self.depth, self.context) < 1:
             raise UsageError("width8, width16, depth and context must be positive")
+
+    @property
+    def mean_parts(self) -> int:
+        """Parts of a quantisation step that means are counted in."""
+        return 16 if self.revision == 1 else 64
 
     @classmethod
     def from_file(cls, values: Mapping[str, Any]) -> SicConfig:
@@ -99,7 +104,9 @@ class SicNet(nn.Module):
             else StateSynthesis(c.width8, c.depth + 1, c.context)
         )
         self.h_a = HyperAnalysis()
-        self.context = ContextModel(c.context, rounded_sums=c.rounded_sums, revision=c.revision)
+        self.context = ContextModel(
+            c.context, rounded_sums=c.rounded_sums, shifted=not first, mean_parts=c.mean_parts
+        )
         self.gain8 = QualityTable(bands.Y8)
         self.gain16 = QualityTable(bands.Y16)
         self.gain_z: Any = None if first else QualityTable(HYPER)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.coding import binarisation
+from deepsic.coding.context_kernels import mean_grid
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, weight_shift
 from deepsic.models.sic import calibration
@@ -128,6 +129,7 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
         ll_classes=t["table.ll_classes"].numpy(),
         shifts={name.removeprefix(_SHIFT_TABLE): t[name].numpy() for name in shifts},
         zone=t["table.zone"].numpy(),
+        grid=mean_grid(net.config.mean_parts),
     )
     units = {name: t[name] for name in UNITS if name in t}
     in_bytes = fast and device.type == "cpu" and len(units) == len(UNITS)

@@ -36,6 +36,8 @@ class EntropyTables:
     """For each layer whose biases follow quality: (100, C) whole numbers."""
     zone: F32
     """(64,) dead zones, steps; only the encoder uses them."""
+    grid: context_kernels.MeanGrid
+    """How finely means are counted."""
 
 
 class TileCoder(Protocol):
@@ -50,7 +52,7 @@ class TileCoder(Protocol):
     def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
         """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `int8`.
 
-        means: (H * W, K) in sixteenths of a step. classes: (H * W, K), set to 0 where the pass
+        means: (H * W, K) in parts of a step. classes: (H * W, K), set to 0 where the pass
         codes nothing.
         """
 
@@ -78,7 +80,9 @@ class _Base:
         """Symbols, latents and what the nets see, as if the pass's symbols were all zero."""
         symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
         seen = np.empty((*y.shape[:2], len(plan.channels)), np.uint8)
-        context_kernels.settle(means, classes, plan.channels, plan.parity, y, seen)
+        context_kernels.settle(
+            means, classes, plan.channels, plan.parity, y, seen, self.tables.grid
+        )
         return symbols, y, seen
 
     def finish_lowest(self) -> NDArray[np.int32]:
@@ -109,7 +113,7 @@ class TileEncoder(_Base):
         context_kernels.encode_pass(
             self.state, self.out, self.states, binarisation.group_start("z"), self.z,
             self.hyper_channels, self.hyper_means, self.hyper_classes, np.zeros(64, np.float32),
-            symbols, z_hat, seen,
+            symbols, z_hat, seen, self.tables.grid.parts,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -125,7 +129,7 @@ class TileEncoder(_Base):
         v = self.v8 if plan.tensor == 8 else self.v16
         context_kernels.encode_pass(
             self.state, self.out, self.states, plan.group, v, plan.channels,
-            means, classes, self.zone, symbols, y, seen,
+            means, classes, self.zone, symbols, y, seen, self.tables.grid.parts,
         )  # fmt: skip
         return seen
 
@@ -150,7 +154,7 @@ class TileDecoder(_Base):
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         context_kernels.decode_pass(
             self.state, self.data, self.states, binarisation.group_start("z"), self.hyper_channels,
-            self.hyper_means, self.hyper_classes, symbols, z_hat, seen,
+            self.hyper_means, self.hyper_classes, symbols, z_hat, seen, self.tables.grid.parts,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -165,7 +169,7 @@ class TileDecoder(_Base):
         symbols, y, seen = self.settle(plan, means, classes)
         context_kernels.decode_pass(
             self.state, self.data, self.states, plan.group, plan.channels,
-            means, classes, symbols, y, seen,
+            means, classes, symbols, y, seen, self.tables.grid.parts,
         )  # fmt: skip
         return seen
 
@@ -238,7 +242,8 @@ class ProbabilityModel:
         more = None if seen is None else self.layers[prefix + "from_seen"].sums(seen)
         x = self.layers[prefix + "from_state"].activated(state, more=more)
         x = self.layers[prefix + "hidden"].activated(x)
-        return _planes(code.run(PLANS[name], *self.layers[prefix + "out"].decided(x)))
+        decided = self.layers[prefix + "out"].decided(x, self.tables.grid)
+        return _planes(code.run(PLANS[name], *decided))
 
 
 def _planes(x: U8) -> Tensor:

@@ -29,7 +29,8 @@ from deepsic.models.sic.wavelet import bands
 
 HYPER = 24
 """Channels of the hyper-latent z."""
-MEAN_LIMIT = 2047.0
+MEAN_LIMIT = 128.0
+"""Steps; means stay below."""
 
 
 class PassCoder(Protocol):
@@ -56,6 +57,8 @@ class Pass(nn.Module):
 
     def __init__(self, channels: int, seen: int, coded: int) -> None:
         super().__init__()
+        self.mean_parts = 16
+        """Parts of a step that means are counted in."""
         self.from_state = IntegerConv(channels, channels, 1)
         self.from_seen = IntegerConv(seen, channels, 3, bias=False) if seen else None
         self.hidden = IntegerConv(channels, channels, 1)
@@ -72,7 +75,10 @@ class Pass(nn.Module):
         x = activate(x, quantised)
         x = activate(self.hidden(x), quantised)
         mean, index = self.out(x).chunk(2, 1)
-        mean = requantise(mean, quantised, -MEAN_LIMIT, MEAN_LIMIT)
+        if quantised:
+            mean = round_through(mean * self.mean_parts) / self.mean_parts
+        limit = MEAN_LIMIT - 1 / self.mean_parts
+        mean = mean.clamp(-limit, limit)
         # The class is the sum in sixteenths: 0 .. 63.
         index = requantise(index, quantised, 0.0, 63.0) * ACTIVATION_STEPS
         return mean, index
@@ -117,12 +123,14 @@ class ContextModel(nn.Module):
     """All passes in coding order; the caller's `coder` quantises, encodes or decodes each."""
 
     def __init__(
-        self, channels: int = 64, *, rounded_sums: bool = False, revision: int = 1
-    ) -> None:
+        self, channels: int = 64, *, rounded_sums: bool = False, shifted: bool = False,
+        mean_parts: int = 16,
+    ) -> None:  # fmt: skip
+        """`shifted`: of the second revision, with a grid for each output channel."""
         super().__init__()
         c = channels
         self.quantised = False
-        self.hyper1 = State(HYPER, c) if revision > 1 else IntegerConv(HYPER, c, 3)
+        self.hyper1 = State(HYPER, c) if shifted else IntegerConv(HYPER, c, 3)
         self.hyper2 = IntegerConv(c, 4 * 32, 1)
         self.state4 = State(32 + 2 * bands.LL, c)
         self.pass4a = Pass(c, 0, 3)
@@ -141,7 +149,9 @@ class ContextModel(nn.Module):
         for module in self.modules():
             if isinstance(module, IntegerConv):
                 module.rounded = rounded_sums
-                module.shifted = revision > 1
+                module.shifted = shifted
+            if isinstance(module, Pass):
+                module.mean_parts = mean_parts
 
     def set_quantised(self, quantised: bool) -> None:
         """Switch straight-through rounding on (last stage of training, and inference) or off."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from deepsic.coding.context_kernels import MeanGrid
 from deepsic.models.sic import layout
 from deepsic.models.sic.int8 import byte_conv
 
@@ -66,9 +67,9 @@ class IntegerLayer:
             return self.conv.shifted(x, bias)
         return layout.activate(self.sums(x), bias, more, rounded=self.rounded)
 
-    def decided(self, x: Tensor) -> tuple[layout.I16, NDArray[np.uint8]]:
+    def decided(self, x: Tensor, grid: MeanGrid) -> tuple[layout.I16, NDArray[np.uint8]]:
         """Means and classes of a pass's last layer, see `layout.decide`."""
-        return layout.decide(self.sums(x), self.bias, rounded=self.rounded)
+        return layout.decide(self.sums(x), self.bias, grid, rounded=self.rounded)
 
 
 def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
