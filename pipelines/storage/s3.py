@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from deepsic.errors import UsageError
 from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo
@@ -193,7 +193,7 @@ class S3Storage:
             metadata["mtime"] = f"{about.modified:.6f}"  # as rclone and s3fs write it
         found: dict[str, Any] = {"ContentType": about.content_type, "Metadata": metadata}
         if about.tags:
-            found["Tagging"] = urlencode(about.tags)
+            found["Tagging"] = urlencode(about.tags, quote_via=quote)  # Ceph keeps a "+"
         if options.storage_class:
             found["StorageClass"] = options.storage_class
         if options.sse_kms_key_id:

@@ -55,11 +55,24 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
     "507": (StorageFullError, _FULL),
 }
 
+#: Refusals of the moment, which botocore has tried again.
+_PASSING = ("429", "RequestTimeout", "RequestTimeoutException", "Throttling", "TooManyRequests")
+
 
 def error_code(error: ClientError) -> str:
     """The S3 error code of an answer, or its HTTP status where there is none."""
     found = error.response.get("Error", {}).get("Code")
     return str(found or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+
+
+def _unforeseen(error: ClientError) -> str:
+    """What to say of an answer that has no name here: a refusal, or a fault that lasted."""
+    code, said = error_code(error), error.response.get("Error", {}).get("Message")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if not 400 <= status < 500 or code in _PASSING:
+        return f"the store answers {code} after all retries"
+    words = f"{code}: {said}" if said else code
+    return f"the store refuses the request ({words}); check the options of the address"
 
 
 @contextlib.contextmanager
@@ -78,9 +91,7 @@ def named_errors(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error_code(error)
-        kind, advice = _CODES.get(
-            code, (StorageUnavailableError, f"the store answers {code} after all retries")
-        )
+        kind, advice = _CODES.get(code, (StorageUnavailableError, _unforeseen(error)))
         raise kind(f"{what}: {advice}") from error
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise AccessError(f"{what}: {error}; set AWS_PROFILE or AWS_ACCESS_KEY_ID") from error

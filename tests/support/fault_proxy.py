@@ -87,6 +87,12 @@ class FaultProxy:
         """For subclasses: the path that the server is asked for."""
         return path
 
+    def headers(
+        self, command: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Mapping[str, str]:
+        """For subclasses: the headers with which the server is asked for a `rewrite`d path."""
+        return headers
+
     def secure(self, context: ssl.SSLContext) -> None:
         """Speak TLS with clients. Call it before the block."""
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -141,13 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
         up = self.proxy.upstream
         connection = http.client.HTTPConnection(up.hostname or "127.0.0.1", up.port, timeout=60)
         with contextlib.closing(connection):
-            connection.putrequest(
-                self.command,
-                self.proxy.rewrite(self.path),
-                skip_host=True,
-                skip_accept_encoding=True,
-            )
-            for name, value in self.headers.items():
+            path = self.proxy.rewrite(self.path)
+            headers = dict(self.headers.items())
+            if path != self.path:
+                headers = dict(self.proxy.headers(self.command, path, headers, body))
+            connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers.items():
                 if name.lower() not in ("connection", "expect"):
                     connection.putheader(name, value)
             connection.endheaders(body)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipelines.storage import client
 from tests.support.s3_servers import CREDENTIALS
 
 __all__ = ["s3_environment"]
@@ -18,4 +19,6 @@ def s3_environment(s3_endpoint: str) -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)
+        client._client_of.cache_clear()  # it may know the server before
         yield values
+    client._client_of.cache_clear()

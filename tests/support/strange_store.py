@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from tests.support.fault_proxy import Answer, FaultProxy
+from tests.support.s3_servers import CREDENTIALS
 
 __all__ = ["StrangeStore", "private_certificate"]
 
@@ -77,6 +78,23 @@ class StrangeStore(FaultProxy):
             key = key.lower()
         query = f"?{parts.query}" if parts.query else ""
         return (quote(key) if key != unquote(parts.path) else parts.path) + query
+
+    def headers(
+        self, command: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Mapping[str, str]:
+        """Signed again for the name that was rewritten: servers check what is signed."""
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        kept = {
+            n: v for n, v in headers.items() if n.lower() not in ("authorization", "x-amz-date")
+        }
+        kept["Host"] = self.upstream.netloc
+        request = AWSRequest(command, self.upstream.geturl() + path, headers=kept, data=body)
+        keys = Credentials(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+        S3SigV4Auth(keys, "s3", CREDENTIALS["AWS_DEFAULT_REGION"]).add_auth(request)
+        return dict(request.headers.items())
 
 
 def private_certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:

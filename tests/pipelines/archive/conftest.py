@@ -19,6 +19,7 @@ from pipelines.archive.commands import verify as verify_module
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.storage import open_storage
+from tests.support.s3_servers import CREDENTIALS
 
 from .fakes import IDENTITY, WebpSource
 
@@ -61,13 +62,16 @@ def make_job() -> Callable[..., ArchiveJob]:
 
 
 @pytest.fixture(scope="session")
-def ray_here(s3_environment: dict[str, str]) -> Iterator[Resources]:
-    """A small Ray, whose workers inherit the S3 server's address."""
+def ray_here() -> Iterator[Resources]:
+    """A small Ray, whose workers have the S3 servers' keys; addresses tell them the endpoint."""
     from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 
     paths = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     options = RuntimeOptions(
-        address="local", num_cpus=2, object_store_mb=200, worker_env={"PYTHONPATH": paths}
+        address="local",
+        num_cpus=2,
+        object_store_mb=200,
+        worker_env=CREDENTIALS | {"PYTHONPATH": paths},
     )
     with ray_runtime(options):
         yield Resources()

@@ -154,11 +154,14 @@ def test_pictures_that_kill_or_stall_workers(
     assert rows["f2/kills.png"]["status"] == FAILED
 
 
-def test_from_and_to_s3(photos: Path, bucket: str, make_job: MakeJob, ray_here: Resources) -> None:
+def test_from_and_to_s3(
+    photos: Path, bucket: str, s3_endpoint: str, make_job: MakeJob, ray_here: Resources
+) -> None:
     source = open_storage(f"{bucket}/in")
     for path in photos.rglob("*.png"):
         source.put(str(path.relative_to(photos)), path.read_bytes())
-    job = make_job(f"{bucket}/in", f"{bucket}/out")
+    there = f"?endpoint-url={s3_endpoint}"
+    job = make_job(f"{bucket}/in{there}", f"{bucket}/out{there}")
     assert run_job(job, ray_here).done.ok == 12
     assert run_job(job, ray_here).done.objects == 0
     assert verify_archive(Ledger(job.destination), ray_here).problems == []

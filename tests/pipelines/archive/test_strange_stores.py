@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from deepsic.errors import UsageError
+from deepsic.errors import StorageError, UsageError
 from pipelines.archive.cluster import Resources
 from pipelines.archive.commands.find import find
 from pipelines.archive.commands.report import report_archive
@@ -246,7 +247,7 @@ def test_what_is_stored_beside_an_object(
     from pipelines.archive.work.beside import Beside
 
     beside = Beside(preserve=True, label_metadata=True, label_tags=True)
-    run_job(make_job(photos, f"{bucket}/a?storage-class=STANDARD_IA", beside=beside), here)
+    run_job(make_job(photos, f"{bucket}/a", beside=beside), here)
     client = client_module.s3_client(open_storage(bucket).options)  # type: ignore[attr-defined]
     name = bucket.removeprefix("s3://")
     head = client.head_object(Bucket=name, Key="a/f0/p00.png.sic")
@@ -255,21 +256,32 @@ def test_what_is_stored_beside_an_object(
         (photos / "f0/p00.png").stat().st_mtime, abs=1e-3
     )
     assert head["Metadata"]["label-1"].startswith("0.75 ")
-    assert head["StorageClass"] == "STANDARD_IA"
     tags = client.get_object_tagging(Bucket=name, Key="a/f0/p00.png.sic")["TagSet"]
     assert tags[0]["Key"].startswith("n0")
     assert tags[0]["Value"].startswith("0.75 ")
 
 
 def test_unsigned_and_paid_requests(bucket: str, store: StrangeStore) -> None:
+    client = client_module.s3_client(open_storage(bucket).options)  # type: ignore[attr-defined]
+    client.put_bucket_acl(Bucket=bucket.removeprefix("s3://"), ACL="public-read")
     list(open_storage(f"{bucket}/p?no-sign-request").list())
     assert "authorization" not in store.asked[-1][2]
     list(open_storage(f"{bucket}/p?request-payer").list())
     assert store.asked[-1][2]["x-amz-request-payer"] == "requester"
-    storage = open_storage(f"{bucket}/p?sse-kms-key-id=alias/photos")
-    storage.put("a", b"one")
+    storage = open_storage(f"{bucket}/p?storage-class=STANDARD_IA&sse-kms-key-id=alias/photos")
+    with contextlib.suppress(StorageError):  # a server without keys or classes refuses
+        storage.put("a", b"one")
+    assert store.asked[-1][2]["x-amz-storage-class"] == "STANDARD_IA"
     assert store.asked[-1][2]["x-amz-server-side-encryption"] == "aws:kms"
     assert store.asked[-1][2]["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/photos"
+
+
+def test_an_option_that_the_store_refuses_is_named(bucket: str) -> None:
+    storage = open_storage(f"{bucket}/p?storage-class=NO_SUCH_CLASS")
+    with pytest.raises(
+        StorageError, match=r"refuses the request \(Invalid.*options of the address"
+    ):
+        storage.put("a", b"one")
 
 
 def test_a_link_to_the_source_is_no_destination(
