@@ -70,18 +70,20 @@ def _read_objects(
         return  # boto3 says better what is wrong
     space = root.tag[: root.tag.find("}") + 1]
     encoded = root.findtext(f"{space}EncodingType") == "url"
+    key_of, size_of, tag_of = f"{space}Key", f"{space}Size", f"{space}ETag"
+    time_of, class_of = f"{space}LastModified", f"{space}StorageClass"
     found = []
     for entry in root.findall(f"{space}Contents"):
-        values = {child.tag[len(space) :]: child.text or "" for child in entry}
-        key = unquote_plus(values["Key"]) if encoded else values["Key"]
-        modified = datetime.fromisoformat(values["LastModified"]).timestamp()
+        key = entry.findtext(key_of, "")
+        modified = datetime.fromisoformat(entry.findtext(time_of, "")).timestamp()
         found.append(
             ObjectInfo(
-                key,
-                int(values["Size"]),
-                values.get("ETag", "").strip('"'),
-                modified=modified,
-                storage_class=values.get("StorageClass", ""),
+                unquote_plus(key) if encoded and ("%" in key or "+" in key) else key,
+                int(entry.findtext(size_of, "")),
+                entry.findtext(tag_of, "").strip('"'),
+                "",
+                modified,
+                entry.findtext(class_of, ""),
             )
         )
         root.remove(entry)

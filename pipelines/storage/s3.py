@@ -77,19 +77,20 @@ class S3Storage:
         self, prefix: str = "", *, after: str = "", upto: str | None = None
     ) -> Iterator[ObjectInfo]:
         """All objects, page by page; S3 lists in UTF-8 order."""
-        start = self.prefix + prefix
+        root = self.prefix
+        start = root + prefix
         request: dict[str, Any] = {"Prefix": start, "MaxKeys": PAGE_KEYS}
         if after:
-            request["StartAfter"] = self.prefix + after
+            request["StartAfter"] = root + after
         while True:
             with named_errors(self.url):
                 page = self._call("list_objects_v2", **request)
             for info in page[OBJECTS]:
-                key = info.key.removeprefix(self.prefix)
+                key = info.key.removeprefix(root)
                 if upto is not None and key > upto:
                     return
                 if key:
-                    yield replace(info, key=key) if self.prefix else info
+                    yield replace(info, key=key) if root else info
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

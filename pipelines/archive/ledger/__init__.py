@@ -3,6 +3,7 @@
 row      one row and its schema; what its words mean
 rules    which of several rows of one key counts
 parts    what parts there are: the index of compacted ones, footers of the others
+files    a part as a file, read a row group at a time
 sweep    rows of many parts by ascending key, in bounded memory
 store    write a part, find all, read them
 compact  many small parts become few large ones

@@ -8,29 +8,21 @@ one, all of it is: nothing but time depends on it.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
 
 from deepsic.errors import StorageError
-from pipelines.archive.ledger.row import UNSUPPORTED, row_schema
+from pipelines.archive.ledger.files import key_ranges, opened_part
 from pipelines.stage import console
 from pipelines.storage import ObjectInfo, ObjectMissingError, Storage
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-__all__ = ["INDEX", "LEDGER", "LedgerIndex", "LedgerPart", "find_parts", "read_index", "read_part"]
+__all__ = ["INDEX", "LEDGER", "LedgerIndex", "LedgerPart", "find_parts", "read_index"]
 
 LEDGER = ".deepsic/ledger/"
 INDEX = ".deepsic/ledger-index.json"
 THREADS = 16
-#: Parts up to this size are read by one request, larger ones by the ranges that are needed.
-WHOLE_BYTES = 256_000
 FORMAT = 1
 
 
@@ -115,65 +107,11 @@ def _look(storage: Storage, infos: Sequence[ObjectInfo]) -> list[LedgerPart]:
 def _describe(storage: Storage, info: ObjectInfo) -> LedgerPart | None:
     """A part by its footer; None where a compaction has removed it meanwhile."""
     try:
-        with _opened(storage, info.key, info.size) as file:
-            footer = file.metadata
-            groups = [
-                footer.row_group(n).column(0).statistics for n in range(footer.num_row_groups)
-            ]
+        with opened_part(storage, info.key, info.size) as file:
+            ranges, rows = key_ranges(file), file.metadata.num_rows
     except ObjectMissingError:
         return None
-    if not groups:
+    if not ranges:
         return None
-    first, last = min(s.min for s in groups), max(s.max for s in groups)
-    return LedgerPart(first, last, footer.num_rows, info.key, info.size)
-
-
-@contextlib.contextmanager
-def _opened(storage: Storage, key: str, size: int) -> Iterator[ParquetFile]:
-    """A part to read by ranges. Raises: `StorageError` that names it where it is damaged."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from pipelines.storage.arrow import ObjectFile
-
-    try:
-        if size <= WHOLE_BYTES:
-            source = pa.BufferReader(storage.get(key).data)
-        else:
-            source = pa.PythonFile(ObjectFile(storage, key, size), mode="r")
-        with pq.ParquetFile(source, pre_buffer=True) as file:
-            yield file
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise StorageError(f"{storage.url}/{key} is damaged: {error}") from error
-
-
-def read_part(storage: Storage, key: str, size: int, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a part, in order; what an earlier release didn't write is null."""
-    import pyarrow as pa
-
-    schema = pa.schema([row_schema().field(name) for name in columns])
-    with _opened(storage, key, size) as file:
-        there = set(file.schema_arrow.names)
-        table = file.read([name for name in columns if name in there])
-        made = [
-            table[field.name].cast(field.type)
-            if field.name in there
-            else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
-            for field in schema
-        ]
-    return _restated(pa.table(made, schema=schema))
-
-
-def _restated(table: pa.Table) -> pa.Table:
-    """Rows as this release words them: an unsupported image was a kind of failure before."""
-    import pyarrow.compute as pc
-
-    if not {"status", "kind"} <= set(table.column_names):
-        return table
-    old = pc.equal(table["kind"], UNSUPPORTED)
-    if not pc.any(old).as_py():
-        return table
-    status = pc.if_else(old, UNSUPPORTED, table["status"])
-    kind = pc.if_else(old, "", table["kind"])
-    table = table.set_column(table.column_names.index("status"), "status", status)
-    return table.set_column(table.column_names.index("kind"), "kind", kind)
+    first, last = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return LedgerPart(first, last, rows, info.key, info.size)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deepsic.errors import VerificationError
-from pipelines.archive.ledger.parts import LEDGER, LedgerPart, find_parts, read_part
+from pipelines.archive.ledger.files import GROUP_ROWS, PartReader
+from pipelines.archive.ledger.parts import LEDGER, LedgerPart, find_parts
 from pipelines.archive.ledger.row import LedgerRow, record_of, row_of, row_schema
 from pipelines.archive.ledger.rules import counting
 from pipelines.archive.ledger.sweep import Sweep
@@ -32,7 +33,9 @@ def part_bytes(table: pa.Table) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=DICTIONARY)
+    pq.write_table(
+        table, sink, row_group_size=GROUP_ROWS, compression="zstd", use_dictionary=DICTIONARY
+    )
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
@@ -73,7 +76,8 @@ class Ledger:
             size = self.storage.stat(LEDGER + part).size
         except ObjectMissingError:
             return None
-        table = read_part(self.storage, LEDGER + part, size, row_schema().names)
+        names = row_schema().names
+        table, _ = PartReader(self.storage, LEDGER + part, size, names).upto(None)
         return [row_of(record) for record in table.to_pylist()]
 
     def parts(self) -> list[LedgerPart]:

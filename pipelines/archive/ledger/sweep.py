@@ -1,4 +1,4 @@
-"""Rows of many parts by ascending key, holding only the parts that overlap."""
+"""Rows of many parts by ascending key, holding only the row groups that overlap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from pipelines.archive.ledger.parts import LedgerPart, read_part
+from pipelines.archive.ledger.files import PartReader
+from pipelines.archive.ledger.parts import LedgerPart
 from pipelines.archive.ledger.row import row_schema
 from pipelines.archive.ledger.rules import RULE_COLUMNS
 from pipelines.storage import Storage
@@ -22,7 +23,7 @@ THREADS = 16
 
 
 class Sweep:
-    """Each part is read once, when the sweep reaches its first key.
+    """Each row group of a part is read once, when the sweep reaches its first key.
 
     Both the source's listing and the ledger are in UTF-8 order, so a run that resumes joins them
     in one pass and in bounded memory, however many keys there are.
@@ -44,6 +45,7 @@ class Sweep:
         self._storage, self._job, self._after, self._end = storage, job, after, upto
         self._columns = list(dict.fromkeys((*RULE_COLUMNS, *columns)))
         self._waiting = deque(sorted(part for part in parts if part.overlaps(after, upto)))
+        self._open: list[PartReader] = []
         self._rest: pa.Table | None = None
 
     def upto(self, key: str | None) -> pa.Table:
@@ -53,42 +55,46 @@ class Sweep:
         """
         import pyarrow as pa
 
-        parts = []
         while self._waiting and (key is None or self._waiting[0].first <= key):
-            parts.append(self._waiting.popleft())
-        tables = self._read_all(parts)
-        if self._rest is not None:
-            tables.append(self._rest)
-        if not tables:
-            return self._empty()
+            part = self._waiting.popleft()
+            self._open.append(
+                PartReader(
+                    self._storage, part.key, part.size, self._columns,
+                    after=self._after, upto=self._end,
+                )
+            )  # fmt: skip
+        found = self._read_all(key)
+        fresh = [table for table, _ in found if table.num_rows]
+        self._open = [r for r, (_, more) in zip(self._open, found, strict=True) if more]
         table = self._rest
-        if parts or table is None:
-            table = _by_key(pa.concat_tables(tables).combine_chunks())
+        if fresh or table is None:
+            tables = fresh if table is None else [table, *fresh]
+            table = _by_key(pa.concat_tables(tables).combine_chunks()) if tables else self._empty()
         keys = table["source_key"].chunk(0) if table.num_rows else []
         end = len(keys) if key is None else bisect.bisect_right(keys, key, key=_text)
         self._rest = table.slice(end) if end < len(keys) else None
         return table.slice(0, end)
 
-    def _read_all(self, parts: list[LedgerPart]) -> list[pa.Table]:
-        if len(parts) < 2:
-            return [self._read(part) for part in parts]
+    def _read_all(self, key: str | None) -> list[tuple[pa.Table, bool]]:
+        if len(self._open) < 2:
+            return [self._read(reader, key) for reader in self._open]
         with ThreadPoolExecutor(THREADS, "ledger") as pool:
-            return list(pool.map(self._read, parts))
+            return list(pool.map(lambda reader: self._read(reader, key), self._open))
 
-    def _read(self, part: LedgerPart) -> pa.Table:
+    def _read(self, reader: PartReader, key: str | None) -> tuple[pa.Table, bool]:
         import pyarrow.compute as pc
 
-        table = read_part(self._storage, part.key, part.size, self._columns)
+        table, more = reader.upto(key)
         wanted = None
         if self._job is not None:
             wanted = pc.equal(table["job"], self._job)
-        if part.first <= self._after:
+        if self._after:
             above = pc.greater(table["source_key"], self._after)
             wanted = above if wanted is None else pc.and_(wanted, above)
-        if self._end is not None and part.last > self._end:
+        if self._end is not None:
             below = pc.less_equal(table["source_key"], self._end)
             wanted = below if wanted is None else pc.and_(wanted, below)
-        return table if wanted is None else table.filter(wanted)
+        return (table if wanted is None else table.filter(wanted)), more
 
     def _empty(self) -> pa.Table:
         import pyarrow as pa

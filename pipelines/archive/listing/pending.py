@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
@@ -54,7 +56,7 @@ class Pending:
         """Put all chunks that are left to do."""
         pieces = self.selection.pieces(self.source)
         self._parts = self.ledger.parts()
-        with ThreadPoolExecutor(len(pieces), "listing") as pool:
+        with _rare_collections(), ThreadPoolExecutor(len(pieces), "listing") as pool:
             for done in [pool.submit(self._walk, spool, *piece) for piece in pieces]:
                 done.result()
 
@@ -132,6 +134,17 @@ class Pending:
         if self.retry_failed and row["status"] in (FAILED, UNSUPPORTED):
             return True
         return row["status"] == FAILED and row["kind"] in TRANSIENT
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """A listing is millions of small objects, none in a circle: looking for some costs a third."""
+    before = gc.get_threshold()
+    gc.set_threshold(20_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _lost(row: dict[str, Any]) -> bool:

@@ -18,8 +18,10 @@ from pipelines.storage.listing import sorted_on_disk
 
 __all__ = ["Selection", "open_source"]
 
-#: Threads that list a piece of a bucket each, or ask for heads.
-LANES = 16
+#: Threads that list a piece of a bucket each: more only wait for one another, and hold more rows.
+LANES = 8
+#: Threads that ask for heads.
+HEADS = 16
 #: Rows of a list that are sorted in memory; a longer one is sorted by way of files.
 RUN_ROWS = 500_000
 HEADS_AHEAD = 1000
@@ -64,9 +66,10 @@ class Selection:
 
     def list(self, source: Storage, after: str, upto: str | None) -> Iterator[ObjectInfo]:
         """The objects of one stretch, in key order."""
-        for info in self._all(source, after, upto):
-            if self.matches(info.key):
-                yield info
+        found = self._all(source, after, upto)
+        if not self.include and not self.exclude:
+            return found
+        return (info for info in found if self.matches(info.key))
 
     def _all(self, source: Storage, after: str, upto: str | None) -> Iterator[ObjectInfo]:
         if self.only is not None:
@@ -129,7 +132,7 @@ def _stat_all(source: Storage, keys: Iterable[str]) -> Iterator[ObjectInfo]:
         except ObjectMissingError:
             return ObjectInfo(key, 0, "", "there is no object of this key")
 
-    with ThreadPoolExecutor(LANES, "heads") as pool:
+    with ThreadPoolExecutor(HEADS, "heads") as pool:
         keys = iter(keys)
         while batch := list(itertools.islice(keys, HEADS_AHEAD)):
             yield from pool.map(stat, batch)

@@ -26,7 +26,10 @@ from pipelines.archive.ledger import (
     row_schema,
 )
 from pipelines.archive.ledger import compact as compact_module
+from pipelines.archive.ledger import files as files_module
+from pipelines.archive.ledger import store as store_module
 from pipelines.archive.ledger.compact import compact
+from pipelines.archive.ledger.files import PartReader
 from pipelines.archive.ledger.parts import INDEX, LedgerIndex
 from pipelines.archive.ledger.row import record_of
 from pipelines.archive.ledger.rules import SQL, newest
@@ -224,6 +227,25 @@ def test_a_sweep_gives_each_row_once_up_to_a_key(ledger: Ledger) -> None:
     ]
     assert [len(stretch) for stretch in stretches] == [5, 11, 0, 14]
     assert [key for stretch in stretches for key in stretch] == [f"k{n:02d}" for n in range(30)]
+
+
+def test_of_a_large_part_only_the_row_groups_that_matter_are_read(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "GROUP_ROWS", 10)
+    monkeypatch.setattr(files_module, "WHOLE_BYTES", 0)
+    names = [f"k{n:02d}" for n in range(100)]
+    ledger.append("p.parquet", [row(name) for name in names])
+    (part,) = ledger.parts()
+    reader = PartReader(
+        ledger.storage, part.key, part.size, ["source_key"], after="k34", upto="k61"
+    )
+    for key, expected in (("k45", names[30:50]), ("k46", []), (None, names[50:70])):
+        table, more = reader.upto(key)
+        assert (table["source_key"].to_pylist(), more) == (expected, key is not None)
+    sweep = ledger.sweep((), after="k34", upto="k61")
+    found = [sweep.upto(key)["source_key"].to_pylist() for key in ("k45", "k46", None)]
+    assert found == [names[35:46], ["k46"], names[47:62]]
 
 
 def test_order_is_by_utf8_as_s3_lists(ledger: Ledger) -> None:
