@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,11 +43,7 @@ from pipelines.storage import open_storage
 if TYPE_CHECKING:
     from pipelines.archive.plan import Request
 
-# "\b" keeps a paragraph's lines as they are.
-HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(
-    add_completion=False, help=HELP, rich_markup_mode=None, pretty_exceptions_enable=False
-)
+app = options.new_app(__doc__)
 
 
 @app.command()
@@ -73,10 +69,10 @@ def compress(
     retry_failed: options.RetryFailed = False,
     fail_on: options.FailOn = Fatal.FAILED,
     allow_empty: options.AllowEmpty = False,
-    overwrite: options.Overwrite = False,
+    force: options.Force = False,
     preserve: options.Preserve = False,
     labels_as: options.LabelsBeside = None,
-    seconds: options.Seconds = 60.0,
+    image_seconds: options.ImageSeconds = 60.0,
     max_pixels: options.MaxPixels = 200_000_000,
     device: options.Device = "auto",
     cpus_per_task: options.CpusPerTask = None,
@@ -97,12 +93,12 @@ def compress(
     request = Request(
         model=ModelSource(
             model=model, device=device, limits=Limits(max_pixels=max_pixels),
-            labeler=labeler, top=top, refine_for=tuple(refine_for or ()),
+            labeler=options.or_none(labeler), top=top, refine_for=tuple(refine_for or ()),
         ),
         target=target,
         check=Check(verify=verify, psnr_floor=psnr_floor),
-        seconds_per_picture=seconds,
-        overwrite=overwrite,
+        seconds_per_picture=image_seconds or 0.0,
+        overwrite=force,
         beside=Beside(
             preserve=preserve,
             label_metadata=LabelsAs.METADATA in beside, label_tags=LabelsAs.TAGS in beside,
@@ -113,7 +109,7 @@ def compress(
                 include=tuple(include or ()), exclude=tuple(exclude or ()),
             ),
             retry_failed=retry_failed, limit=limit, allow_empty=allow_empty, metrics=metrics_file,
-            max_failures=None if max_failures < 0 else max_failures,
+            max_failures=max_failures,
         ),
         cpus=cpus_per_task,
     )  # fmt: skip
@@ -147,7 +143,7 @@ def _run(
 def verify(
     archive: options.Archive,
     mark: Annotated[
-        bool, typer.Option(help="Let the next run make the damaged outputs again.")
+        bool, typer.Option("--mark", help="Let the next run make the damaged outputs again.")
     ] = False,
 ) -> None:
     """Read every output again and compare it with the ledger; needs no model."""
@@ -168,16 +164,22 @@ def verify(
 def restore(
     archive: options.Archive,
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or s3://... for the images.")],
-    match: Annotated[
-        str | None, typer.Option(help="Only sources like this ('2019/*'; * matches slashes).")
+    include: options.Include = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only images that show this, as find.")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Only images that show this, as find.")] = None,
     min_prob: options.MinProb = FLOOR,
     as_: Annotated[
-        str, typer.Option("--as", help="png, or source: the source's format where it can be.")
+        Literal["png", "source"],
+        typer.Option("--as", help="png, or the source's format where it can be."),
     ] = "png",
-    model: Annotated[str | None, typer.Option(help="Name or file; default: the job's.")] = None,
-    force: Annotated[bool, typer.Option(help="Write images again that are there.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name, file or s3://....  [default: the job's]"),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Write images again that are there.")
+    ] = False,
     device: options.Device = "auto",
 ) -> None:
     """Decode an archive back to images: SRC/a.jpg becomes OUT/a.jpg.png, or with --as source a.jpg.
@@ -187,12 +189,14 @@ def restore(
     from pipelines.archive.commands.restore import RestoreOptions
     from pipelines.archive.plan import restore_all
 
-    if as_ not in ("png", "source"):
-        raise UsageError(f"--as {as_} must be png or source")
     ledger, settings = opened(archive)
     source = ModelSource(model=model or settings.model, device=device)
     chosen = RestoreOptions(
-        force=force, match=match, label=label, min_prob=min_prob, as_source=as_ == "source"
+        force=force,
+        include=tuple(include or ()),
+        label=label,
+        min_prob=min_prob,
+        as_source=as_ == "source",
     )
     found = restore_all(ledger, open_storage(out), source, settings.model_id, chosen)
     show.restored(found, out)
@@ -205,7 +209,9 @@ def find(
     archive: options.Archive,
     query: Annotated[str, typer.Argument(help="A label, a WordNet parent (dog), or a wnid.")],
     min_prob: options.MinProb = FLOOR,
-    limit: Annotated[int, typer.Option(min=1, help="Images listed, the most probable.")] = 1000,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="List at most N images, the most probable.")
+    ] = 1000,
     json_lines: options.Json = False,
 ) -> None:
     """List the images that show something, most probable first: no image is read."""
@@ -222,7 +228,7 @@ def find(
 @exit_codes
 def report(
     archive: options.Archive,
-    failed: Annotated[int, typer.Option(help="Failures to list.")] = 20,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="List at most N failures.")] = 20,
     json_lines: options.Json = False,
 ) -> None:
     """Sum an archive up from its ledger."""
@@ -231,10 +237,10 @@ def report(
     ledger, settings = opened(archive)
     found = report_archive(ledger)
     if json_lines:
-        listed = failures(ledger, failed)
+        listed = failures(ledger, limit)
         typer.echo(json.dumps(found.to_dict() | {"job": settings.job_id, "failed": listed}))
         return
-    show.report(found, failures(ledger, failed), settings)
+    show.report(found, failures(ledger, limit), settings)
 
 
 @app.command()
@@ -242,7 +248,10 @@ def report(
 def ledger(
     archive: options.Archive,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Parquet file to write: one row an object.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Parquet file to write: one row an object."
+        ),
     ] = None,
 ) -> None:
     """Print the SQL (DuckDB's) that gives one row an object, or write those rows to a file."""
@@ -273,10 +282,12 @@ def compact(archive: options.Archive) -> None:
 def prune(
     archive: options.Archive,
     source: Annotated[
-        str | None, typer.Option(help="Address of the source; default: the job's.")
+        str | None,
+        typer.Option(metavar="SRC", help="Address of the source.  [default: the job's]"),
     ] = None,
     delete_extraneous: Annotated[
-        bool, typer.Option(help="Delete them. Look at what is listed without this first.")
+        bool,
+        typer.Option("--delete-extraneous", help="Delete them. Look at the list without it first."),
     ] = False,
 ) -> None:
     """List outputs whose source is gone, as `sync` would delete; delete nothing unless told."""

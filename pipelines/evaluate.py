@@ -2,7 +2,7 @@
 
     python pipelines/evaluate.py                                   # four photographs, all codecs
     python pipelines/evaluate.py photos/ --codec sic --codec avif --codec jpeg
-    python pipelines/evaluate.py s3://bucket/photos --limit 200 --workers 16
+    python pipelines/evaluate.py s3://bucket/photos --limit 200 --workers 16 --out runs/photos
     python pipelines/evaluate.py imagenet/val --include 'ILSVRC2012_val_*' --no-ladder
                 --classifier efficientnet-lite0 --classifier squeezenet
     python pipelines/evaluate.py coco/ --detector fastestdet=fastestdet.pth --bpp 0.25
@@ -27,7 +27,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.errors import InputError, StorageError
+from deepsic.errors import InputError, StorageError, UsageError
 from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
 from deepsic.evaluation.measure import Measurement, MeasurementPlan
 from deepsic.evaluation.provenance import provenance
@@ -37,7 +37,7 @@ from pipelines.evaluation.outputs import build_report, numbers, show_tables, wri
 from pipelines.evaluation.record import Record
 from pipelines.evaluation.settings import Settings, default_codecs, make_evaluators
 from pipelines.evaluation.sources import PictureRef, annotated_classes, find_pictures
-from pipelines.stage import console, tracking
+from pipelines.stage import console, options, tracking
 from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.stage.runtime import RuntimeOptions, cluster_cpus, ray_runtime
 
@@ -45,64 +45,87 @@ if TYPE_CHECKING:
     from deepsic.evaluation.evaluators import Evaluator
     from pipelines.evaluation.measurer import Work
 
-HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = options.new_app(__doc__)
 
 
-@app.command(help=HELP)
+@app.command(help=app.info.help)
 @exit_codes
 def evaluate(
     source: Annotated[
         str | None, typer.Argument(metavar="SRC", help="Folder or s3://...; none: embedded.")
     ] = None,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder.")] = "runs/evaluate",
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="DST", help="Folder for the results.")
+    ] = "runs/evaluate",
     codec: Annotated[
         list[str] | None,
         typer.Option(
-            help="A baseline, a shipped model, sic:FILE, sic:s3://..., MODEL@NETWORK; default: all."
+            metavar="NAME",
+            help="A baseline, a shipped model, sic:FILE, sic:s3://..., MODEL@NETWORK; repeatable.  "
+            "[default: all]",
         ),
     ] = None,
     bpp: Annotated[
         list[float] | None,
         typer.Option(
-            help="Rate for every codec, bits per pixel; repeat for more [0.125 0.25 0.5]."
+            metavar="BITS",
+            help="Rate for every codec, bits per pixel; repeatable.  [default: 0.125 0.25 0.5]",
         ),
     ] = None,
     ladder: Annotated[
         bool, typer.Option(help="Fixed settings as well, for rate-distortion curves.")
     ] = True,
     classifier: Annotated[
-        list[str] | None, typer.Option(help="NAME or NAME=WEIGHTS; default: efficientnet-lite0.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=FILE]|none",
+            help="Network asked, with weights of its own; repeatable.  "
+            "[default: efficientnet-lite0]",
+        ),
     ] = None,
-    detector: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHTS.")] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Detector asked, with its weights; repeatable."),
+    ] = None,
     among: Annotated[
-        bool, typer.Option(help="Restrict classifiers to the classes of the set as well.")
+        bool,
+        typer.Option("--among", help="Restrict classifiers to the classes of the set as well."),
     ] = False,
-    include: Annotated[str, typer.Option(help="Pattern for file names.")] = "*",
-    limit: Annotated[int | None, typer.Option(help="Images at most; default: all.")] = None,
-    fresh: Annotated[bool, typer.Option(help="Discard what OUT holds already.")] = False,
-    anchor: Annotated[str, typer.Option(help="Codec that BD-rates compare with.")] = "jpeg",
-    crops: Annotated[int, typer.Option(help="Images shown side by side in the report.")] = 4,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes; 0: no Ray; default: one a CPU.")
-    ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store; 'off' for none.")] = None,
-    run_name: Annotated[str, typer.Option(help="Name in MLflow.")] = "evaluate",
+    include: options.Include = None,
+    limit: options.Limit = None,
+    force: options.Force = False,
+    anchor: Annotated[
+        str, typer.Option(metavar="NAME", help="Codec that BD-rates compare with.")
+    ] = "jpeg",
+    crops: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Images shown side by side in the report.")
+    ] = 4,
+    local: options.Local = False,
+    workers: options.Workers = None,
+    tracking_uri: options.TrackingUri = None,
+    run_name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the run in MLflow.")
+    ] = "evaluate",
+    verbose: options.Verbose = False,
 ) -> None:
     """Measure and report."""
+    if local and workers:
+        raise UsageError("--local is one process; leave out --workers")
     settings = Settings(
         source=source,
         out=out,
         codecs=tuple(codec or default_codecs()),
         anchor=anchor,
         plan=MeasurementPlan(bpp=tuple(bpp or (0.125, 0.25, 0.5)), ladder=ladder),
-        classifiers=tuple(classifier or ("efficientnet-lite0",)),
+        classifiers=tuple(c for c in classifier or ["efficientnet-lite0"] if c != options.NONE),
         detectors=tuple(detector or ()),
         among=among,
-        include=include,
+        include=tuple(include or ()),
         limit=limit,
-        fresh=fresh,
+        force=force,
+        local=local,
         workers=workers,
+        verbose=verbose,
         crops=crops,
     )
     run(settings, tracking_uri=tracking_uri, run_name=run_name)
@@ -174,11 +197,11 @@ def _made(
     from pipelines.evaluation.measurer import measure_all, measure_here
 
     count = f"{len(work)} pictures, {len(coders)} codecs"
-    if settings.workers == 0:
+    if settings.local:
         console.say(f"{count}, in this process")
         yield measure_here(work, coders, evaluators, settings.plan)
         return
-    with ray_runtime(RuntimeOptions(num_cpus=settings.workers)) as where:
+    with ray_runtime(RuntimeOptions(num_cpus=settings.workers, verbose=settings.verbose)) as where:
         console.say(f"{count}, {where}")
         workers = settings.workers or cluster_cpus()
         yield measure_all(work, coders, evaluators, settings.plan, workers, models)
@@ -199,7 +222,7 @@ def _measure(
     try:
         record = Record.open(
             path, source=settings.source, plan=settings.plan, coders=coders, evaluators=evaluators,
-            about=about, fresh=settings.fresh,
+            about=about, force=settings.force,
         )  # fmt: skip
         work = [(by_key[task.picture], task) for task in record.tasks(list(by_key))]
         # Stopped early, it has seen something of every folder, and the same with every codec.

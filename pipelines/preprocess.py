@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,41 +28,53 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipelines.preparing.job import prepare
 from pipelines.preparing.policy import EMBEDDED, Policy, Source, parse_scales
-from pipelines.stage import console
+from pipelines.stage import console, options
 from pipelines.stage.exits import exit_codes
+from pipelines.stage.runtime import RuntimeOptions
 
-HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = options.new_app(__doc__)
 
 
-@app.command(help=HELP)
+@app.command(help=app.info.help)
 @exit_codes
 def preprocess(
     source: Annotated[
         list[str] | None,
         typer.Argument(metavar="SRC", help="Folders or s3://...; none: embedded photographs."),
     ] = None,
-    out: Annotated[str, typer.Option(help="Folder or s3://...")] = "runs/prepared",
-    scales: Annotated[str, typer.Option(help="Sizes of every image, above 0 to 1.")] = "1",
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="DST", help="Folder or s3://....")
+    ] = "runs/prepared",
+    scales: Annotated[
+        str, typer.Option(metavar="X,Y,...", help="Sizes of every image, above 0 to 1.")
+    ] = "1",
     shape: Annotated[
-        str, typer.Option(help="whole images, center squares, or a grid of squares.")
+        Literal["whole", "center", "grid"],
+        typer.Option(help="Whole images, one square of the middle, or a grid of squares."),
     ] = "whole",
-    side: Annotated[int, typer.Option(help="Largest side, or side of squares, pixels.")] = 1024,
-    min_side: Annotated[int, typer.Option(help="Pixels; smaller images go to quarantine.")] = 64,
+    side: Annotated[
+        int, typer.Option(metavar="PX", help="Largest side, or side of squares, pixels.")
+    ] = 1024,
+    min_side: Annotated[
+        int, typer.Option(metavar="PX", help="Smaller images go to quarantine, pixels.")
+    ] = 64,
     gray: Annotated[bool, typer.Option(help="Keep images without colour.")] = True,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Pattern of file names never read.")
-    ] = None,
-    pictures_a_shard: Annotated[int, typer.Option(help="Image files in a shard.")] = 64,
-    workers: Annotated[int | None, typer.Option(help="CPUs of a local Ray; default: all.")] = None,
+    exclude: options.Exclude = None,
+    shard_images: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Image files in a shard.")
+    ] = 64,
+    workers: options.Workers = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Prepare."""
     policy = Policy(
         scales=parse_scales(scales), shape=shape, side=side, min_side=min_side, gray=gray,
-        exclude=tuple(exclude or ()), pictures_a_shard=pictures_a_shard,
+        exclude=tuple(exclude or ()), pictures_a_shard=shard_images,
     )  # fmt: skip
     sources = [Source.parse(text) for text in source or [EMBEDDED]]
-    manifest = prepare(sources, out, policy, workers=workers)
+    manifest = prepare(
+        sources, out, policy, runtime=RuntimeOptions(num_cpus=workers, verbose=verbose)
+    )
     rows = [(name, count) for name, count in manifest.counts.items()]
     console.table(f"{out}/{manifest.version}", ("", "count"), rows)
     empty = [name for name, count in manifest.class_counts.items() if not count]

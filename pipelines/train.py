@@ -5,7 +5,7 @@
     python pipelines/train.py sic --data runs/prepared --stages.0.steps 1000 --optimiser.ema 0.99
     python pipelines/train.py deepsic-pre --data s3://bucket/imagenet --device cuda
     python pipelines/train.py saic-saic --data runs/prepared --start runs/tdic.safetensors
-    python pipelines/train.py sic --data crops.pack --local --device cuda --seconds 500
+    python pipelines/train.py sic --data crops.pack --local --device cuda --run-seconds 500
     python pipelines/train.py sic --print-config
     python pipelines/train.py export runs/train/sic-1a2b3c4d model.safetensors
     python pipelines/train.py pack crops.pack --data runs/prepared
@@ -29,11 +29,12 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError
+from deepsic.models.device import device_named
 from deepsic.recipes import RECIPES, recipe
 from deepsic.training.recipe import Recipe
 from deepsic.training.run import CHECKPOINT, Pace
 from pipelines.models import pinned
-from pipelines.stage import console
+from pipelines.stage import console, options
 from pipelines.stage.exits import exit_codes
 from pipelines.training.job import TrainJob
 from pipelines.training.sources import (
@@ -45,12 +46,11 @@ from pipelines.training.sources import (
     start_identity,
 )
 
-HELP = __doc__.replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = options.new_app(__doc__)
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@app.callback(invoke_without_command=True, help=HELP)
+@app.callback(invoke_without_command=True, help=app.info.help)
 def default(context: typer.Context) -> None:
     """Without a recipe: small."""
     if context.invoked_subcommand is None:
@@ -59,40 +59,38 @@ def default(context: typer.Context) -> None:
 
 def train(
     context: typer.Context,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What preprocess.py or pack made, local or s3://; repeat: joined. Default: "
-            "runs/prepared, or the embedded photographs if nothing is prepared there."
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, one GPU each on cuda.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    local: Annotated[
-        bool, typer.Option(help="One process of this machine, without Ray and MLflow.")
-    ] = False,
+    data: options.Data = None,
+    workers: options.TrainWorkers = 1,
+    device: options.Device = "cpu",
+    local: options.Local = False,
     storage: Annotated[
-        str, typer.Option(help="Checkpoints: a folder or s3://...; with --local a folder.")
+        str, typer.Option(metavar="DST", help="Checkpoints: a folder; without --local also s3://..")
     ] = "runs/train",
     export_to: Annotated[
-        str, typer.Option("--export", help="Model file to write at the end, or none.")
+        str, typer.Option("--export", metavar="FILE|none", help="Model file to write at the end.")
     ] = "runs/model.safetensors",
     restart: Annotated[
-        Path | None, typer.Option(help="With --local: restart file to go on from.")
+        Path | None,
+        typer.Option(metavar="FILE", help="With --local: restart file to start from."),
     ] = None,
-    seconds: Annotated[
-        float, typer.Option(help="With --local: stop then, with a checkpoint; 0: at the end.")
-    ] = 0.0,
-    epoch_steps: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
-    checkpoint_seconds: Annotated[
-        float, typer.Option(help="Longest time between checkpoints, seconds.")
-    ] = 300.0,
-    validation_images: Annotated[int, typer.Option(min=1, help="Coded at each validation.")] = 8,
-    loaders: Annotated[int, typer.Option(min=1, help="Threads of a worker that cut crops.")] = 1,
-    compiled: Annotated[bool, typer.Option(help="Steps through torch.compile.")] = False,
-    max_failures: Annotated[int, typer.Option(min=0, help="Worker failures tolerated.")] = 3,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, or none.")] = None,
-    print_config: Annotated[bool, typer.Option(help="Print the recipe's fields and end.")] = False,
+    run_seconds: options.RunSeconds = None,
+    epoch_steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Steps between validations.")
+    ] = 500,
+    checkpoint_seconds: options.CheckpointSeconds = 300.0,
+    validation_images: options.ValidationImages = 8,
+    loaders: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Threads of a worker that cut crops.")
+    ] = 1,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Steps through torch.compile.")
+    ] = False,
+    max_restarts: options.MaxRestarts = 3,
+    tracking_uri: options.TrackingUri = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the recipe's fields and end.")
+    ] = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Train this recipe. Its own fields are options as well: see --print-config."""
     from pipelines.training.overrides import described, overridden
@@ -105,10 +103,10 @@ def train(
     places = find_places(data)
     pace = Pace(
         epoch_steps=epoch_steps, checkpoint_seconds=checkpoint_seconds,
-        validation_images=validation_images, seconds=seconds or float("inf"),
+        validation_images=validation_images, seconds=run_seconds or float("inf"),
     )  # fmt: skip
-    if not local and (restart or seconds):
-        raise UsageError("--restart and --seconds go with --local")
+    if not local and (restart or run_seconds):
+        raise UsageError("--restart and --run-seconds go with --local; add it, or leave them out")
     images = open_images(
         places,
         labels=made.labels,
@@ -122,29 +120,31 @@ def train(
     job = TrainJob(
         recipe=made, data=places, data_hash=identity_of(places),
         start_hash=start_identity(made.start),
-        storage=storage, workers=workers, device=device, compiled=compiled, loaders=loaders,
-        pace=pace, max_failures=max_failures,
-        tracking_uri=_tracking(tracking_uri, tracking.default_uri, tracking.OFF),
+        storage=storage, workers=workers, device=device_named(device).type, compiled=compiled,
+        loaders=loaders, pace=pace, max_restarts=max_restarts,
+        tracking_uri=tracking_uri or tracking.default_uri(),
     )  # fmt: skip
-    target = None if export_to in ("", "none") else Path(export_to)
+    wanted = options.or_none(export_to)
+    target = None if wanted is None else Path(wanted)
     if local:
         _train_here(job, images, target, restart)
     else:
-        _train_on_ray(job, images, target)
+        _train_on_ray(job, images, target, verbose=verbose)
 
 
 for _name in RECIPES:
     app.command(_name, context_settings=OVERRIDES, help=f"Train recipe {_name}.")(exit_codes(train))
 
 
-def _train_on_ray(job: TrainJob, images: Images, target: Path | None) -> None:
+def _train_on_ray(job: TrainJob, images: Images, target: Path | None, *, verbose: bool) -> None:
     from pipelines.stage import tracking
     from pipelines.stage.runtime import RuntimeOptions
     from pipelines.training.export import export
     from pipelines.training.fit import fit
 
     # One CPU for each worker, none for the rest.
-    fitted = fit(job, runtime=RuntimeOptions(num_cpus=job.workers if job.device == "cpu" else None))
+    cpus = job.workers if job.device == "cpu" else None
+    fitted = fit(job, runtime=RuntimeOptions(num_cpus=cpus, verbose=verbose))
     console.table(job.name, ("", "last"), sorted(fitted.metrics.items()))
     if target is None or fitted.checkpoint is None:
         return
@@ -178,8 +178,10 @@ def _train_here(job: TrainJob, images: Images, target: Path | None, restart: Pat
 def export_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a run's folder.")],
     out: Annotated[Path, typer.Argument(help="Model file.")],
-    data: Annotated[list[str] | None, typer.Option(help="As in training.")] = None,
-    best: Annotated[bool, typer.Option(help="The best validation's, not the last.")] = False,
+    data: options.Data = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best validation's, not the last.")
+    ] = False,
 ) -> None:
     """Write a checkpoint's running average as a model file with its card."""
     from deepsic.training.checkpoint import read_checkpoint
@@ -196,12 +198,27 @@ def export_command(
 @exit_codes
 def pack_command(
     out: Annotated[Path, typer.Argument(help=f"Data file to write, *{DATA_FILE}.")],
-    data: Annotated[list[str] | None, typer.Option(help="What preprocess.py made.")] = None,
-    labels: Annotated[str, typer.Option(help="Label set, data, or none.")] = "none",
-    max_mb: Annotated[float, typer.Option(help="Size of the file, MiB.")] = 36.0,
-    side: Annotated[int, typer.Option(help="Longest side of a crop, pixels.")] = 384,
-    quality: Annotated[int, typer.Option(help="AVIF's, 1-100; 0: lossless WebP.")] = 90,
-    seed: Annotated[int, typer.Option(help="Which crops, where not all have room.")] = 0,
+    data: options.Data = None,
+    labels: Annotated[
+        str, typer.Option(metavar="SET|data|none", help="Label set; data: the data's own classes.")
+    ] = "none",
+    max_bytes: Annotated[
+        int, typer.Option(parser=options.size, metavar="SIZE", help="Largest size of the file.")
+    ] = options.PACK_BYTES,
+    side: Annotated[
+        int, typer.Option(min=1, metavar="PX", help="Longest side of a crop, pixels.")
+    ] = 384,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            parser=options.none_or(options.quality),
+            metavar="1..100|none",
+            help="AVIF's quality; none: lossless WebP.",
+        ),
+    ] = 90,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Which crops, where not all have room.")
+    ] = 0,
 ) -> None:
     """Make one data file of crops and a held-out part, for a machine with nothing but torch."""
     from deepsic.training.data.packed import PackConfig, write_packed
@@ -209,11 +226,9 @@ def pack_command(
     if out.suffix != DATA_FILE:
         raise UsageError(f"{out}: a data file's name ends in {DATA_FILE}")
     images = open_images(
-        find_places(data), labels="" if labels == "none" else labels, hold_out=16, count=64
+        find_places(data), labels=options.or_none(labels) or "", hold_out=16, count=64
     )
-    config = PackConfig(
-        max_bytes=int(max_mb * 2**20), side=side, quality=quality or None, seed=seed
-    )
+    config = PackConfig(max_bytes=max_bytes, side=side, quality=quality, seed=seed)
     found = write_packed(
         out, images.training, images.held_out, config, labels=images.labels or None,
         about=images.about,
@@ -241,10 +256,6 @@ def _with_labels(made: Recipe[Any, Any], images: Images) -> Recipe[Any, Any]:
     if not made.labels:
         return made
     return made.with_classes(images.labels, len(classes_of(images.labels)))
-
-
-def _tracking(uri: str | None, default: Any, off: str) -> str:
-    return str(default()) if uri is None else off if uri in ("none", off) else uri
 
 
 if __name__ == "__main__":

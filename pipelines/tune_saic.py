@@ -22,13 +22,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipelines.stage import console
+from pipelines.stage import console, options
 from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.space import Space, load_space
@@ -36,65 +36,93 @@ from pipelines.tuning.space import Space, load_space
 __all__ = ["main"]
 
 EXPERIMENT = "tune-saic"
-# "\b" keeps a paragraph's lines as they are.
-HELP = (__doc__ or "").replace("\n\n    python", "\n\n\b\n    python")
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = options.new_app(__doc__)
 
 
-@app.command(help=HELP)
+@app.command(help=app.info.help)
 @exit_codes
 def main(
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What preprocess.py or train.py pack made, local or s3://; repeat: joined. "
-            "Default: runs/prepared, or the embedded photographs if nothing is prepared there."
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("runs/tune"),
-    start: Annotated[
-        str, typer.Option(help="Model's name, file or checkpoint, or s3://....")
-    ] = "sic",
+    data: options.Data = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DST", help="Folder for what is found.")
+    ] = Path("runs/tune"),
+    start: options.Start = "sic",
     space: Annotated[
         str | None,
-        typer.Option(help="Name in tune_spaces/, or a Python file; small or, with --data, saic."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Name in tune_spaces/, or a Python file.  [default: small, with --data saic]",
+        ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials, except on a grid; 4 or, with --data, 12.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Trials, except on a grid.  [default: 4, with --data 12]"
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps a trial; 8 or, with --data, 400.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Optimiser steps a trial.  [default: 8, with --data 400]"
+        ),
     ] = None,
     rungs: Annotated[
-        int | None, typer.Option(min=1, help="Evaluations a trial; 2 or, with --data, 4.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Evaluations a trial.  [default: 2, with --data 4]"),
     ] = None,
-    side: Annotated[int, typer.Option(help="Of crops and evaluated squares, pixels.")] = 224,
+    side: Annotated[
+        int, typer.Option(min=32, metavar="PX", help="Side of crops and evaluated squares, pixels.")
+    ] = 224,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Crops a worker and step; 2 or, with --data, 8.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Crops a worker and step.  [default: 2, with --data 8]"
+        ),
     ] = None,
-    lr: Annotated[float, typer.Option(help="Peak learning rate, unless in the space.")] = 1e-4,
+    learning_rate: Annotated[
+        float, typer.Option(metavar="X", help="Peak learning rate, unless in the space.")
+    ] = 1e-4,
     pixel: Annotated[
-        float, typer.Option(help="Weight of the squared error (0-255), unless in the space.")
+        float,
+        typer.Option(metavar="X", help="Weight of the squared error (0-255), unless in the space."),
     ] = 0.1,
     layer: Annotated[
-        str | None, typer.Option(help="Layer whose maps are compared, unless in the space.")
+        str | None,
+        typer.Option(metavar="NAME", help="Layer whose maps are compared, unless in the space."),
     ] = None,
-    classifier: Annotated[str, typer.Option(help="Downstream network.")] = "efficientnet-lite0",
-    search: Annotated[str, typer.Option(help="optuna, random or grid.")] = "optuna",
-    concurrent: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of a trial.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, or cuda for one GPU a worker.")] = "cpu",
-    validation_images: Annotated[
-        int, typer.Option(min=1, help="Held-out images to evaluate on, at most.")
-    ] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Of crops, qualities and search.")] = 0,
+    classifier: Annotated[
+        str, typer.Option(metavar="NAME", help="Downstream network.")
+    ] = "efficientnet-lite0",
+    search: Annotated[
+        Literal["optuna", "random", "grid"], typer.Option(help="What chooses the next trial.")
+    ] = "optuna",
+    concurrent: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Trials at the same time.")
+    ] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes side by side in a trial, a CPU each, with --device cuda a GPU each.",
+        ),
+    ] = 1,
+    device: options.Device = "cpu",
+    validation_images: options.ValidationImages = 200,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of crops, qualities and search.")
+    ] = 0,
     storage: Annotated[
         str | None,
-        typer.Option(help="Checkpoints, for all nodes: s3://... or a shared folder; default OUT."),
+        typer.Option(
+            metavar="DST",
+            help="Checkpoints, for all nodes: s3://... or a shared folder.  [default: OUT]",
+        ),
     ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, or off.")] = None,
-    verbose: Annotated[bool, typer.Option(help="Show Ray's own log.")] = False,
+    tracking_uri: options.TrackingUri = None,
+    verbose: options.Verbose = False,
 ) -> None:
+    from deepsic.models.device import device_named
     from pipelines.models import pinned
     from pipelines.training.sources import EMBEDDED, find_places, identity_of, start_identity
 
@@ -106,8 +134,9 @@ def main(
         data_hash=identity_of(places), space=found.name, space_hash=found.identity,
         trials=trials or (4 if small else 12), steps=steps or (8 if small else 400),
         rungs=rungs or (2 if small else 4), side=side, batch=batch or (2 if small else 8),
-        learning_rate=lr, classifier=classifier, layer=layer, pixel=pixel, search=search,
-        seed=seed, validation_images=validation_images, workers=workers, device=device,
+        learning_rate=learning_rate, classifier=classifier, layer=layer, pixel=pixel, search=search,
+        seed=seed, validation_images=validation_images, workers=workers,
+        device=device_named(device).type,
     )  # fmt: skip
     job.check(found)
     _run(job, found, out.resolve(), storage, tracking_uri, concurrent, verbose)

@@ -123,7 +123,7 @@ def stages(
         TimedStage(
             name="preprocess",
             command=f"python pipelines/preprocess.py {PHOTOS} --out s3://{BUCKET}/prepared-{run} "
-            "--pictures-a-shard 4",
+            "--shard-images 4",
             outcome=lambda cluster, log: kept(f"prepared-{run}"),
         ),
         TimedStage(
@@ -143,7 +143,7 @@ def stages(
         ),
         TimedStage(
             name="evaluate",
-            command=f"python pipelines/evaluate.py {PHOTOS} runs/evaluate-{run} --codec sic "
+            command=f"python pipelines/evaluate.py {PHOTOS} --out runs/evaluate-{run} --codec sic "
             f"--codec jpeg --no-ladder --bpp 0.5 --limit {limit} --crops 0",
             outcome=lambda cluster, log: _evaluated(cluster, run),
         ),

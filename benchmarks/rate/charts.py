@@ -1,6 +1,6 @@
 """The charts of README and docs/results/rate.md, from what an evaluation of Kodak left behind.
 
-python pipelines/evaluate.py kodak/ runs/kodak
+python pipelines/evaluate.py kodak/ --out runs/kodak
 python benchmarks/rate/charts.py runs/kodak/results.jsonl docs/
 """
 

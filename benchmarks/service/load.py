@@ -25,7 +25,7 @@ from benchmarks.service.kit import end_cleanly, report, serving
 from benchmarks.service.speed import speed
 from benchmarks.service.truth import Truth
 
-PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus 1"
+PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus-per-replica 1"
 EVERYTHING = "speed overload fair redeploy chaos drain"
 
 

@@ -178,7 +178,7 @@ def _loops(
         ray.append(rate)
         waits.append(wait)
         if workers > 1:
-            several.append(over_ray(made, version, "off", workers)[0])
+            several.append(over_ray(made, version, "none", workers)[0])
         plain.append(bare(made, version))
     mean = statistics.mean(plain)
     result |= {

@@ -295,7 +295,12 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default="sic", help="name of a shipped model, or a model file [sic]"
     )
     verb.add_argument(
-        "-o", "--output", type=Path, metavar="JSON", help="write the figures to this file, too"
+        "-o",
+        "--out",
+        dest="output",
+        type=Path,
+        metavar="JSON",
+        help="write the figures to this file, too",
     )
     return parser
 

@@ -41,7 +41,8 @@ def output_options(verb: argparse.ArgumentParser) -> None:
     """Where results go, and which are made."""
     verb.add_argument(
         "-o",
-        "--output",
+        "--out",
+        dest="output",
         metavar="PATH",
         help="file, or folder for several sources [beside each source]",
     )

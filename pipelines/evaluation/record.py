@@ -53,7 +53,7 @@ class Record:
         coders: Sequence[MeasuredCodec],
         evaluators: Sequence[Evaluator],
         about: dict[str, str],
-        fresh: bool = False,
+        force: bool = False,
     ) -> Record:
         """Read what is there and keep what still holds; rewrites the file without the rest.
 
@@ -65,7 +65,7 @@ class Record:
             "judges": sorted(evaluator.name for evaluator in evaluators),
         }
         codecs = {coder.name: coder.identity() for coder in coders}
-        head, lines = ({}, []) if fresh else _read(path)
+        head, lines = ({}, []) if force else _read(path)
         before = dict(head.get("contract", {}))
         known = before.pop("codecs", {})
         if before != contract:

@@ -37,12 +37,17 @@ class Settings:
     """NAME=WEIGHTS, as in fastestdet=fastestdet.pth."""
     among: bool = False
     """Also let each classifier choose among the classes that occur in the set alone."""
-    include: str = "*"
+    include: tuple[str, ...] = ()
+    """Patterns of keys to take; empty: all."""
     limit: int | None = None
-    fresh: bool = False
-    """Forget what `out` holds already."""
+    force: bool = False
+    """Replace what `out` holds already."""
+    local: bool = False
+    """In this process, without Ray."""
     workers: int | None = None
-    """Ray's processes; None: one a CPU; 0: this process alone, without Ray."""
+    """Ray's processes; None: one a CPU."""
+    verbose: bool = False
+    """Show Ray's own log."""
     crops: int = 4
     """Pictures to show side by side in the report."""
 

@@ -9,7 +9,6 @@ Layouts that are recognised by themselves:
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from deepsic.errors import InputError, UnsupportedImageError, UsageError
 from deepsic.evaluation.measure import Subject
-from pipelines.storage import open_storage
+from pipelines.storage import open_storage, selected
 
 __all__ = ["EMBEDDED", "PictureRef", "annotated_classes", "find_pictures", "read_picture"]
 
@@ -51,12 +50,12 @@ class PictureRef:
 
 
 def find_pictures(
-    source: str | None, *, include: str = "*", limit: int | None = None
+    source: str | None, *, include: Sequence[str] = (), limit: int | None = None
 ) -> list[PictureRef]:
     """The pictures of a folder, an s3:// prefix or, without either, those embedded; sorted.
 
     Args:
-        include: pattern for file names, such as "ILSVRC2012_val_*".
+        include: patterns of keys or file names, such as "ILSVRC2012_val_*"; empty: all.
         limit: take at most so many, spread evenly over the sorted names.
 
     Raises: `InputError` if there is none; `StorageError` if the source can't be listed.
@@ -70,11 +69,11 @@ def find_pictures(
     keys = [
         item.key
         for item in storage.list()
-        if PurePosixPath(item.key).suffix.lower() in SUFFIXES
-        and fnmatch.fnmatch(PurePosixPath(item.key).name, include)
+        if PurePosixPath(item.key).suffix.lower() in SUFFIXES and selected(item.key, include)
     ]
     if not keys:
-        raise InputError(f"no picture called {include!r} in {source}")
+        called = f" called {' or '.join(include)}" if include else ""
+        raise InputError(f"no image{called} in {source}")
     if limit is not None and limit < len(keys):
         keys = [keys[index * len(keys) // limit] for index in range(limit)]
     boxes = {} if "://" in source else _boxes(Path(source))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from pipelines.storage import (
     ObjectMissingError,
     StorageUnavailableError,
     open_storage,
+    selected,
 )
 
 __all__ = ["FileList", "FileRef", "embedded_images", "find_files", "named_classes", "samples_of"]
@@ -73,7 +73,7 @@ def find_files(sources: Sequence[Source], exclude: Sequence[str] = ()) -> FileLi
     for number, source in enumerate(sources):
         listed = list(_listing(source))
         packed = [item for item in listed if item.key.endswith(_CONTAINERS)]
-        kept = [i for i in listed if is_image(i.key) and not _excluded(i.key, exclude)]
+        kept = [i for i in listed if is_image(i.key) and selected(i.key, exclude=exclude)]
         kept = kept[:: source.every]
         if not kept and not packed:
             raise InputError(f"no image, tar or Parquet file in {source.url}")
@@ -143,7 +143,7 @@ def samples_of(
             for number, sample in enumerate(found):
                 wanted = number % source.every == 0
                 if isinstance(sample, Sample):
-                    wanted = wanted and not _excluded(sample.key, policy.exclude)
+                    wanted = wanted and selected(sample.key, exclude=policy.exclude)
                 if wanted:
                     yield sample
     except FileNotFoundError:
@@ -160,10 +160,6 @@ def _read(source: Source, key: str) -> bytes:
     if source.url == EMBEDDED:
         return _embedded_folder().joinpath(key).read_bytes()
     return open_storage(source.url).get(key).data
-
-
-def _excluded(key: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(PurePosixPath(key).name, pattern) for pattern in patterns)
 
 
 def _empty_folders(url: str, known: set[str]) -> set[str]:

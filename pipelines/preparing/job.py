@@ -26,7 +26,7 @@ READERS = 16
 
 
 def prepare(
-    sources: list[Source], out: str, policy: Policy, *, workers: int | None = None
+    sources: list[Source], out: str, policy: Policy, *, runtime: RuntimeOptions | None = None
 ) -> Manifest:
     """Prepare the sources' images in OUT/VERSION; shards that are there stay.
 
@@ -50,7 +50,7 @@ def prepare(
     )
     with console.progress("preprocess", len(tasks)) as progress:
         progress.advance(len(reports))
-        for report in _run(job, tasks, missing, workers) if missing else ():
+        for report in _run(job, tasks, missing, runtime) if missing else ():
             put_verified(storage, report_key(report["task"]), json.dumps(report).encode())
             reports[report["task"]] = report
             progress.advance(pictures=report["pictures"], quarantined=len(report["quarantine"]))
@@ -91,10 +91,11 @@ def _finished(storage: Storage, tasks: int) -> dict[int, dict[str, Any]]:
 
 
 def _run(
-    job: ShardJob, tasks: list[list[FileRef]], missing: list[int], workers: int | None
+    job: ShardJob, tasks: list[list[FileRef]], missing: list[int], runtime: RuntimeOptions | None
 ) -> Iterator[dict[str, Any]]:
     """Reports as Ray Data finishes the tasks; each worker holds one shard at a time."""
-    with ray_runtime(RuntimeOptions(num_cpus=workers)) as where:
+    workers = None if runtime is None else runtime.num_cpus  # on a cluster as well
+    with ray_runtime(runtime) as where:
         import ray.data
 
         console.say(f"on {where}")
@@ -109,7 +110,9 @@ def _run(
             return {"report": json.dumps(make_shards(job, int(row["task"]), files))}
 
         # One task a block: that is what streams, and what a lost worker repeats.
-        made = ray.data.from_items(items, override_num_blocks=len(items)).map(make, num_cpus=1)
+        made = ray.data.from_items(items, override_num_blocks=len(items)).map(
+            make, num_cpus=1, concurrency=workers
+        )
         for row in made.iter_rows():
             yield json.loads(row["report"])
 

@@ -36,7 +36,7 @@ def exit_codes(command: Callable[P, R]) -> Callable[P, R]:
             console.error(str(cause))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            console.error("interrupted; run the same command again to go on")
+            console.error("interrupted; the same command resumes")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] != "ray":
@@ -45,7 +45,7 @@ def exit_codes(command: Callable[P, R]) -> Callable[P, R]:
             said = next((line for line in str(error).splitlines() if line.strip()), "")
             console.error(
                 f"Ray gave up ({type(error).__name__}): {said.strip()[:300]}; "
-                "run the same command again to go on"
+                "the same command resumes"
             )
             raise typer.Exit(DeepsicError.exit_code) from None
 

@@ -1,4 +1,4 @@
-"""MLflow for the stages: SQLite in `runs/` by default, a server by URI, or off.
+"""MLflow for the stages: SQLite in `runs/` by default, a server by URI, or none.
 
     with tracked("train", run_name=name, uri=options.tracking_uri, params=config) as run:
         run.metrics({"loss": 0.3}, step=10)
@@ -34,7 +34,7 @@ __all__ = [
     "tracked",
 ]
 
-OFF = "off"
+OFF = "none"
 LOGGED = "train/loss"
 """Metric whose last step tells how far a run was logged."""
 REACH_SECONDS = 5.0
@@ -81,7 +81,7 @@ def _check_server(uri: str) -> None:
         reason = getattr(error, "reason", error)
     raise StorageError(
         f"no MLflow server answers at {uri} ({reason}); start it, give another --tracking-uri, "
-        "or turn tracking off with --tracking-uri off"
+        "or turn tracking off with --tracking-uri none"
     )
 
 
@@ -199,7 +199,7 @@ def tracked(
 ) -> Iterator[TrackedRun]:
     """A run of `experiment` for the length of a block.
 
-    uri: None for `default_uri()`, "off" for no tracking.
+    uri: None for `default_uri()`, "none" for no tracking.
     resume: go on with the last run of this name, if there is one: one run is one run, however
         often it was interrupted.
     Raises: `StorageError` before the block when the store can't be reached.
@@ -236,7 +236,7 @@ def check_shared(uri: str, nodes: int) -> None:
         raise UsageError(
             f"MLflow's store {uri} is a file of one node, and this cluster has {nodes}: start "
             "`mlflow server --host 0.0.0.0` on the head and give --tracking-uri http://HEAD:5000, "
-            "or --tracking-uri off"
+            "or --tracking-uri none"
         )
 
 

@@ -31,6 +31,7 @@ from pipelines.storage.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
+from pipelines.storage.listing import selected
 from pipelines.storage.local import LocalStorage
 from pipelines.storage.s3 import S3Storage
 
@@ -51,6 +52,7 @@ __all__ = [
     "StorageUnavailableError",
     "open_storage",
     "put_verified",
+    "selected",
     "sha256",
 ]
 

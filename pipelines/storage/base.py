@@ -183,7 +183,7 @@ def _check_owner(
     else:
         why = "holds other bytes, which this job didn't write"
     raise ObjectExistsError(
-        f"{storage.url}/{key} {why}; move it away, or give --overwrite to replace it"
+        f"{storage.url}/{key} {why}; move it away, or give --force to replace it"
     )
 
 

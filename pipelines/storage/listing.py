@@ -9,16 +9,31 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from pipelines.storage.base import ObjectInfo
 
-__all__ = ["describe", "etag_of", "sorted_on_disk", "walk"]
+__all__ = ["describe", "etag_of", "selected", "sorted_on_disk", "walk"]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 #: Names of one folder that are sorted in memory; a larger folder is sorted by way of a file.
 RUN_NAMES = 50_000
+
+
+def selected(key: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> bool:
+    """Whether patterns let a key through: one of `include`, unless empty, and none of `exclude`.
+
+    A pattern, such as `*.jpg` or `2019/*`, is of the whole key or of its last part; `*` also
+    matches slashes.
+    """
+    names = key, key.rpartition("/")[2]
+
+    def any_of(patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    return (not include or any_of(include)) and not any_of(exclude)
 
 
 def etag_of(status: os.stat_result) -> str:

@@ -87,7 +87,7 @@ def _trainer(job: TrainJob, actor: Any) -> Any:
             name=job.name,
             storage_path=path,
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=job.max_failures),
+            failure_config=FailureConfig(max_failures=job.max_restarts),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )

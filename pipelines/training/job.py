@@ -36,13 +36,13 @@ class TrainJob:
     loaders: int = 1
     """Threads of a worker that cut crops."""
     pace: Pace = field(default_factory=Pace)
-    max_failures: int = 3
-    """Worker failures tolerated."""
-    tracking_uri: str = "off"
+    max_restarts: int = 3
+    """Times that lost workers are started again."""
+    tracking_uri: str = "none"
 
     def __post_init__(self) -> None:
-        if min(self.workers, self.loaders) < 1 or self.max_failures < 0:
-            raise UsageError("workers and loaders must be positive, max_failures not negative")
+        if min(self.workers, self.loaders) < 1 or self.max_restarts < 0:
+            raise UsageError("workers and loaders must be positive, max_restarts not negative")
         if self.device not in ("cpu", "cuda"):
             raise UsageError(f"device={self.device!r} is neither cpu nor cuda")
 

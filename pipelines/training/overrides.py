@@ -11,6 +11,7 @@ from typing import Any
 
 from deepsic.errors import UsageError
 from deepsic.training.recipe import Recipe
+from pipelines.stage.options import NONE
 
 __all__ = ["described", "overridden"]
 
@@ -23,10 +24,22 @@ def overridden(recipe: Recipe[Any, Any], arguments: Sequence[str]) -> Recipe[Any
     """
     import tyro
 
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def none(info: tyro.constructors.PrimitiveTypeInfo) -> Any:
+        """`none`, as every other option spells it."""
+        if info.type is not type(None):
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1, metavar=NONE, choices=(NONE,), instance_from_str=lambda given: None,
+            is_instance=lambda value: value is None, str_from_instance=lambda value: [NONE],
+        )  # fmt: skip
+
     kind: Any = Recipe[type(recipe.net), type(recipe.objective)]  # type: ignore[misc]
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with registry, contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             made: Recipe[Any, Any] = tyro.cli(
                 kind, default=recipe, args=list(arguments), console_outputs=True,
                 config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
@@ -42,7 +55,9 @@ def overridden(recipe: Recipe[Any, Any], arguments: Sequence[str]) -> Recipe[Any
 
 def described(recipe: Recipe[Any, Any]) -> str:
     """All fields with their values, one option a line, as `overridden` takes them."""
-    return "\n".join(_lines("--", recipe))
+    lines = _lines("--", recipe)
+    # A recipe without a head gets none by options: it has no field to fill.
+    return "\n".join(line for line in lines if line != f"--head {NONE}")
 
 
 def _lines(prefix: str, value: Any) -> list[str]:
@@ -58,6 +73,8 @@ def _lines(prefix: str, value: Any) -> list[str]:
         return [f"{prefix}{key} {item}" for key, item in value.items()]
     if isinstance(value, (tuple, list, dict)):
         return [f"{name} " + " ".join(shlex.quote(str(item)) for item in value)]
+    if value is None:
+        return [f"{name} {NONE}"]
     return [f"{name} {shlex.quote(value) if isinstance(value, str) else value}"]
 
 

@@ -29,10 +29,20 @@ def train(*words: str, cwd: Path) -> str:
 def test_a_run_in_pieces_from_a_data_file_and_a_restart_file(tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="the embedded photographs are scikit-image's")
     pytest.importorskip("typer")
-    train("pack", "crops.pack", "--data", "embedded", "--max-mb", "1", "--side", "64", cwd=tmp_path)
+    train(
+        "pack",
+        "crops.pack",
+        "--data",
+        "embedded",
+        "--max-bytes",
+        "1MB",
+        "--side",
+        "64",
+        cwd=tmp_path,
+    )
     assert (tmp_path / "crops.pack").stat().st_size <= 2**20
     here = ["small", "--data", "crops.pack", "--local", *TINY]
-    said = train(*here, "--seconds", "0.001", "--storage", "first", cwd=tmp_path)
+    said = train(*here, "--run-seconds", "0.001", "--storage", "first", cwd=tmp_path)
     assert "stopped; the same command resumes" in said
     assert "finished" not in said
     (state,) = (tmp_path / "first").rglob("state.pt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -19,7 +18,14 @@ from pipelines.archive.query import FLOOR, LabelQuery
 from pipelines.archive.work.codec import CodecSource, checked_codec
 from pipelines.archive.work.images import kind_of
 from pipelines.stage import console
-from pipelines.storage import ObjectAbout, ObjectMissingError, Storage, put_verified, sha256
+from pipelines.storage import (
+    ObjectAbout,
+    ObjectMissingError,
+    Storage,
+    put_verified,
+    selected,
+    sha256,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,8 +42,8 @@ class RestoreOptions:
 
     force: bool = False
     """Write images again that are there."""
-    match: str | None = None
-    """Pattern of source keys, such as `2019/*.jpg`; `*` also matches slashes."""
+    include: tuple[str, ...] = ()
+    """Patterns of source keys, such as `2019/*.jpg`; empty: all."""
     label: str | None = None
     """Only images that show this; a label, a WordNet parent, or a wnid."""
     min_prob: float = FLOOR
@@ -104,8 +110,8 @@ def restore_archive(
 
 def _chosen(table: pa.Table, options: RestoreOptions) -> pa.Table:
     """The rows that the options ask for."""
-    if options.match is not None and table.num_rows:
-        wanted = [fnmatchcase(key, options.match) for key in table["source_key"].to_pylist()]
+    if options.include and table.num_rows:
+        wanted = [selected(key, options.include) for key in table["source_key"].to_pylist()]
         table = table.filter(wanted)
     if options.label is not None and table.num_rows:
         query = LabelQuery.parse(options.label)

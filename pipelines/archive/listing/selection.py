@@ -9,11 +9,17 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from deepsic.errors import InputError, UsageError
 from pipelines.archive.listing.inventory import inventory_rows
-from pipelines.storage import ObjectInfo, ObjectMissingError, S3Storage, Storage, open_storage
+from pipelines.storage import (
+    ObjectInfo,
+    ObjectMissingError,
+    S3Storage,
+    Storage,
+    open_storage,
+    selected,
+)
 from pipelines.storage.listing import sorted_on_disk
 
 __all__ = ["Selection", "open_source"]
@@ -51,10 +57,8 @@ class Selection:
             )
 
     def matches(self, key: str) -> bool:
-        """Whether the patterns let a key through; `*` also matches slashes."""
-        if self.include and not any(fnmatchcase(key, pattern) for pattern in self.include):
-            return False
-        return not any(fnmatchcase(key, pattern) for pattern in self.exclude)
+        """Whether the patterns let a key through."""
+        return selected(key, self.include, self.exclude)
 
     def pieces(self, source: Storage) -> list[tuple[str, str | None]]:
         """(after, upto) of the stretches that are listed side by side."""

@@ -160,7 +160,7 @@ def test_restore_a_part_in_the_original_format_with_its_time(
     Image.open(photos / "f0/p00.png").save(photos / "f0/x.jpg")
     job = make_job(photos, tmp_path / "a")
     run_job(job, here)
-    made = restore(job, tmp_path / "one", here, match="f0/*", as_source=True)
+    made = restore(job, tmp_path / "one", here, include=("f0/*",), as_source=True)
     assert made == {f"f0/p{n:02d}.png" for n in (0, 3, 6, 9)} | {"f0/x.jpg"}
     with Image.open(tmp_path / "one/f0/x.jpg") as image:
         assert image.format == "JPEG"
@@ -173,7 +173,7 @@ def test_restore_a_part_in_the_original_format_with_its_time(
     made = restore(job, tmp_path / "two", here, label=wanted)
     assert made == {f"{key}.png" for key, name in labels.items() if name == wanted}
     with pytest.raises(UsageError, match="no image that is asked for"):
-        restore(job, tmp_path / "three", here, match="nothing*")
+        restore(job, tmp_path / "three", here, include=("nothing*",))
 
 
 def test_restore_keeps_xmp_exif_and_profile(

@@ -223,7 +223,7 @@ def test_an_object_of_somebody_else_is_never_replaced(
     summary = run_job(job, here)
     assert (summary.done.ok, summary.done.failed) == (11, 1)
     assert job.destination.get("f0/p00.png.sic").data == b"mine"
-    assert "--overwrite" in str(rows_of(job)["f0/p00.png"]["reason"])
+    assert "--force" in str(rows_of(job)["f0/p00.png"]["reason"])
     job = make_job(photos, f"{bucket}/a", overwrite=True)
     assert run_job(job, here, RunOptions(retry_failed=True)).done.ok == 1
     assert job.destination.get("f0/p00.png.sic").data != b"mine"

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def evaluate(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [*arguments, "--tracking-uri", "off"])
+    result = CliRunner().invoke(app, [*arguments, "--tracking-uri", "none"])
     return result.exit_code, f"{result.output}\n{result.exception!r}"
 
 
@@ -56,7 +56,7 @@ def check(out: Path) -> None:
 def test_in_this_process(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, text = evaluate(
-        str(folder), str(out), *SMALL, "--workers", "0", "--codec", "sic:/none.safetensors",
+        str(folder), "--out", str(out), *SMALL, "--local", "--codec", "sic:/none.safetensors",
         "--classifier", f"squeezenet={tmp_path}/none.pth",
     )  # fmt: skip
     assert code == 1, text
@@ -72,7 +72,7 @@ def test_in_this_process(folder: Path, tmp_path: Path) -> None:
 def test_on_ray(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, text = evaluate(
-        str(folder), str(out), *SMALL, "--no-ladder", "--workers", "1",
+        str(folder), "--out", str(out), *SMALL, "--no-ladder", "--workers", "1",
         "--classifier", f"squeezenet={tmp_path}/none.pth",
     )  # fmt: skip
     assert code == 1, text
@@ -90,7 +90,7 @@ def test_on_ray(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_calls_end_with_their_exit_code(folder: Path, arguments: list[str], code: int) -> None:
-    found, text = evaluate(str(folder), str(folder / "out"), "--workers", "0", *arguments)
+    found, text = evaluate(str(folder), "--out", str(folder / "out"), "--local", *arguments)
     assert found == code, text
     assert "error: " in text
     assert not (folder / "out" / "report.html").exists()

@@ -79,7 +79,7 @@ def test_a_codec_that_changed_is_measured_again(path: Path) -> None:
         {"plan": MeasurementPlan(bpp=(0.5,), ladder=False)},
         {"evaluators": [ClassifierEvaluator("squeezenet")]},
         {"source": "others"},
-        {"fresh": True},
+        {"force": True},
     ],
 )
 def test_another_contract_starts_over(
@@ -87,7 +87,7 @@ def test_another_contract_starts_over(
 ) -> None:
     assert opened(path, **changes).rows == []
     assert len(path.read_text().splitlines()) == 1
-    assert ("starting over" in capsys.readouterr().err) is ("fresh" not in changes)
+    assert ("starting over" in capsys.readouterr().err) is ("force" not in changes)
 
 
 def test_failures_are_tried_again(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_table_shows_nothing_for_none(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_tracking_off_does_nothing() -> None:
-    with tracking.tracked("x", run_name="y", uri="off") as run:
+    with tracking.tracked("x", run_name="y", uri="none") as run:
         run.metrics({"loss": 1.0})
         run.params({"a": 1})
     assert run.id is None
