@@ -22,14 +22,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import typer
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipelines.stage import console, options
+from pipelines.stage import console
 from pipelines.stage.exits import exit_codes, fail_if
+from pipelines.tuning import options
 from pipelines.tuning.job import TuneJob
 from pipelines.tuning.space import Space, load_space
 
@@ -43,82 +42,25 @@ app = options.new_app(__doc__)
 @exit_codes
 def main(
     data: options.Data = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DST", help="Folder for what is found.")
-    ] = Path("runs/tune"),
+    out: options.Out = Path("runs/tune"),
     start: options.Start = "sic",
-    space: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Name in tune_spaces/, or a Python file.  [default: small, with --data saic]",
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Trials, except on a grid.  [default: 4, with --data 12]"
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Optimiser steps a trial.  [default: 8, with --data 400]"
-        ),
-    ] = None,
-    rungs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Evaluations a trial.  [default: 2, with --data 4]"),
-    ] = None,
-    side: Annotated[
-        int, typer.Option(min=32, metavar="PX", help="Side of crops and evaluated squares, pixels.")
-    ] = 224,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Crops a worker and step.  [default: 2, with --data 8]"
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float, typer.Option(metavar="X", help="Peak learning rate, unless in the space.")
-    ] = 1e-4,
-    pixel: Annotated[
-        float,
-        typer.Option(metavar="X", help="Weight of the squared error (0-255), unless in the space."),
-    ] = 0.1,
-    layer: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Layer whose maps are compared, unless in the space."),
-    ] = None,
-    classifier: Annotated[
-        str, typer.Option(metavar="NAME", help="Downstream network.")
-    ] = "efficientnet-lite0",
-    search: Annotated[
-        Literal["optuna", "random", "grid"], typer.Option(help="What chooses the next trial.")
-    ] = "optuna",
-    concurrent: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Trials at the same time.")
-    ] = 1,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Processes side by side in a trial, a CPU each, with --device cuda a GPU each.",
-        ),
-    ] = 1,
+    space: options.Space = None,
+    trials: options.Trials = None,
+    steps: options.Steps = None,
+    rungs: options.Rungs = None,
+    side: options.Side = 224,
+    batch: options.Batch = None,
+    learning_rate: options.LearningRate = 0.0001,
+    pixel: options.Pixel = 0.1,
+    layer: options.Layer = None,
+    classifier: options.Classifier = "efficientnet-lite0",
+    search: options.Search = "optuna",
+    concurrent: options.Concurrent = 1,
+    workers: options.Workers = 1,
     device: options.Device = "cpu",
     validation_images: options.ValidationImages = 200,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Of crops, qualities and search.")
-    ] = 0,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DST",
-            help="Checkpoints, for all nodes: s3://... or a shared folder.  [default: OUT]",
-        ),
-    ] = None,
+    seed: options.Seed = 0,
+    storage: options.Storage = None,
     tracking_uri: options.TrackingUri = None,
     verbose: options.Verbose = False,
 ) -> None:

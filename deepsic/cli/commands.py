@@ -25,11 +25,10 @@ from deepsic.cli import files
 from deepsic.cli.options import (
     add_verb,
     at_least,
-    bits_per_pixel,
+    encode_options,
     model_options,
     output_options,
     region,
-    size_in_bytes,
 )
 from deepsic.cli.report import Results, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
@@ -223,44 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"deepsic {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    verb = add_verb(verbs, "encode", encode)
-    output_options(verb)
-    verb.add_argument(
-        "--frame", type=at_least(0), metavar="N", help="of animations and documents, from 0"
-    )
-    goal = verb.add_mutually_exclusive_group()
-    goal.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest, 100 best [50]")
-    goal.add_argument(
-        "--bpp",
-        type=bits_per_pixel,
-        help="best quality within so many bits per pixel, the whole file counted",
-    )
-    goal.add_argument(
-        "--max-bytes",
-        type=size_in_bytes,
-        metavar="N",
-        help="best quality within so many bytes a file, such as 20000 or 20KB",
-    )
-    verb.add_argument(
-        "--model", default="sic", help="name of a shipped model, or a model file [sic]"
-    )
-    verb.add_argument(
-        "--labeler",
-        metavar="NAME",
-        help="store labels from head (the model's own), efficientnet-lite0 or another classifier, "
-        "or your module:function [none]",
-    )
-    verb.add_argument(
-        "--refine-for",
-        action="append",
-        metavar="NETWORK",
-        help="refine each file for a classifier, such as efficientnet-lite0: about 100 times "
-        "slower; repeat for several [none]",
-    )
-    verb.add_argument(
-        "--refine-steps", type=at_least(1), metavar="N", help="gradient steps per image [16]"
-    )
-    verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
+    encode_options(add_verb(verbs, "encode", encode))
 
     verb = add_verb(verbs, "decode", decode)
     output_options(verb)

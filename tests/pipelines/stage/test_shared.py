@@ -133,5 +133,5 @@ def test_what_ray_gives_up_on_is_one_line_and_exit_code_1(
     assert ended.value.exit_code == 1
     said = capsys.readouterr().err
     assert "WorkerCrashedError" in said
-    assert "same command again" in said
+    assert "the same command resumes" in said
     assert "Traceback" not in said
