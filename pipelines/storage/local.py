@@ -1,4 +1,4 @@
-"""A local folder as a storage: temporary name, fsync, then a rename."""
+"""A local folder as a storage: no name, or a temporary one, fsync, then the final name."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ TEMPORARY = ".deepsic/tmp"
 #: A temporary file untouched for this long belongs to nobody, seconds.
 STALE_SECONDS = 600
 READS = 3
+#: What file systems say that have no links.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+#: ... no files without a name; the last two without /proc.
+NO_UNNAMED = (*NO_LINKS, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EXDEV)
 
 
 @dataclass(frozen=True)
@@ -114,22 +118,22 @@ class LocalStorage:
     def put(
         self, key: str, data: bytes, *, exclusive: bool = False, about: ObjectAbout = PLAIN
     ) -> None:
-        """Write to a temporary file, fsync, and give it its name."""
+        """Write a file that has no name yet, fsync, and give it its name."""
         path = self._path(key)
-        temporary = os.path.join(self.url, TEMPORARY, f"{uuid.uuid4().hex}.part")
         with _named(path):
-            try:
-                with _opened(temporary, path) as file:
-                    file.write(data)
-                    file.flush()
-                    if about.modified is not None:
-                        os.utime(file.fileno(), (about.modified, about.modified))
-                    os.fsync(file.fileno())
-                _publish(temporary, path, exclusive)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
+            if not (exclusive and _put_unnamed(path, data, about)):
+                self._put_renamed(path, data, about, exclusive)
             _sync_folder(os.path.dirname(path))
+
+    def _put_renamed(self, path: str, data: bytes, about: ObjectAbout, exclusive: bool) -> None:
+        temporary = os.path.join(self.url, TEMPORARY, f"{uuid.uuid4().hex}.part")
+        try:
+            with _opened(temporary, path) as file:
+                _write(file, data, about)
+            _publish(temporary, path, exclusive)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
     def delete(self, key: str) -> None:
         """Remove a file."""
@@ -165,6 +169,43 @@ class LocalStorage:
         return os.path.join(self.url, *parts)
 
 
+def _put_unnamed(path: str, data: bytes, about: ObjectAbout) -> bool:
+    """Write a new file that has no name before it is whole; False where the system can't.
+
+    Half the work of a temporary name, and who is killed leaves nothing. Linux, most file systems.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    folder = os.path.dirname(path)
+    try:
+        if not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError as error:
+        if error.errno in NO_UNNAMED:
+            return False
+        raise
+    with open(descriptor, "wb") as file:
+        _write(file, data, about)
+        try:  # with a descriptor, Python asks for the call that follows the link in /proc
+            os.link(
+                f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True
+            )
+        except OSError as error:
+            if error.errno in NO_UNNAMED:
+                return False
+            raise
+    return True
+
+
+def _write(file: BinaryIO, data: bytes, about: ObjectAbout) -> None:
+    file.write(data)
+    file.flush()
+    if about.modified is not None:
+        os.utime(file.fileno(), (about.modified, about.modified))
+    os.fsync(file.fileno())
+
+
 def _opened(temporary: str, path: str) -> BinaryIO:
     """Open the temporary file, and make its folder and that of `path` where there are none."""
     for _ in range(READS):  # another writer may remove a folder that is empty
@@ -184,8 +225,7 @@ def _publish(temporary: str, path: str, exclusive: bool) -> None:
             os.link(temporary, path)  # unlike rename, fails when the name is taken
             return
         except OSError as error:
-            unsupported = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
-            if error.errno not in unsupported:
+            if error.errno not in NO_LINKS:
                 raise
         if os.path.exists(path):  # a file system without links: the best that it can do
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)

@@ -101,9 +101,8 @@ class Encoder:
 
     def _labels(self, blob: bytes) -> list[Label]:
         # Only what the file stores: asking a semantic head would decode every file once more.
-        if read_semantics(blob) is None:
-            return []
-        return list(self.codec.labels(blob, top=self.settings.top))
+        stored = read_semantics(blob)
+        return list(stored.labels[: self.settings.top]) if stored else []
 
 
 def _weight(pictures: list[SourceImage]) -> int:

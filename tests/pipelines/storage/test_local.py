@@ -14,6 +14,7 @@ from pipelines.storage import (
     Fetched,
     LocalStorage,
     MissingBucketError,
+    ObjectAbout,
     ObjectExistsError,
     ObjectMissingError,
     StorageFullError,
@@ -24,8 +25,13 @@ from pipelines.storage import listing as listing_module
 from pipelines.storage import local as local_module
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> LocalStorage:
+@pytest.fixture(params=["without a name", "temporary names"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> LocalStorage:
+    """A folder whose file system has files without a name, or hasn't."""
+    if request.param == "temporary names":
+        monkeypatch.setattr(local_module, "_put_unnamed", lambda *_: False)
     return LocalStorage(str(tmp_path))
 
 
@@ -57,7 +63,7 @@ def test_exclusive_never_replaces(storage: LocalStorage) -> None:
 def test_exclusive_without_hard_links(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **named: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -125,9 +131,7 @@ def test_deep_trees_and_folder_links(storage: LocalStorage) -> None:
     assert "link to a folder" in found[1].problem
 
 
-def test_missing_folder_and_full_disk_have_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_folder_has_a_name(tmp_path: Path) -> None:
     gone = LocalStorage(str(tmp_path / "gone"))
     with pytest.raises(MissingBucketError):
         gone.check()
@@ -136,15 +140,29 @@ def test_missing_folder_and_full_disk_have_names(
     with pytest.raises(UsageError, match="is a file"):
         LocalStorage(__file__).check()
 
+
+def test_a_full_disk_has_a_name_and_leaves_nothing(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    storage = LocalStorage(str(tmp_path))
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageFullError, match="run the same command again"):
-        storage.put("a", b"one")
-    assert keys(storage) == []
-    assert list((tmp_path / local_module.TEMPORARY).iterdir()) == []
+    for exclusive in (True, False):
+        with pytest.raises(StorageFullError, match="run the same command again"):
+            storage.put("a", b"one", exclusive=exclusive)
+    assert [path for path in Path(storage.url).rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_file_is_what_its_options_say(storage: LocalStorage, exclusive: bool) -> None:
+    about = ObjectAbout(modified=1_000_000_000.5)
+    storage.put("deep/er/a", b"one", exclusive=exclusive, about=about)
+    status = (Path(storage.url) / "deep/er/a").stat()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (status.st_mtime, status.st_mode & 0o777) == (1_000_000_000.5, 0o666 & ~mask)
+    assert status.st_nlink == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

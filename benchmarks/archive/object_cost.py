@@ -1,0 +1,229 @@
+"""What the archive job adds to the codec: processor time for each object, from and to a folder.
+
+    python benchmarks/archive/object_cost.py PHOTOS --json object_cost.json
+
+The codec here hands out files that were made before, so that it costs nothing and what is left is
+the job: list, read, hash, check, write, sync, read back, ledger. All of it in this process, its
+threads and the kernel's time for it included:
+
+    decode      reading the JPEG from memory to pixels, which any program must do
+    job         the same objects by `run_job`, chunks worked on in this process
+    added       the difference: what the target is about
+    ray         the same by Ray on this machine, two workers: all its processes, less the job
+
+Microseconds an object, the smallest of `--repeats`: other load only adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import cProfile
+import io
+import json
+import os
+import pstats
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+from PIL import Image
+
+from benchmarks.machine import clean_up_when_terminated, describe_run
+from deepsic.bitstream import Container, Header, Label, Semantics, pack
+from deepsic.limits import DEFAULT_LIMITS
+from pipelines.archive import cluster
+from pipelines.archive.cluster import Resources
+from pipelines.archive.job import run_job
+from pipelines.archive.settings import JobSettings
+from pipelines.archive.work.chunk import ArchiveJob
+from pipelines.archive.work.images import open_image
+from pipelines.stage import console
+from pipelines.stage.runtime import RuntimeOptions, ray_runtime
+from pipelines.storage import open_storage
+
+IDENTITY = bytes.fromhex("00112233deadbeef")
+SIDE, STREAM_BYTES = 224, 4400
+LABELS = Semantics("imagenet1k", (Label("church", "n03028079", 0.75),))
+
+
+class ReadyCodec:
+    """Gives a file of the usual size at once."""
+
+    identity = IDENTITY
+
+    def __init__(self) -> None:
+        header = Header(width=SIDE, height=SIDE, model_id=IDENTITY, quality=50)
+        made = Container(header=header, tiles=(os.urandom(STREAM_BYTES),), semantics=LABELS)
+        self._blob = pack(made)
+
+    def encode(self, image: Image.Image, **settings: Any) -> bytes:
+        """The file."""
+        return self._blob
+
+    def encode_batch(self, images: Sequence[Image.Image], **settings: Any) -> list[bytes]:
+        """The file, as often."""
+        return [self._blob] * len(images)
+
+    def decode(self, blob: bytes) -> Image.Image:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def labels(self, blob: bytes, top: int = 5) -> list[Label]:
+        """What is in the file."""
+        return list(LABELS.labels[:top])
+
+
+@dataclass(frozen=True)
+class ReadySource:
+    """Recipe for it."""
+
+    def identity(self) -> str:
+        """Its identity."""
+        return IDENTITY.hex()
+
+    def load(self) -> ReadyCodec:
+        """Make it."""
+        return ReadyCodec()
+
+
+def squares(photos: Path, count: int, folder: Path) -> list[Path]:
+    """`count` photographs of 224x224 as JPEG; beyond those that there are, copies."""
+    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    folder.mkdir()
+    made: list[Path] = []
+    for number in range(count):
+        target = folder / f"{number:06d}.jpg"
+        if number < len(found):
+            with Image.open(found[number]) as image:
+                side = min(image.size)
+                square = image.convert("RGB").crop((0, 0, side, side)).resize((SIDE, SIDE))
+            square.save(target, quality=85)
+        else:
+            shutil.copyfile(made[number % len(found)], target)
+        made.append(target)
+    return made
+
+
+def a_job(source: Path, destination: Path) -> ArchiveJob:
+    """The job with the codec that costs nothing."""
+    settings = JobSettings(
+        model="ready", model_id=IDENTITY.hex(), format_version=1, quality=50, labeler="ready"
+    )
+    return ArchiveJob(
+        source=open_storage(str(source)), destination=open_storage(str(destination)),
+        settings=settings, codec=ReadySource(),
+    )  # fmt: skip
+
+
+def in_this_process(
+    function: Callable[[Any, Any], Any], shared: Any, take: Callable[[bool], Any], resources: Any
+) -> Iterator[tuple[Any, Any]]:
+    """`cluster.spread` without Ray."""
+    while (work := take(True)) is not None:
+        yield work, function(shared, work)
+
+
+def decoded(paths: Sequence[Path]) -> None:
+    """All photographs to pixels."""
+    for path in paths:
+        open_image(path.name, path.read_bytes(), DEFAULT_LIMITS)
+
+
+def run(source: Path, folder: Path) -> None:
+    """The job, whole, to a new folder; raises unless all is well."""
+    summary = run_job(a_job(source, Path(tempfile.mkdtemp(dir=folder))), Resources())
+    if summary.failed or not summary.done.ok:
+        raise RuntimeError(str(summary.done.failures))
+
+
+def own_seconds(work: Callable[[], None]) -> float:
+    """Processor seconds of this process."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def tree_seconds(work: Callable[[], None]) -> float:
+    """Processor seconds of this process and of all that it started before."""
+    began = _tree()
+    work()
+    return _tree() - began
+
+
+def _tree() -> float:
+    own = psutil.Process()
+    seconds = 0.0
+    for process in [own, *own.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            used = process.cpu_times()
+            seconds += used.user + used.system
+    return seconds
+
+
+def profiled(work: Callable[[], None]) -> None:
+    """Print where this thread's processor time goes."""
+    profile = cProfile.Profile(time.process_time)
+    with contextlib.redirect_stdout(io.StringIO()):
+        profile.runcall(work)
+    pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Microseconds an object of each figure."""
+    source = folder / "source"
+    paths = squares(options.photos, options.objects, source)
+    found: dict[str, float] = {}
+
+    def note(name: str, seconds: Sequence[float]) -> None:
+        found[name] = round(1e6 * min(seconds) / options.objects, 1)
+        console.say(f"{name}: {found[name]} us an object")
+
+    note("decode", [own_seconds(lambda: decoded(paths)) for _ in range(options.repeats)])
+    with patch.object(cluster, "spread", in_this_process):
+        run(source, folder)  # imports, the codec's first picture
+        note("job", [own_seconds(lambda: run(source, folder)) for _ in range(options.repeats)])
+        if options.profile:
+            profiled(lambda: run(source, folder))
+    found["added"] = round(found["job"] - found["decode"], 1)
+    if options.ray:
+        with ray_runtime(RuntimeOptions(address="local", num_cpus=2, object_store_mb=200)):
+            run(source, folder)
+            whole = [tree_seconds(lambda: run(source, folder)) for _ in range(options.repeats)]
+        note("with ray", whole)
+        found["ray"] = round(found["with ray"] - found["job"], 1)
+    return found
+
+
+def main() -> int:
+    """Parse, measure, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--objects", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--ray", action="store_true", help="measure Ray's share as well")
+    parser.add_argument("--profile", action="store_true", help="show where the job's time goes")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    clean_up_when_terminated()
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    with tempfile.TemporaryDirectory() as name:
+        found = measure(options, Path(name))
+    console.table("Processor time", ["", "us an object"], [[*pair] for pair in found.items()])
+    if options.json:
+        results = describe_run() | {"objects": options.objects, "us_an_object": found}
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
