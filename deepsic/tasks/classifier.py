@@ -36,6 +36,10 @@ class Preparation:
             x01 = F.interpolate(
                 x01, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
             )
+        return self.normalised(x01)
+
+    def normalised(self, x01: Tensor) -> Tensor:
+        """The same without the resizing."""
         if self.bgr:
             x01 = x01.flip(1)
         mean = x01.new_tensor(self.mean).view(3, 1, 1)
@@ -82,14 +86,16 @@ class Classifier(nn.Module):
     forward = logits
 
     def observe(
-        self, x01: Tensor, layers: Sequence[str], *, leaf: bool = False
+        self, x01: Tensor, layers: Sequence[str], *, leaf: bool = False, resized: bool = True
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits BxC and the maps BxKxMxN of the named layers, from one forward pass.
 
         With `leaf`, the logits can be differentiated by the maps and by nothing before them.
+        Without `resized`, the network sees the pictures at their own size.
         """
+        prepare = self.preparation if resized else self.preparation.normalised
         with LayerTap(self.network, layers, leaf=leaf) as tap:
-            y: Tensor = self.network(self.preparation(x01))
+            y: Tensor = self.network(prepare(x01))
         return y, [tap[name] for name in layers]
 
     def features(self, x01: Tensor, layer: str | None = None) -> Tensor:
