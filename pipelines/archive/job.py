@@ -22,7 +22,7 @@ from pipelines.archive.work.chunk import ArchiveJob
 from pipelines.stage import console
 from pipelines.storage import LocalStorage, Storage
 
-__all__ = ["RunOptions", "Summary", "check_apart", "run_job"]
+__all__ = ["RunOptions", "Summary", "check_apart", "nothing_found", "run_job"]
 
 MB = 1_000_000
 #: Parts that a run writes before they are merged; a run that wrote fewer leaves them.
@@ -94,6 +94,14 @@ def check_apart(source: Storage, destination: Storage) -> None:
         )
 
 
+def nothing_found(url: str) -> UsageError:
+    """The error of a source without objects: an address is more often wrong than empty."""
+    return UsageError(
+        f"there is nothing at {url} (that the patterns let through); correct the address, or give "
+        "--allow-empty"
+    )
+
+
 def _nested(a: str, b: str) -> bool:
     return (a + "/").startswith(b + "/") or (b + "/").startswith(a + "/")
 
@@ -139,10 +147,7 @@ def run_job(job: ArchiveJob, resources: Resources, options: RunOptions | None = 
         _work(job, resources, options, summary, spool, keeper)
     summary.listed = pending.listed
     if not pending.listed and not options.allow_empty:
-        raise UsageError(
-            f"there is nothing at {job.source_url} (that the patterns let through); correct the "
-            "address, or give --allow-empty"
-        )
+        raise nothing_found(job.source_url)
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -157,16 +162,17 @@ def _work(
 ) -> None:
     """Hand out chunks until there are no more."""
 
-    def more(wait: bool) -> Chunk | None:
-        return spool.take(wait=wait)
-
     with console.progress("compress") as counter:
+
+        def more(wait: bool) -> Chunk | None:
+            if spool.complete and counter.total is None:
+                counter.expect(spool.objects)
+            return spool.take(wait=wait)
+
         written = time.monotonic()
         for tally in run_chunks(job, more, resources):
             summary.done.add(tally)
             keeper.part_written()
-            if spool.complete:
-                counter.expect(spool.objects)
             _show(counter, tally, summary, spool)
             if time.monotonic() - written > METRICS_SECONDS:
                 written = time.monotonic()

@@ -17,7 +17,7 @@ from pipelines.archive.commands import demo
 from pipelines.archive.commands.estimate import Estimate, estimate_job
 from pipelines.archive.commands.restore import Restored, RestoreOptions, restore_archive
 from pipelines.archive.commands.verify import Verified, verify_archive
-from pipelines.archive.job import RunOptions, Summary, check_apart, run_job
+from pipelines.archive.job import RunOptions, Summary, check_apart, nothing_found, run_job
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.listing.selection import Selection, open_source
 from pipelines.archive.settings import JobSettings, check_target
@@ -110,11 +110,14 @@ def _job(
 
 
 def work(request: Request, source_url: str, destination: Storage) -> Summary:
-    """Run the job. Raises what `run_job` raises; addresses are checked before Ray starts."""
+    """Run the job. Raises what `run_job` raises; both addresses are tried before Ray starts."""
     request.model.identity()  # before Ray starts, which takes a while
     source, selection, origin = open_source(source_url)
     check_apart(source, destination)
     run = _selected(request, selection)
+    if not run.allow_empty and run.selection == Selection() and not any(source.list()):
+        raise nothing_found(origin)
+    destination.create()
     with _cluster(request.model.device, _cpus(request, source, destination)) as resources:
         return run_job(_job(request, source, origin, destination, resources), resources, run)
 

@@ -66,7 +66,15 @@ class LocalStorage:
     def create(self) -> None:
         """Make the folder and its parents."""
         with _named(self.url):
-            os.makedirs(self.url, exist_ok=True)
+            try:
+                os.makedirs(self.url, exist_ok=True)
+                writable = os.access(self.url, os.W_OK | os.X_OK)
+            except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+                raise AccessError(
+                    f"{self.url} can't be made ({error.strerror}); choose another folder"
+                ) from error
+        if not writable:
+            raise AccessError(f"{self.url} can't be written; check its owner and rights")
 
     def list(
         self, prefix: str = "", *, after: str = "", upto: str | None = None

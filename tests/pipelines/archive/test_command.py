@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from deepsic.models.semantic.labeler import load_labeler
 from pipelines import compress_archive
+from pipelines.archive import plan
+from pipelines.archive.cluster import Resources
 from pipelines.archive.ledger.rules import SQL
 from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.settings import claim
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
+from pipelines.archive.work.codec import ModelSource, loaded_codec
+
+from .fakes import WebpSource
 
 
 def run(*arguments: object) -> int:
@@ -48,6 +55,10 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         (["photos", "out", "--refine-for", "resnet9"], 2, "no classifier 'resnet9'"),
         (["photos", "photos/out"], 2, "contain one another"),
         (["not there", "out"], 8, "doesn't exist"),
+        (["empty", "out"], 2, "there is nothing at"),
+        (["photos", "photos/f0/p00.png"], 2, "contain one another"),
+        (["photos", "file"], 8, "can't be made"),
+        (["photos", "file/below"], 8, "can't be made"),
         (["report", "photos"], 2, "holds no archive"),
         (["verify", "not there"], 8, "doesn't exist"),
         (["photos", "gs://bucket"], 2, "s3://bucket/prefix"),
@@ -67,8 +78,73 @@ def test_wrong_calls_say_what_to_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(photos.parent)
+    Path("empty").mkdir()
+    Path("file").touch()
     assert run(*arguments) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, here: Resources) -> None:
+    """Commands work in this process, with the stand-in codec."""
+
+    @contextlib.contextmanager
+    def cluster(device: str, cpus: float = 1) -> Iterator[Resources]:
+        yield here
+
+    loaded_codec.cache_clear()
+    monkeypatch.setattr(plan, "_cluster", cluster)
+    for name in ("identity", "load"):
+        stand_in = getattr(WebpSource(), name)
+        monkeypatch.setattr(ModelSource, name, lambda _, made=stand_in: made())
+
+
+@pytest.mark.usefixtures("in_process")
+def test_unsupported_images_end_a_run_with_1_where_that_was_asked_for(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (photos / "notes.pdf").write_bytes(b"%PDF-1.7")
+    out, metrics = tmp_path / "out", tmp_path / "archive.prom"
+    assert run(photos, out, "--metrics-file", metrics) == 0
+    numbers = metrics.read_text("utf-8")
+    for status, count in (("ok", 12), ("skipped", 1), ("unsupported", 1), ("failed", 0)):
+        assert f'deepsic_archive_objects{{status="{status}"}} {count}.0' in numbers
+    assert "deepsic_archive_left_objects 0.0" in numbers
+    assert "deepsic_archive_listed 1.0" in numbers
+    capsys.readouterr()
+    assert run(photos, out, "--fail-on", "unsupported") == 1
+    assert "1 images are of formats that this release can't read" in capsys.readouterr().err
+    (photos / "broken.jpg").write_bytes(b"")
+    assert run(photos, out) == 1
+    assert "1 objects failed" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_process")
+def test_damage_ends_verify_with_7_until_the_job_has_mended_it(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(photos, out) == 0
+    good = (out / "f0/p00.png.sic").read_bytes()
+    (out / "f0/p00.png.sic").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert run("verify", out) == 7
+    assert "1 outputs are damaged; --mark lets" in capsys.readouterr().err
+    assert run("verify", out, "--mark") == 7
+    assert "run the job again" in capsys.readouterr().err
+    assert run(photos, out) == 0
+    assert (out / "f0/p00.png.sic").read_bytes() == good
+    assert run("verify", out) == 0
+
+
+@pytest.mark.usefixtures("in_process")
+def test_labels_that_nobody_can_give_claim_nothing(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ModelSource, "load", lambda _: load_labeler("no-such-net"))
+        assert run(photos, out, "--labeler", "no-such-net") == 2
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+    assert run(photos, out) == 0
 
 
 def test_report(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:

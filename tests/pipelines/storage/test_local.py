@@ -141,6 +141,13 @@ def test_a_missing_folder_has_a_name(tmp_path: Path) -> None:
         LocalStorage(__file__).check()
 
 
+def test_a_folder_that_cannot_be_made_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(AccessError, match=r"can't be made .*choose another folder"):
+            LocalStorage(str(tmp_path / place)).create()
+
+
 def test_a_full_disk_has_a_name_and_leaves_nothing(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
