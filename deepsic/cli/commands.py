@@ -1,4 +1,4 @@
-"""The command `deepsic`: encode, decode, info, labels, verify, models, bench.
+"""The command `deepsic`: encode, decode, info, labels, verify, models, bench, completion.
 
     deepsic encode photos/ -o sic/ --quality 60        # folders, files, globs, or - for a pipe
     deepsic labels sic/*.sic --depth 8                 # what is in them, without torch
@@ -23,8 +23,10 @@ from deepsic import __version__
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.cli import files
 from deepsic.cli.options import (
+    SHELLS,
     add_verb,
     at_least,
+    completes_files,
     encode_options,
     model_options,
     output_options,
@@ -37,7 +39,9 @@ from deepsic.labels import label_set
 if TYPE_CHECKING:
     from deepsic.codec import Codec
 
-__all__ = ["bench", "decode", "encode", "labels", "models", "run", "show_info", "verify"]
+__all__ = [
+    "bench", "completion", "decode", "encode", "labels", "models", "run", "show_info", "verify",
+]  # fmt: skip
 
 
 def encode(
@@ -53,6 +57,7 @@ def encode(
     refine_steps: int | None,
     device: str,
     frame: int | None,
+    white: int | None,
     strip: bool,
     json: bool,
     quiet: bool,
@@ -86,7 +91,8 @@ def encode(
                     item.done({"target": str(job.target), "up_to_date": True}, _skipped_line)
                     continue
                 picture = files.read(job.source) if job.source == files.STREAM else job.source
-                blob = codec.encode(load_image(picture, frame=frame), **chosen)
+                image = load_image(picture, frame=frame, white=white)
+                blob = codec.encode(image, **chosen)
                 target.write(job, blob)
                 item.done(_facts(info(blob), str(job.target)), _encoded_line)
 
@@ -210,6 +216,13 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
         raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} pictures were skipped")
 
 
+def completion(*, shell: str) -> None:
+    """Print a script that completes verbs, options and files in a shell."""
+    import shtab
+
+    sys.stdout.write(shtab.complete(_parser(), shell) + "\n")
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     return run_verb(_parser(), arguments)
@@ -256,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--model", default="sic", help="name of a shipped model, or a model file [sic]"
     )
-    verb.add_argument(
+    output = verb.add_argument(
         "-o",
         "--out",
         dest="output",
@@ -264,6 +277,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help="write the figures to this file, too",
     )
+    completes_files(output)
+
+    verb = add_verb(verbs, "completion", completion, sources=False, json=False)
+    verb.add_argument("shell", choices=SHELLS, help="the one that you use")
     return parser
 
 

@@ -9,15 +9,33 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "SHELLS",
     "add_verb",
     "at_least",
     "bits_per_pixel",
+    "completes_files",
     "encode_options",
     "model_options",
     "output_options",
     "region",
     "size_in_bytes",
 ]
+
+
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+"""For which `deepsic completion` makes a script."""
+_FILES = {
+    "bash": "_shtab_compgen_files",
+    "zsh": "_files",
+    "tcsh": "f",
+    "fish": "(__fish_complete_path (commandline -ct))",
+}
+"""shtab's own `FILE`, which isn't imported from there: that would slow every command."""
+
+
+def completes_files(action: argparse.Action) -> None:
+    """Let shells offer files for an option's value."""
+    action.complete = _FILES  # type: ignore[attr-defined]
 
 
 def add_verb(
@@ -28,9 +46,8 @@ def add_verb(
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
     verb.set_defaults(verb=function)
     if sources:
-        verb.add_argument(
-            "sources", nargs="+", help="files, folders, globs, or - for standard input"
-        )
+        files = "files, folders, globs, or - for standard input"
+        completes_files(verb.add_argument("sources", nargs="+", help=files))
     if json:
         verb.add_argument(
             "--json", action="store_true", help="print one JSON object a line, failures included"
@@ -40,13 +57,14 @@ def add_verb(
 
 def output_options(verb: argparse.ArgumentParser) -> None:
     """Where results go, and which are made."""
-    verb.add_argument(
+    output = verb.add_argument(
         "-o",
         "--out",
         dest="output",
         metavar="PATH",
         help="file, or folder for several sources [beside each source]",
     )
+    completes_files(output)
     verb.add_argument("-f", "--force", action="store_true", help="replace files that exist")
     verb.add_argument(
         "--skip-existing", action="store_true", help="leave files that exist, and call them done"
@@ -66,6 +84,12 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     output_options(verb)
     verb.add_argument(
         "--frame", type=at_least(0), metavar="N", help="of animations and documents, from 0"
+    )
+    verb.add_argument(
+        "--white",
+        type=at_least(0xFF),
+        metavar="N",
+        help="value of white in images of more than 8 bits, such as 4095 [as the file says]",
     )
     goal = verb.add_mutually_exclusive_group()
     goal.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest, 100 best [50]")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.errors import UnsupportedImageError
-from deepsic.image_io.pixels import scaled
+from deepsic.image_io.pixels import Depth, scaled
 from deepsic.limits import Limits
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ def tensor_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def from_array(array: NDArray[Any], limits: Limits) -> Planes:
+def from_array(array: NDArray[Any], limits: Limits, white: int | None) -> Planes:
     """RGB (H, W, 3), alpha or None, whether it was gray, whether it had 16 bits.
+
+    `white` is the value of white in uint16 colours, 65535 where it is None and they reach that far.
 
     Raises:
         UnsupportedImageError: of another shape or type, or values out of range.
@@ -51,7 +53,8 @@ def from_array(array: NDArray[Any], limits: Limits) -> Planes:
     sixteen = array.dtype == np.uint16
     if sixteen:
         alpha = (array[..., 3:] >> 8).astype(np.uint8)
-        colours = scaled(array[..., :3], 0xFFFF, "array")
+        depth = Depth(sixteen=True, white=white or 0xFFFF, known=white is not None)
+        colours = scaled(array[..., :3], depth, "array")
         array = np.concatenate((colours, alpha), 2)
     elif np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):  # not a number fails this, too

@@ -69,8 +69,20 @@ ImageSource = Union[
 """Whatever holds a picture, see `load_image`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What the caller says of a file, see `load_image`."""
+
+    frame: int | None
+    white: int | None
+
+
 def load_image(
-    source: ImageSource, limits: Limits = DEFAULT_LIMITS, *, frame: int | None = None
+    source: ImageSource,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    frame: int | None = None,
+    white: int | None = None,
 ) -> LoadedImage:
     """Load a picture from whatever holds one.
 
@@ -82,26 +94,32 @@ def load_image(
         limits: bounds, held before pixels are decoded.
         frame: which frame or page of a file with several, counted from 0. None: such a file is
             refused.
+        white: the value of white in pictures of more than 8 bits a channel, 255 to 65535; what is
+            brighter is refused. None: as the file says, else 65535, and pictures so dark that
+            this can't be are refused.
 
     Raises:
         InputError: can't be read, is no picture, or is damaged or truncated.
         UnsupportedImageError: a kind of picture that we refuse (`docs/FORMAT.md` section 8).
         LimitError: larger than `limits` allow.
-        UsageError: there is no such frame.
+        UsageError: there is no such frame, or `white` isn't possible.
     """
+    if white is not None and not 0xFF <= white <= 0xFFFF:
+        raise UsageError(f"white={white}: give 255 to 65535, such as 4095 for 12 bits")
+    wanted = _Wanted(frame=frame, white=white)
     if isinstance(source, LoadedImage):
         limits.check_size(*source.size)
         return source
     if is_tensor(source):
         source = tensor_array(source)
     if isinstance(source, np.ndarray):
-        rgb, alpha, gray, sixteen = from_array(source, limits)
+        rgb, alpha, gray, sixteen = from_array(source, limits, white)
         return LoadedImage(rgb=rgb, alpha=alpha, gray=gray, sixteen_bit=sixteen)
     if isinstance(source, Image.Image):
         with decoding("image"):
-            return _from_pil(source, limits, "image", frame, None)
+            return _from_pil(source, limits, "image", wanted, None)
     if isinstance(source, (str, os.PathLike)):
-        return _from_path(Path(source), limits, frame)
+        return _from_path(Path(source), limits, wanted)
     data: Any = source
     if hasattr(data, "read"):
         data = data.read()
@@ -111,7 +129,7 @@ def load_image(
             "file, an open binary file, a PIL image, an array (H, W, 3) or a tensor (3, H, W)"
         )
     limits.check_bytes(len(data))
-    return _from_file(io.BytesIO(data), limits, "image", frame)
+    return _from_file(io.BytesIO(data), limits, "image", wanted)
 
 
 def to_pil(image: LoadedImage) -> Image.Image:
@@ -128,33 +146,33 @@ def to_pil(image: LoadedImage) -> Image.Image:
     return attach(Metadata(exif=image.exif, icc=image.icc, xmp=image.xmp), out)
 
 
-def _from_path(path: Path, limits: Limits, frame: int | None) -> LoadedImage:
+def _from_path(path: Path, limits: Limits, wanted: _Wanted) -> LoadedImage:
     try:
         limits.check_bytes(path.stat().st_size)
         with path.open("rb") as file:
-            return _from_file(file, limits, str(path), frame)
+            return _from_file(file, limits, str(path), wanted)
     except DeepsicError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _from_file(file: IO[bytes], limits: Limits, name: str, frame: int | None) -> LoadedImage:
+def _from_file(file: IO[bytes], limits: Limits, name: str, wanted: _Wanted) -> LoadedImage:
     with opened(file, name) as image:
-        return _from_pil(image, limits, name, frame, file)
+        return _from_pil(image, limits, name, wanted, file)
 
 
 def _from_pil(
-    image: Image.Image, limits: Limits, name: str, frame: int | None, file: IO[bytes] | None
+    image: Image.Image, limits: Limits, name: str, wanted: _Wanted, file: IO[bytes] | None
 ) -> LoadedImage:
     limits.check_size(*image.size)
     if 0 in image.size:
         raise UnsupportedImageError(
             f"{name}: picture of {image.width}x{image.height} has no pixels"
         )
-    _choose_frame(image, name, frame)
+    _choose_frame(image, name, wanted.frame)
     limits.check_size(*image.size)
-    depth = depth_of(image)
+    depth = depth_of(image, wanted.white)
     image.load()
     limits.check_size(*image.size)  # icons hold pictures whose size isn't the icon's
     image, metadata = upright(image)

@@ -20,7 +20,9 @@ _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE = 258, 262, 281
 _FULL = 0xFFFF
 _DARK = 16
-"""A picture whose brightest value stays below this, of 255, is one whose depth we got wrong."""
+"""Where nothing says what white is, and 8 bits would stay below this, it is something else."""
+_SAYS_COLOURS = ("icc_profile", "gamma", "srgb")
+"""What in `info` says that a picture's numbers are colours: its white is the largest then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,58 +33,68 @@ class Depth:
     """More than 8 bits a channel."""
     white: int = _FULL
     """The value that stands for white."""
+    known: bool = False
+    """Whether the file or the user says so; else it is what the number of bits allows."""
     inverted: bool = False
     """0 is white, and Pillow leaves that to us."""
     raw: str = ""
     """Pillow's raw mode of a file whose channels it cuts to 8 bits by itself, such as RGB;16B."""
 
 
-def depth_of(image: Image.Image) -> Depth:
-    """The depth of an image that isn't loaded yet."""
+def depth_of(image: Image.Image, white: int | None) -> Depth:
+    """The depth of an image that isn't loaded yet; `white` is what the user says of it."""
+    known = white is not None or any(name in image.info for name in _SAYS_COLOURS)
     if image.mode in _SIXTEEN or image.mode == "I":
         tags: Any = getattr(image, "tag_v2", {})
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-        white = (1 << bits) - 1 if bits < 16 else _FULL
-        told = tags.get(_MAX_SAMPLE, (white,))
-        told = told[0] if isinstance(told, tuple) else told
-        if 0xFF <= told < white:
-            white = told
         inverted = image.mode in _SIXTEEN and tags.get(_PHOTOMETRIC) == 0
-        return Depth(sixteen=True, white=white, inverted=inverted)
+        stored = _stored_white(tags)
+        known = known or stored < _FULL
+        return Depth(sixteen=True, white=white or stored, known=known, inverted=inverted)
     for tile in getattr(image, "tile", None) or ():
         raw = tile[3] if len(tile) > 3 else ""
         raw = raw[0] if isinstance(raw, tuple) and raw else raw
         if ";16" in str(raw):
-            return Depth(sixteen=True, raw=str(raw))
+            return Depth(sixteen=True, white=white or _FULL, known=known, raw=str(raw))
     return Depth(sixteen=image.info.get("sixteen_bit") is True)  # it came through `to_pil`
 
 
-def scaled(values: NDArray[Any], white: int, name: str) -> NDArray[np.uint8]:
-    """Whole numbers, 0 to `white`, as 8 bits: the upper ones, where white is that of 16 bits.
+def _stored_white(tags: Any) -> int:
+    """White by a TIFF's tags; other formats' gray of more than 8 bits has 16."""
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+    white = (1 << bits) - 1 if bits < 16 else _FULL
+    told = tags.get(_MAX_SAMPLE, (white,))
+    told = told[0] if isinstance(told, tuple) else told
+    return told if 0xFF <= told < white else white
+
+
+def scaled(values: NDArray[Any], depth: Depth, name: str) -> NDArray[np.uint8]:
+    """Whole numbers, 0 to white, as 8 bits: the upper ones, where white is that of 16 bits.
 
     Raises:
         UnsupportedImageError: negative, beyond white, or so dark that white must be another.
     """
-    top = int(values.max())
+    top, white = int(values.max()), depth.white
     if int(values.min()) < 0 or top > white:
         raise UnsupportedImageError(
             f"{name}: values from {values.min()} to {top}, white is {white}: a 32-bit integer "
-            "picture, or one without a scale; convert it to 8 or 16 bits"
+            "picture, or one without a scale; convert it to 8 or 16 bits, or say what white is "
+            "(--white N; in Python, load_image(..., white=N))"
         )
-    if 0 < top * 256 < _DARK * (white + 1):
+    if not depth.known and 0 < top * 256 < _DARK * (white + 1):
         raise UnsupportedImageError(
             f"{name}: its brightest value is {top} of {white}, which 8 bits would show as black; "
-            "scale it to the full range first"
+            "say what white is: --white 4095 if it has 12 bits, --white 65535 if it is that dark "
+            "(in Python, load_image(..., white=N))"
         )
     if white == _FULL:
         return (values >> 8).astype(np.uint8)
-    return ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    return ((values.astype(np.uint64) * 255 + white // 2) // white).astype(np.uint8)
 
 
 def eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
     """A loaded image of more than 8 bits in one channel as L, or RGBA if it has a colour key."""
     values = np.asarray(image)
-    pixels = scaled(values, depth.white, name)
+    pixels = scaled(values, depth, name)
     if depth.inverted:
         pixels = 255 - pixels
     out = Image.fromarray(pixels)
@@ -94,7 +106,7 @@ def eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
 
 
 def check_cut(image: Image.Image, depth: Depth, file: IO[bytes] | None, name: str) -> Image.Image:
-    """Look at colours that Pillow cut from 16 to 8 bits: with a colour key, and if they are dark.
+    """Look at colours that Pillow cut from 16 to 8 bits: colour keys, other whites, the dark.
 
     Raises `UnsupportedImageError` as `scaled`.
     """
@@ -102,13 +114,20 @@ def check_cut(image: Image.Image, depth: Depth, file: IO[bytes] | None, name: st
         return image
     high = np.asarray(image)[..., :3]
     key = image.info.get("transparency")
-    if high.max() >= _DARK and not isinstance(key, tuple):
+    bright = depth.known or high.max() >= _DARK
+    if bright and depth.white == _FULL and not isinstance(key, tuple):
         return image
     low = _lower_bytes(file, depth.raw)
     if low is None:
         return image
     values = high.astype(np.uint16) << 8 | low
-    scaled(values, _FULL, name)
+    pixels = scaled(values, depth, name)
+    if depth.white != _FULL:
+        alpha = image.getchannel("A") if image.mode == "RGBA" else None
+        info, image = image.info, Image.fromarray(pixels)
+        image.info = info
+        if alpha is not None:
+            image.putalpha(alpha)
     if isinstance(key, tuple):
         image = image.convert("RGBA")
         image.info.pop("transparency", None)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import shtab
 from PIL import Image
 
 from deepsic.bitstream import info, unpack
 from deepsic.cli import commands
+from deepsic.cli.options import SHELLS
 from tests.image_io import strange
 
 from .png_codec import PngCodec
@@ -118,6 +123,52 @@ def test_a_frame_of_an_animation(tmp_path: Path) -> None:
     assert run("encode", path, "--frame", 2) == 2
     assert run("encode", path, "--frame", 1) == 0
     assert PngCodec().decode((tmp_path / "a.sic").read_bytes()).getpixel((0, 0))[0] == 200
+
+
+def test_white_is_what_the_user_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.png"
+    ramp = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (32, 1))
+    path.write_bytes(strange.stored(Image.fromarray(ramp), "PNG"))
+    assert run("encode", path) == 3
+    assert "--white 4095" in capsys.readouterr().err
+    assert run("encode", path, "--white", 4095) == 0
+    back = PngCodec().decode((tmp_path / "a.sic").read_bytes())
+    assert back.getextrema() == (0, 255)
+    assert run("encode", path, "-f", "--white", 65536) == 2
+    assert run("encode", path, "-f", "--white", 9) == 2
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("completion", shell) == 0
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    text = script.read_text()
+    assert "max-bytes" in text
+    assert "skip-existing" in text
+    assert shtab.FILE[shell] in text
+    if shutil.which(shell) is not None:
+        subprocess.run([shell, "-n", str(script)], check=True, timeout=20)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("completion", "bash") == 0
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    (tmp_path / "cat.sic").touch()
+    for words, last, expected in (
+        ("deepsic ver", 1, "verify"),
+        ("deepsic encode --max", 2, "--max-bytes"),
+        ("deepsic completion z", 2, "zsh"),
+        (f"deepsic decode {tmp_path}/c", 2, f"{tmp_path}/cat.sic"),
+    ):
+        line = f"COMP_WORDS=({words}); COMP_CWORD={last}; _shtab_deepsic; echo ${{COMPREPLY[@]}}"
+        answer = subprocess.run(
+            ["bash", "-c", f"source {script}; {line}"],
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+        assert answer.stdout.split() == [expected]
 
 
 def test_what_is_no_regular_file_is_written_through(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def gray_tiff(bits: int, data: bytes, **changed: Any) -> bytes:
     return tiff({**tags, **changed.pop("tags", {})}, data, **changed)
 
 
-def twelve_bits() -> bytes:
-    """`RAMP` in a TIFF of 12 bits a pixel."""
+def twelve_bits(light: float = 1.0) -> bytes:
+    """`RAMP` in a TIFF of 12 bits a pixel; `light` below 1 makes it darker."""
     out = bytearray()
-    values = (RAMP * 4095 / 255).astype(int).ravel()
+    values = (RAMP * light * 4095 / 255).astype(int).ravel()
     for a, b in zip(values[::2], values[1::2], strict=True):
         out += bytes([a >> 4, ((a & 15) << 4) | (b >> 8), b & 255])
     return gray_tiff(12, bytes(out))

@@ -99,8 +99,41 @@ def test_values_without_a_scale_are_refused_and_never_black(top: int) -> None:
         values.astype(np.uint16),
         colours.astype(np.uint16),
     ):
-        with pytest.raises(UnsupportedImageError, match="scale it"):
+        with pytest.raises(UnsupportedImageError, match="--white 4095"):
             load_image(source)
+        if top >= 255:
+            ramp = load_image(source, white=top).rgb
+            assert np.abs(ramp - RAMP[..., None]).max() <= 1
+        dark = load_image(source, white=65535).rgb
+        assert dark.max() == top >> 8
+
+
+def test_what_says_that_it_holds_colours_may_be_dark() -> None:
+    dark = Image.fromarray((RAMP * 1000 / 255).astype(np.uint16))
+    colours = np.repeat(np.asarray(dark)[..., None], 3, axis=2)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    gamma = strange.chunk(b"gAMA", (45455).to_bytes(4, "big"))
+    for source in (
+        stored(dark, "PNG", icc_profile=strange.SRGB),
+        stored(dark, "TIFF", icc_profile=strange.SRGB),
+        strange.png((64, 32), 16, 2, rows, gamma),
+        strange.twelve_bits(1 / 40),
+    ):
+        loaded = load_image(source)
+        assert 3 <= loaded.rgb.max() <= 7
+        assert loaded.sixteen_bit
+
+
+@pytest.mark.parametrize("white", [0, 254, 65536])
+def test_white_that_cannot_be(white: int) -> None:
+    with pytest.raises(UsageError, match="255 to 65535"):
+        load_image(strange.twelve_bits(), white=white)
+
+
+def test_values_beyond_white_are_refused() -> None:
+    with pytest.raises(UnsupportedImageError, match="white is 1023"):
+        load_image(np.full((4, 4), 4095, np.uint16), white=1023)
+    assert load_image(np.full((4, 4), 200, np.uint8), white=1023).rgb.max() == 200
 
 
 def test_black_is_black() -> None:
