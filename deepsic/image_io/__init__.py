@@ -2,6 +2,7 @@
 
 load.py       any image to a `LoadedImage`, its size checked before pixels are read: start here
 decoders.py   which of Pillow's decoders see a file, and names for whatever they raise
+jpeg_xl.py    what JPEG XL's plugin doesn't tell before it decodes
 arrays.py     arrays and tensors
 pixels.py     depths and modes to 8-bit L, RGB and RGBA
 metadata.py   EXIF, ICC profile and XMP, out of images and into them

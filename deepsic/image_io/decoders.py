@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -16,6 +16,8 @@ from deepsic.errors import (
     LimitError,
     UnsupportedImageError,
 )
+from deepsic.image_io import jpeg_xl
+from deepsic.limits import Limits
 
 __all__ = ["claims_to_be_picture", "decoding", "known_formats", "opened"]
 
@@ -24,7 +26,6 @@ __all__ = ["claims_to_be_picture", "decoding", "known_formats", "opened"]
 #: the signature, but has no decoder.
 _LEFT_OUT = {"EPS", "WMF", "IPTC", "FITS", "FPX", "MIC", "BUFR", "GRIB", "HDF5", "MPEG"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _RAW = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM")
 
 
@@ -49,7 +50,7 @@ def _unreadable_kind(start: bytes) -> str | None:
         return "a camera's raw file; develop it first"
     for name, label, matches in (
         ("HEIF", "HEIF", brand in _HEIF_BRANDS),
-        ("JXL", "JPEG XL", start.startswith(_JXL)),
+        ("JXL", "JPEG XL", jpeg_xl.is_jpeg_xl(start)),
     ):
         if matches and name in known_formats():
             return f"{label} that its decoder doesn't take: damaged, or of a newer kind"
@@ -62,6 +63,8 @@ def claims_to_be_picture(file: IO[bytes]) -> bool:
     """Whether a file begins like a picture, one that is damaged or can't be read here included."""
     start = file.read(32)
     file.seek(0)
+    if jpeg_xl.is_jpeg_xl(start):
+        return True  # to open it would be to decode it
     try:
         Image.open(file, formats=known_formats()).close()
     except UnidentifiedImageError:
@@ -96,8 +99,14 @@ def decoding(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(file: IO[bytes], name: str) -> Iterator[Image.Image]:
+def opened(
+    file: IO[bytes], name: str, limits: Limits, formats: Collection[str] | None = None
+) -> Iterator[Image.Image]:
     """Open a picture by its content; work on it inside the block, as in `decoding`.
+
+    Args:
+        limits: held here for what its plugin decodes at once, JPEG XL; the caller holds the others.
+        formats: of `known_formats`, those that may be; None: all.
 
     Raises:
         InputError: not a picture, damaged or truncated.
@@ -106,13 +115,21 @@ def opened(file: IO[bytes], name: str) -> Iterator[Image.Image]:
     """
     with decoding(name):
         start = file.read(32)
+        allowed = [kind for kind in known_formats() if formats is None or kind in formats]
+        xmp = None
+        if jpeg_xl.is_jpeg_xl(start) and "JXL" in allowed:
+            limits.check_size(*(jpeg_xl.size_of(file) or (0, 0)))
+            xmp = jpeg_xl.xmp_of(file)
         file.seek(0)
         try:
-            image = Image.open(file, formats=known_formats())
+            image = Image.open(file, formats=allowed)
         except UnidentifiedImageError:
             kind = _unreadable_kind(start)
             if kind is not None:
                 raise UnsupportedImageError(f"{name}: {kind}") from None
-            raise InputError(f"{name}: not a picture in a format that we read") from None
+            only = "" if formats is None else f": {', '.join(allowed)}"
+            raise InputError(f"{name}: not a picture in a format that we read{only}") from None
+        if xmp is not None:
+            image.info["xmp"] = xmp
         with image:
             yield image

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Union
@@ -32,10 +34,10 @@ from deepsic.limits import DEFAULT_LIMITS, Limits
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ImageSource", "LoadedImage", "load_image", "to_pil"]
+__all__ = ["FIRST_COUNTS", "ImageSource", "LoadedImage", "load_image", "to_pil"]
 
 #: Formats whose further pictures are previews, gain maps or layers of the first.
-_FIRST_COUNTS = ("MPO", "PSD", "HEIF", "ICNS")
+FIRST_COUNTS = ("MPO", "PSD", "HEIF", "ICNS")
 _SUBFILE, _OLD_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 255, 330, 50706
 
 
@@ -158,7 +160,7 @@ def _from_path(path: Path, limits: Limits, wanted: _Wanted) -> LoadedImage:
 
 
 def _from_file(file: IO[bytes], limits: Limits, name: str, wanted: _Wanted) -> LoadedImage:
-    with opened(file, name) as image:
+    with opened(file, name, limits) as image:
         return _from_pil(image, limits, name, wanted, file)
 
 
@@ -210,7 +212,7 @@ def _choose_frame(image: Image.Image, name: str, frame: int | None) -> None:
             raise UsageError(f"{name}: no frame {frame}; it has {frames}, counted from 0")
         if frames > 1:
             image.seek(frame)
-    elif frames > 1 and image.format not in _FIRST_COUNTS:
+    elif frames > 1 and image.format not in FIRST_COUNTS:
         raise UnsupportedImageError(
             f"{name}: {image.format} with {frames} frames or pages; name one with --frame N "
             "(in Python, load_image(..., frame=N))"
@@ -227,7 +229,22 @@ def _is_preview(image: TiffImagePlugin.TiffImageFile) -> bool:
     if tags.get(_SUBFILE, 0) & 1 or tags.get(_OLD_SUBFILE) == 2 or _DNG_VERSION in tags:
         return True
     offsets = tags.get(_SUB_IFDS, ())
-    file: Any = image.fp
+    if not offsets:
+        return False
+    with contextlib.ExitStack() as stack:
+        file: Any = image.fp
+        if file is None:  # it is loaded
+            if not os.path.isfile(image.filename):
+                return False  # who has its pixels in hand means these
+            file = stack.enter_context(open(image.filename, "rb"))
+        return any(
+            inner.get(256, 0) * inner.get(257, 0) > image.width * image.height
+            for inner in _directories(file, offsets)
+        )
+
+
+def _directories(file: IO[bytes], offsets: Any) -> Iterator[Any]:
+    """A TIFF's directories at these offsets."""
     file.seek(0)
     start = file.read(8)
     start += file.read(8) if start[2] == 43 else b""  # BigTIFF
@@ -235,9 +252,7 @@ def _is_preview(image: TiffImagePlugin.TiffImageFile) -> bool:
         inner: Any = TiffImagePlugin.ImageFileDirectory_v2(start)
         file.seek(offset)
         inner.load(file)
-        if inner.get(256, 0) * inner.get(257, 0) > image.width * image.height:
-            return True
-    return False
+        yield inner
 
 
 def _check_metadata(parts: tuple[bytes | None, ...], limits: Limits) -> None:

@@ -37,7 +37,7 @@ _STRUCTURE = {
     0x8649, 0x8773,
 }  # fmt: skip
 _TAKES_EXIF = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "JXL", "HEIF")
-_TAKES_ICC = (*_TAKES_EXIF, "JPEG2000")
+_TAKES_ICC = tuple(kind for kind in _TAKES_EXIF if kind != "JXL")
 
 
 def metadata_of(image: Image.Image) -> Metadata:

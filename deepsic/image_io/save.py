@@ -16,17 +16,17 @@ __all__ = ["picture_bytes"]
 def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     """Return `image` as a file of the kind that `suffix` (such as ".png") names.
 
-    Raises `UsageError` if Pillow can't write that kind or not with this picture's mode.
+    Raises `UsageError` if Pillow can't write that kind, or not with this picture's mode or alpha.
     """
     known_formats()  # and their plugins
     kind = Image.EXTENSION.get(suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise UsageError(f"can't write pictures as {suffix!r}; .png, .jpg, .webp and others work")
     options = save_options(metadata_of(image), kind)
-    if kind in ("JPEG", "WEBP", "AVIF"):
-        options["quality"] = 95
     if kind == "JPEG" and image.mode in ("LA", "RGBA"):
         raise UsageError("JPEG has no alpha channel; write .png or .webp")
+    if kind in ("JPEG", "WEBP", "AVIF"):
+        options["quality"] = 95
     out = io.BytesIO()
     try:
         image.save(out, kind, **options)
@@ -34,4 +34,12 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
         raise
     except Exception as error:  # encoders raise what they like, as decoders do
         raise UsageError(f"can't write this picture as {suffix}: {error}") from error
+    if image.mode in ("LA", "RGBA") and not _has_alpha(out):
+        raise UsageError(f"{suffix} files don't keep this picture's alpha; write .png or .webp")
     return out.getvalue()
+
+
+def _has_alpha(file: io.BytesIO) -> bool:
+    """Whether a file that Pillow wrote has transparency."""
+    with Image.open(file) as image:
+        return image.has_transparency_data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -34,10 +35,15 @@ def test_damage_ends_in_named_errors(kind: str) -> None:
     assert faults_of(kind, FAST, encode=False) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", kinds.known_kinds())
-def test_six_hundred_mutations(kind: str) -> None:
-    # In a process of its own: a decoder that crashes is a failed test.
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[ProcessPoolExecutor]:
+    """A process of its own: a decoder that crashes fails tests, and doesn't end them."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        assert pool.submit(faults_of, kind, SLOW, encode=True).result(timeout=900) == []
+        yield pool
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", kinds.known_kinds())
+def test_six_hundred_mutations(kind: str, elsewhere: ProcessPoolExecutor) -> None:
+    assert elsewhere.submit(faults_of, kind, SLOW, encode=True).result(timeout=900) == []

@@ -172,6 +172,28 @@ def test_pictures_behind_previews_are_refused() -> None:
     assert load_image(pyramid).size == (64, 32)
 
 
+def test_pictures_that_are_loaded_already(tmp_path: Any) -> None:
+    kinds = {
+        "deep.tif": strange.twelve_bits(),
+        "plain.tif": stored(strange.noise(9, 7), "TIFF"),
+        "pyramid.tif": strange.gray_tiff(8, bytes(64 * 32), more={256: (3, 32), 257: (3, 16)}),
+        "lzw.tif": stored(strange.noise(9, 7), "TIFF", compression="tiff_lzw"),
+    }
+    for name, data in kinds.items():
+        (tmp_path / name).write_bytes(data)
+        for source in (tmp_path / name, io.BytesIO(data)):
+            with Image.open(source) as image:
+                image.load()
+            assert np.array_equal(load_image(image).rgb, load_image(data).rgb), name
+    (tmp_path / "raw.tif").write_bytes(strange.preview_first())
+    with Image.open(tmp_path / "raw.tif") as image:
+        image.load()
+    with pytest.raises(UnsupportedImageError, match="preview"):
+        load_image(image)
+    (tmp_path / "raw.tif").unlink()
+    assert load_image(image).size == (64, 32)
+
+
 def test_exif_in_text_and_in_bigtiff() -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Maker", 6

@@ -44,8 +44,8 @@ def backend_of(settings: ServeSettings) -> LocalBackend:
 class Service:
     """The application, called in this process; a running event loop isn't needed."""
 
-    def __init__(self, settings: ServeSettings) -> None:
-        self.backend = backend_of(settings)
+    def __init__(self, settings: ServeSettings, backend: LocalBackend | None = None) -> None:
+        self.backend = backend or backend_of(settings)
         self.app = create_app(settings, self.backend)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
