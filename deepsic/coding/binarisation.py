@@ -33,6 +33,14 @@ ESCAPES: Final = 24
 """Contexts of the Exp-Golomb prefix, shared by all."""
 COUNT: Final = ESCAPE_AT + ESCAPES
 
+SIGN_AT: Final = COUNT
+FRACTIONS: Final = 16
+SIGN_CLASSES: Final = 4
+"""Scale classes that share contexts of signs."""
+SERIAL_COUNT: Final = SIGN_AT + 2 * FRACTIONS * CLASSES // SIGN_CLASSES
+"""Contexts of models whose first two groups have means between whole symbols: their signs have
+contexts by group, by where the mean lies, and by class."""
+
 PRECISION: Final = 20
 """Bits of a probability state."""
 

@@ -54,15 +54,24 @@ def encode_escape(low: Any, span: Any, position: int, out: Any, states: Any, res
 
 @inline
 def encode_symbol(
-    low: Any, span: Any, position: int, out: Any, states: Any, base: int, near: int, symbol: int
-) -> Any:
-    """One symbol of the class whose contexts start at `base`; returns low, range, position."""
+    low: Any, span: Any, position: int, out: Any, states: Any, base: int, near: int, symbol: int,
+    sign: int = -1,
+) -> Any:  # fmt: skip
+    """One symbol of the class whose contexts start at `base`; returns low, range, position.
+
+    sign: context of its sign; -1: none, a plain bit.
+    """
     context = base + ZERO_AT + near
     bit = 1 if symbol != 0 else 0
     low, span, position = narrow(low, span, out, position, probability(states, context), bit)
     adapt(states, context, bit)
     if bit:
-        low, span, position = narrow(low, span, out, position, 32768, 1 if symbol < 0 else 0)
+        bit = 1 if symbol < 0 else 0
+        if sign < 0:
+            low, span, position = narrow(low, span, out, position, 32768, bit)
+        else:
+            low, span, position = narrow(low, span, out, position, probability(states, sign), bit)
+            adapt(states, sign, bit)
         size = abs(symbol)
         context = base + ONE_AT + near
         level = 1
@@ -118,15 +127,19 @@ def decode_escape(code: Any, span: Any, data: Any, end: int, position: int, stat
 
 @inline
 def decode_symbol(
-    code: Any, span: Any, data: Any, end: int, position: int, states: Any, base: int, near: int
-) -> Any:
+    code: Any, span: Any, data: Any, end: int, position: int, states: Any, base: int, near: int,
+    sign: int = -1,
+) -> Any:  # fmt: skip
     """Inverse of `encode_symbol`: symbol, code, range, position."""
     context = base + ZERO_AT + near
     bit, code, span, position = take(code, span, data, end, position, probability(states, context))
     adapt(states, context, bit)
     symbol = 0
     if bit:
-        negative, code, span, position = take(code, span, data, end, position, 32768)
+        p = 32768 if sign < 0 else probability(states, sign)
+        negative, code, span, position = take(code, span, data, end, position, p)
+        if sign >= 0:
+            adapt(states, sign, negative)
         context = base + ONE_AT + near
         symbol = 1
         while symbol < UNARY:

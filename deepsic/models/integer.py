@@ -62,16 +62,20 @@ class IntegerConv(nn.Module):
             return torch.exp2(weight_shift(self.weight))
         return self.weight.new_full((len(self.weight),), WEIGHT_STEPS)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def grid(self) -> tuple[Tensor, Tensor | None]:
+        """Weights and biases, on their grid when `quantised`."""
         weight: Tensor = self.weight
         bias: Tensor | None = self.bias
-        if self.quantised:
-            steps = self.steps()
-            tall = steps[:, None, None, None]
-            weight = round_through((weight * tall).clamp(-LIMIT, LIMIT)) / tall
-            if bias is not None:
-                scale = steps * ACTIVATION_STEPS
-                bias = round_through(bias * scale) / scale
+        if not self.quantised:
+            return weight, bias
+        steps = self.steps()
+        tall = steps[:, None, None, None]
+        scale = steps * ACTIVATION_STEPS
+        weight = round_through((weight * tall).clamp(-LIMIT, LIMIT)) / tall
+        return weight, None if bias is None else round_through(bias * scale) / scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.grid()
         padding = weight.shape[2] // 2
         exact = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
         if exact and not self.rounded:

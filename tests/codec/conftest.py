@@ -1,5 +1,5 @@
 """The small model's fixtures, for these tests."""
 
-from tests.support.small_model import any_revision, codec, model_path, revision_two
+from tests.support.small_model import any_revision, codec, model_path, revision_two, serial
 
-__all__ = ["any_revision", "codec", "model_path", "revision_two"]
+__all__ = ["any_revision", "codec", "model_path", "revision_two", "serial"]

@@ -104,7 +104,8 @@ def test_tiles_decode_to_the_same_symbols_in_any_order(codec: Codec) -> None:
 
 def test_training_computes_what_inference_computes(any_revision: Path) -> None:
     """On the grid, the float net of the last training stage gives the file's own parameters."""
-    net = small_net(revision=weights.read(any_revision).config["revision"])
+    config = weights.read(any_revision).config
+    net = small_net(revision=config["revision"], serial=config["serial"])
     codec = Codec.load(any_revision, device="cpu")
     rgb = photograph(64, 96)
     v8, v16, _ = codec.engine.analyse(rgb, 70)

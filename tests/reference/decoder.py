@@ -13,6 +13,7 @@ CLASSES, NEAR, UNARY = 64, 3, 15
 PER_CLASS = 2 * NEAR + UNARY - 2
 GROUPS = {"z": 0, "ll": 1, "4": 2, "3": 3, "2": 4, "1": 5}
 ESCAPE = len(GROUPS) * CLASSES * PER_CLASS
+SIGN = ESCAPE + 24
 
 
 class BitDecoder:
@@ -46,11 +47,11 @@ class BitDecoder:
                     states[context] += (2**20 - states[context]) >> rate
         return value
 
-    def symbol(self, group: str, index: int, near: int) -> int:
+    def symbol(self, group: str, index: int, near: int, sign: int | None = None) -> int:
         base = (GROUPS[group] * CLASSES + index) * PER_CLASS
         if not self.bit(base + near):
             return 0
-        negative = self.bit(None)
+        negative = self.bit(sign)
         size, context = 1, base + NEAR + near
         while size < UNARY and self.bit(context):
             context = base + 2 * NEAR + size - 1
@@ -156,7 +157,82 @@ class StreamDecoder:
         total += abs(symbols[y, x, before]) if before >= 0 else 0
         return min(2, int(total))
 
+    def row(self, name: str, x: list[int], bias: np.ndarray, rows: slice | None = None) -> list:
+        """Sums of a 1x1 layer at one place, biases added, divided by 2^s and rounded."""
+        weight = self.t[f"int.{name}.weight"][rows or slice(None), :, 0, 0]
+        shift = self.t[f"int.{name}.shift"][rows or slice(None)]
+        sums = weight @ np.array(x) + bias
+        return [(int(v) + (1 << int(s) >> 1)) >> int(s) for v, s in zip(sums, shift, strict=True)]
+
+    def predicted(
+        self, group: str, out: list, guess: int, index: int, near: int
+    ) -> tuple[int, int]:
+        """A symbol, and itself plus its prediction."""
+        whole, fraction = (out[0] + 8) >> 4, (out[0] + 8) & 15
+        index = min(max(index + out[1], 3), 63)
+        sign = SIGN + (GROUPS[group] * 16 + fraction) * 16 + index // 4
+        symbol = self.bits.symbol(group, index, near, sign)
+        return symbol, guess + whole + symbol
+
+    def hyper_by_net(self) -> np.ndarray:
+        z = np.zeros((self.h // 32, self.w // 32, 24), np.int64)
+        symbols = np.zeros_like(z)
+        for y, x, c in np.ndindex(*z.shape):
+            inside = [(y, x - 1), (y - 1, x), (y - 1, x - 1), (y - 1, x + 1)]
+            seen: list[int] = []
+            for v, u in inside:
+                there = v >= 0 and 0 <= u < z.shape[1]
+                seen += [int(k) for k in np.clip(16 * z[v, u], -127, 127)] if there else [0] * 24
+            own = np.clip(16 * z[y, x], -127, 127)
+            seen += [int(own[k]) if k < c else 0 for k in range(24)]
+            bias = self.t["table.shift.around"][self.q - 1] + self.t["int.around.channel"][c]
+            hidden = [min(max(v, 0), 127) for v in self.row("around.first", seen, bias)]
+            rows = slice(c, None, 24)
+            out = self.row("around.out", hidden, self.t["int.around.out.bias"][rows], rows)
+            index = int(self.t["table.z_classes"][self.q - 1, c])
+            near = self.near(symbols, y, x, c, c - 1)
+            symbols[y, x, c], z[y, x, c] = self.predicted("z", out, 0, index, near)
+        return z
+
+    def lowest_by_net(self) -> np.ndarray:
+        ll = np.zeros((self.h // 16, self.w // 16, 3), np.int64)
+        residuals = np.zeros_like(ll)
+
+        def at(plane: np.ndarray, y: int, x: int, c: int) -> int:
+            return int(plane[y, x, c]) if y >= 0 and x >= 0 else 0
+
+        for y, x in np.ndindex(*ll.shape[:2]):
+            seen, guesses, activities = [], [], []
+            for c in range(3):
+                west, north = at(ll, y, x - 1, c), at(ll, y - 1, x, c)
+                corner = at(ll, y - 1, x - 1, c)
+                guesses.append(sorted((west, north, west + north - corner))[1])
+                activities.append(abs(north - corner) + abs(west - corner))
+                east = at(ll, y - 1, x + 1, c) if x + 1 < ll.shape[1] else north
+                far = (
+                    at(ll, y, x - 2, c) if x > 1 else west,
+                    at(ll, y - 2, x, c) if y > 1 else north,
+                )
+                near = [v - guesses[c] for v in (west, north, corner, east, *far)]
+                seen += [*near, at(residuals, y, x - 1, c), at(residuals, y - 1, x, c)]
+            for c in range(3):
+                known = [int(residuals[y, x, k]) if k < c else 0 for k in range(2)]
+                inputs = [compand(v, 1) for v in [*seen, *known]]
+                name = f"lowest.colours.{c}"
+                bias = self.t[f"table.shift.{name}"][self.q - 1]
+                hidden = [min(max(v, 0), 127) for v in self.row(f"{name}.first", inputs, bias)]
+                hidden = self.row(f"{name}.hidden", hidden, self.t[f"int.{name}.hidden.bias"])
+                hidden = [min(max(v, 0), 127) for v in hidden]
+                out = self.row(f"{name}.out", hidden, self.t[f"int.{name}.out.bias"])
+                index = int(self.t["table.ll_classes"][c, min(activities[c], 255)])
+                n = min(2, activities[c] // 4)
+                _, ll[y, x, c] = self.predicted("ll", out, guesses[c], index, n)
+                residuals[y, x, c] = ll[y, x, c] - guesses[c]
+        return ll
+
     def hyper(self) -> np.ndarray:
+        if "int.around.channel" in self.t:
+            return self.hyper_by_net()
         z = np.zeros((self.h // 32, self.w // 32, 24), np.int64)
         for y, x, c in np.ndindex(*z.shape):
             classes = self.t["table.z_classes"]
@@ -166,6 +242,8 @@ class StreamDecoder:
         return z
 
     def lowest(self) -> np.ndarray:
+        if "int.around.channel" in self.t:
+            return self.lowest_by_net()
         ll = np.zeros((self.h // 16, self.w // 16, 3), np.int64)
         for y, x, c in np.ndindex(*ll.shape):
             west = int(ll[y, x - 1, c]) if x else 0

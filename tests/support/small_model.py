@@ -16,7 +16,7 @@ from deepsic.models.sic import packing
 from deepsic.models.sic.net import SicConfig, SicNet
 
 SMALL = SicConfig(width8=16, width16=16, depth=2, context=16)
-REVISIONS = (1, 2)
+REVISIONS = ("1", "2", "2 serial")
 
 
 def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -28,11 +28,11 @@ def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(colour + rng.normal(0, 4, colour.shape), 0, 255).astype(np.uint8)
 
 
-def small_net(seed: int = 0, revision: int = 1) -> SicNet:
+def small_net(seed: int = 0, revision: int = 1, serial: bool = False) -> SicNet:
     """An untrained net whose zero-started layers are stirred, on the integer grid."""
     torch.manual_seed(seed)
-    net = SicNet(replace(SMALL, revision=revision))
-    stirred = (".out", "shift", "in_state", "gain_z", "z_log_scale.table")
+    net = SicNet(replace(SMALL, revision=revision, serial=serial))
+    stirred = (".out", "shift", "in_state", "gain_z", "z_log_scale.table", "channel")
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if any(part in name for part in stirred):
@@ -56,10 +56,20 @@ def revision_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "serial.safetensors"
+    net = small_net(revision=2, serial=True)
+    weights.write(path, packing.pack(net, [photograph(96, 128)], qualities=(30, 80)))
+    return path
+
+
 @pytest.fixture(scope="session", params=REVISIONS)
-def any_revision(request: pytest.FixtureRequest, model_path: Path, revision_two: Path) -> Path:
+def any_revision(
+    request: pytest.FixtureRequest, model_path: Path, revision_two: Path, serial: Path
+) -> Path:
     """A small model file of each revision of the net."""
-    return {1: model_path, 2: revision_two}[request.param]
+    return dict(zip(REVISIONS, (model_path, revision_two, serial), strict=True))[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,11 @@ from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
+from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
 from deepsic.models.sic.layout import F32, I16
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.probability import U8, EntropyTables, TileEncoder
+from deepsic.models.sic.probability import MARKS, U8, EntropyTables, TileEncoder
 
 PRIOR = 6.0
 """Weight of the logistic density, in observations, against what was counted."""
@@ -39,10 +40,11 @@ def first_tables(net: SicNet) -> EntropyTables:
     """Tables from the trained net alone, initial probabilities from the logistic density."""
     shifts = {}
     at = torch.linspace(0, 1, 100)
-    for name, layer in net.context.named_children():
-        if isinstance(layer, State):
+    for name, layer in net.context.named_modules():
+        if isinstance(layer, State | Colour | HyperNet):
             table = layer.shift(at)[:, :, 0, 0].detach().double()
-            steps = ACTIVATION_STEPS * layer.conv.steps().double()
+            first = layer.conv if isinstance(layer, State) else layer.first
+            steps = ACTIVATION_STEPS * first.steps().double()
             shifts[name] = torch.floor(table * steps + 0.5).int().numpy()
     z_scales = net.z_log_scale
     if isinstance(z_scales, QualityTable):
@@ -54,7 +56,7 @@ def first_tables(net: SicNet) -> EntropyTables:
     ll_log = offset[:, None] + slope[:, None] * torch.log1p(0.5 * activity)
     indices = torch.arange(64.0)
     return EntropyTables(
-        start=_logistic_start(),
+        start=_logistic_start(net.config.serial),
         z_classes=scale_classes(z_scales),
         ll_classes=scale_classes(ll_log),
         shifts=shifts,
@@ -63,9 +65,10 @@ def first_tables(net: SicNet) -> EntropyTables:
     )
 
 
-def _logistic_start() -> NDArray[np.uint16]:
+def _logistic_start(serial: bool) -> NDArray[np.uint16]:
     """Probability of a 0 for every context under the density of its class."""
-    start = np.full(binarisation.COUNT, 32768, np.float64)
+    count = binarisation.SERIAL_COUNT if serial else binarisation.COUNT
+    start = np.full(count, 32768, np.float64)
     magnitudes = torch.arange(binarisation.UNARY + 1.0).double()
     for index in range(binarisation.CLASSES):
         log_s = likelihood.log_scale(torch.tensor(float(index), dtype=torch.float64))
@@ -84,7 +87,7 @@ def _logistic_start() -> NDArray[np.uint16]:
 
 
 class CountingEncoder(TileEncoder):
-    """An encoder that counts the answers (COUNT, 2) in `counts`."""
+    """An encoder that counts the answers (contexts, 2) in `counts`."""
 
     def __init__(
         self, tables: EntropyTables, quality: int, latents: tuple[F32, F32, F32],
@@ -95,6 +98,9 @@ class CountingEncoder(TileEncoder):
 
     def hyper(self) -> NDArray[np.int32]:
         z_hat = super().hyper()
+        if self.serial is not None:
+            self._count_marked("z", self.hyper_marks)
+            return z_hat
         padded = np.zeros((z_hat.shape[0] + 1, z_hat.shape[1] + 2, z_hat.shape[2]), np.int64)
         padded[1:, 1:-1] = z_hat
         near = np.abs(padded[1:, :-2]) + np.abs(padded[:-1, 1:-1])
@@ -105,6 +111,9 @@ class CountingEncoder(TileEncoder):
 
     def lowest(self) -> NDArray[np.int32]:
         ll = super().lowest().astype(np.int64)
+        if self.serial is not None:
+            self._count_marked("ll", self.lowest_marks)
+            return self.ll
         west, north, corner = ll[1:, :-2], ll[:-1, 1:-1], ll[:-1, :-2]
         low, high = np.minimum(west, north), np.maximum(west, north)
         guess = np.maximum(np.minimum(west + north - corner, high), low)
@@ -133,6 +142,12 @@ class CountingEncoder(TileEncoder):
             ]
             self._count(group, inner[coded], grid[:, :, k][coded], np.minimum(near, 2)[coded])
         return seen
+
+    def _count_marked(self, group: str, marks: NDArray[np.int32]) -> None:
+        classes, near, signs, symbols = marks.reshape(-1, MARKS).T
+        self._count(group, symbols, classes, near)
+        some = symbols != 0
+        np.add.at(self.counts, (signs[some], (symbols[some] < 0).astype(int)), 1)
 
     def _count(self, group: str, symbols: object, classes: object, near: object) -> None:
         s = np.abs(np.asarray(symbols)).ravel()

@@ -19,6 +19,7 @@ from deepsic.models.blocks import ResidualBlock
 from deepsic.models.integer import IntegerConv
 from deepsic.models.quality import position
 from deepsic.models.sic.entropy_model.context import Pass, State
+from deepsic.models.sic.entropy_model.serial_fit import fit_serial, is_silent
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.transforms import Synthesis, Trunk
 
@@ -31,8 +32,15 @@ _Group = tuple[list[_Conv | State], list[_Conv], nn.Module]
 
 
 def begin(net: SicNet, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
-    """Give dead units of a trained net another chance, as `registry.Preset.begin`."""
-    return f"{restart_dead_units(net, images)} dead units restarted" if trained else ""
+    """Give dead units of a trained net another chance, and serial networks that are new to it
+    their first weights, as `registry.Preset.begin`."""
+    if not trained:
+        return ""
+    done = f"{restart_dead_units(net, images)} dead units restarted"
+    if is_silent(net):
+        fit_serial(net, images)
+        done += ", serial networks fitted"
+    return done
 
 
 def dead_inputs(net: SicNet, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deepsic.errors import UsageError
 from deepsic.models.blocks import QualityTable, compand, contrast
@@ -17,9 +16,13 @@ from deepsic.models.quality import base_step
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import HYPER, ContextModel
 from deepsic.models.sic.entropy_model.hyper import HyperAnalysis
+from deepsic.models.sic.entropy_model.serial import median_prediction
 from deepsic.models.sic.entropy_model.training import TrainingCoder
 from deepsic.models.sic.transforms import Analysis, StateSynthesis, Synthesis
 from deepsic.models.sic.wavelet import bands, lifting
+
+SERIAL_PARTS = ("context.lowest.", "context.around.")
+"""Parameters of the networks that only `SicConfig.serial` has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,9 @@ class SicConfig:
     """Of the net. 1: the models that ship. 2: the synthesis works at 1/8 alone and reads the
     probability model's last state, the hyper-latent follows quality, the probability nets have a
     grid for each output channel, and means are counted in 1/64 of a step, not 1/16."""
+    serial: bool = False
+    """Whether networks over causal neighbours code the hyper-latent and the lowest band. They need
+    revision 2."""
     rounded_sums: bool = False
     """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
 
@@ -46,6 +52,8 @@ class SicConfig:
             raise UsageError(f"revision={self.revision} is neither 1 nor 2")
         if self.revision > 1 and self.rounded_sums:
             raise UsageError("revision 2 never rounds sums: set rounded_sums to false")
+        if self.serial and self.revision == 1:
+            raise UsageError("serial networks need revision 2: set revision to 2")
         if min(self.width8, self.width16, self.depth, self.context) < 1:
             raise UsageError("width8, width16, depth and context must be positive")
 
@@ -74,17 +82,6 @@ class Latents:
     """(B, 12, 1, 1)"""
 
 
-def median_prediction(ll: Tensor) -> tuple[Tensor, Tensor]:
-    """JPEG-LS's predictor over (B, C, H, W), and the local activity |N - NW| + |W - NW|."""
-    west = functional.pad(ll[..., :-1], (1, 0))
-    north = functional.pad(ll[..., :-1, :], (0, 0, 1, 0))
-    corner = functional.pad(ll[..., :-1, :-1], (1, 0, 1, 0))
-    plane = west + north - corner
-    low, high = torch.minimum(west, north), torch.maximum(west, north)
-    activity = (north - corner).abs() + (west - corner).abs()
-    return torch.maximum(torch.minimum(plane, high), low), activity
-
-
 class SicNet(nn.Module):
     """Joint codec: RGB (B, 3, H, W) in [0, 255], sides multiples of 32, to `Output`.
 
@@ -105,7 +102,11 @@ class SicNet(nn.Module):
         )
         self.h_a = HyperAnalysis()
         self.context = ContextModel(
-            c.context, rounded_sums=c.rounded_sums, shifted=not first, mean_parts=c.mean_parts
+            c.context,
+            rounded_sums=c.rounded_sums,
+            shifted=not first,
+            mean_parts=c.mean_parts,
+            serial=c.serial,
         )
         self.gain8 = QualityTable(bands.Y8)
         self.gain16 = QualityTable(bands.Y16)
@@ -160,17 +161,11 @@ class SicNet(nn.Module):
         coder = TrainingCoder(v8, v16)
         z = self.hyper(v8, v16, position)
         z_hat = z + (torch.round(z) - z).detach()
-        scales = self.z_log_scale
-        z_scale = (
-            scales(position) if isinstance(scales, QualityTable) else scales[None, :, None, None]
-        )
-        coder.count("z", self._bits(z_hat, z, z_scale))
+        coder.count("z", self._bits(z_hat, z, *self.predict_hyper(z_hat, position)))
         v_ll = v16[:, : bands.LL]
         ll = v_ll + (torch.round(v_ll) - v_ll).detach()
-        prediction, activity = median_prediction(ll)
-        offset, slope = self.ll_scale[:, None, :, None, None]
-        log_s = offset + slope * torch.log1p(0.5 * activity)
-        coder.count("ll", self._bits(ll - prediction, v_ll - prediction, log_s))
+        prediction, log_s = self.predict_lowest(ll, position)
+        coder.count("ll", self._bits(ll, v_ll, prediction, log_s))
         state = self.context(z_hat, ll, position, coder)
         v8_hat, level4 = coder.assemble()
         y8 = v8_hat * latents.step8
@@ -198,7 +193,9 @@ class SicNet(nn.Module):
     def adopt(self, old: SicNet) -> None:
         """Take a trained net's weights; of revision 1, those that revision 2 still has."""
         if old.config.revision == self.config.revision:
-            self.load_state_dict(old.state_dict())
+            missing, unexpected = self.load_state_dict(old.state_dict(), strict=False)
+            if unexpected or any(not k.startswith(SERIAL_PARTS) for k in missing):
+                raise RuntimeError(f"{[*unexpected, *missing]}")
             return
         state = {k: v for k, v in old.state_dict().items() if not k.startswith("g_s.")}
         state["z_log_scale.table"] = state.pop("z_log_scale").expand(QualityTable.NODES, -1)
@@ -206,13 +203,34 @@ class SicNet(nn.Module):
         state["context.hyper1.shift.table"] = bias.expand(QualityTable.NODES, -1)
         state["context.hyper1.conv.weight"] = state.pop("context.hyper1.weight")
         missing, unexpected = self.load_state_dict(state, strict=False)
-        if unexpected or any(not k.startswith(("g_s.", "gain_z.")) for k in missing):
+        if unexpected or any(not k.startswith(("g_s.", "gain_z.", *SERIAL_PARTS)) for k in missing):
             raise RuntimeError(f"{[*unexpected, *missing]}")
         self.g_s.adopt(old.g_s)
 
+    def predict_lowest(self, ll: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and log scale of each symbol (B, 3, H, W) from those before it."""
+        prediction, activity = median_prediction(ll.detach())
+        offset, slope = self.ll_scale[:, None, :, None, None]
+        log_s = offset + slope * torch.log1p(0.5 * activity)
+        if self.context.lowest is None:
+            return prediction, log_s
+        mean, index = self.context.lowest(ll.detach(), position, self.context.quantised)
+        return prediction + mean, likelihood.moved_scale(log_s, index)
+
+    def predict_hyper(self, z_hat: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the hyper-latent's symbols (B, 24, H, W)."""
+        scales = self.z_log_scale
+        log_s = (
+            scales(position) if isinstance(scales, QualityTable) else scales[None, :, None, None]
+        )
+        if self.context.around is None:
+            return torch.zeros_like(z_hat), log_s
+        mean, index = self.context.around(z_hat.detach(), position, self.context.quantised)
+        return mean, likelihood.moved_scale(log_s, index)
+
     @staticmethod
-    def _bits(symbol: Tensor, value: Tensor, log_s: Tensor) -> Tensor:
-        """Hard bits with the smooth gradient, as in `TrainingCoder`."""
-        smooth = likelihood.bits(value, log_s.detach())
-        rate = likelihood.bits(symbol.detach(), log_s) + (smooth - smooth.detach())
+    def _bits(symbol: Tensor, value: Tensor, mean: Tensor, log_s: Tensor) -> Tensor:
+        """Hard bits with the smooth gradient of the value, as in `TrainingCoder`."""
+        smooth = likelihood.bits(value - mean.detach(), log_s.detach())
+        rate = likelihood.bits(symbol.detach() - mean, log_s) + (smooth - smooth.detach())
         return rate.flatten(1).sum(1)

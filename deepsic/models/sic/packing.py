@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsic.coding import binarisation
 from deepsic.coding.context_kernels import mean_grid
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, weight_shift
 from deepsic.models.sic import calibration
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.entropy_model.context import HYPER
+from deepsic.models.sic.entropy_model.serial_tables import SERIAL, SerialNets, channel_integers
 from deepsic.models.sic.int8 import byte_conv
 from deepsic.models.sic.int8.byte_trunk import measure_units
 from deepsic.models.sic.int8.integer_net import IntegerLayer
@@ -45,6 +45,8 @@ def _integers(net: SicNet) -> dict[str, Tensor]:
             if module.bias is not None:
                 scaled = module.bias.detach().double() * steps * ACTIVATION_STEPS
                 tensors[f"int.{name}.bias"] = torch.floor(scaled + 0.5).int()
+    if net.context.around is not None:
+        tensors |= channel_integers(net.context.around)
     return tensors
 
 
@@ -86,7 +88,7 @@ def pack(
         preset="sic", config=asdict(net.config), tensors=fixed | _tables(tables, revision), **fields
     )
     engine = _unpack(model, torch.device("cpu"))
-    counts = np.zeros((binarisation.COUNT, 2), np.int64)
+    counts = np.zeros((len(tables.start), 2), np.int64)
     for picture in pictures:
         for quality in qualities:
             engine.count(picture, quality, counts)
@@ -117,6 +119,8 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
     fast = byte_conv.available()
     layers = {}
     for name in [n[4:-7] for n in t if n.startswith("int.") and n.endswith(".weight")]:
+        if name.startswith(SERIAL):
+            continue
         parts = {part: t.get(f"int.{name}.{part}") for part in ("weight", "bias", "shift")}
         held = {part: value for part, value in parts.items() if value is not None}
         if name in SHUFFLED:
@@ -129,6 +133,7 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
         ll_classes=t["table.ll_classes"].numpy(),
         shifts={name.removeprefix(_SHIFT_TABLE): t[name].numpy() for name in shifts},
         zone=t["table.zone"].numpy(),
+        serial=SerialNets.of(t),
         grid=mean_grid(net.config.mean_parts),
     )
     units = {name: t[name] for name in UNITS if name in t}

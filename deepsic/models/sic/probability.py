@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsic.coding import binarisation, context_kernels, range_coder
+from deepsic.coding import binarisation, context_kernels, range_coder, serial_kernels
 from deepsic.errors import CorruptFileError
 from deepsic.models.sic.entropy_model.context import HYPER
+from deepsic.models.sic.entropy_model.serial_tables import SerialNets
 from deepsic.models.sic.int8.byte_conv import OFFSET
 from deepsic.models.sic.int8.integer_net import IntegerLayer
 from deepsic.models.sic.layout import F32, I16, spread
@@ -20,6 +21,8 @@ from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
 
 U8 = NDArray[np.uint8]
+MARKS = 4
+"""What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class EntropyTables:
     """For each layer whose biases follow quality: (100, C) whole numbers."""
     zone: F32
     """(64,) dead zones, steps; only the encoder uses them."""
+    serial: SerialNets | None = None
+    """Networks that code the hyper-latent and the lowest band, if the model has them."""
     grid: context_kernels.MeanGrid
     """How finely means are counted."""
 
@@ -75,6 +80,12 @@ class _Base:
         self.hyper_means = np.zeros((positions, HYPER), np.int16)
         self.hyper_classes = np.tile(tables.z_classes[quality - 1], (positions, 1))
         self.hyper_channels = np.arange(HYPER, dtype=np.int32)
+        self.serial = None if tables.serial is None else tables.serial.at(quality)
+
+    def bordered_hyper(self) -> NDArray[np.int32]:
+        """Room for the hyper-latent with a border of zeros."""
+        h, w, channels = self.hyper_shape
+        return np.zeros((h + 1, w + 2, channels), np.int32)
 
     def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, U8]:
         """Symbols, latents and what the nets see, as if the pass's symbols were all zero."""
@@ -107,6 +118,14 @@ class TileEncoder(_Base):
         self.out = np.empty(6 * (v8.size + v16.size + z.size) + 64, np.uint8)
 
     def hyper(self) -> NDArray[np.int32]:
+        if self.serial is not None:
+            z = self.bordered_hyper()
+            self.hyper_marks = np.empty((*self.hyper_shape, MARKS), np.int32)
+            serial_kernels.encode_hyper(
+                self.state, self.out, self.states, binarisation.group_start("z"), self.z,
+                self.hyper_classes[0], self.serial[1], z, self.hyper_marks,
+            )  # fmt: skip
+            return z[1:, 1:-1]
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
@@ -118,10 +137,13 @@ class TileEncoder(_Base):
         return z_hat.astype(np.int32)
 
     def lowest(self) -> NDArray[np.int32]:
-        context_kernels.encode_lowest(
-            self.state, self.out, self.states, binarisation.group_start("ll"),
-            self.v16, self.tables.ll_classes, self.ll,
-        )  # fmt: skip
+        group = binarisation.group_start("ll")
+        coder = self.state, self.out, self.states, group, self.v16, self.tables.ll_classes
+        if self.serial is None:
+            context_kernels.encode_lowest(*coder, self.ll)
+        else:
+            self.lowest_marks = np.empty((*self.v16.shape[:2], bands.LL, MARKS), np.int32)
+            serial_kernels.encode_lowest(*coder, self.serial[0], self.ll, self.lowest_marks)
         return self.finish_lowest()
 
     def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
@@ -149,6 +171,13 @@ class TileDecoder(_Base):
         self.state = range_coder.decoder_state(self.data)
 
     def hyper(self) -> NDArray[np.int32]:
+        if self.serial is not None:
+            z = self.bordered_hyper()
+            serial_kernels.decode_hyper(
+                self.state, self.data, self.states, binarisation.group_start("z"),
+                self.hyper_classes[0], self.serial[1], z,
+            )  # fmt: skip
+            return z[1:, 1:-1]
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
@@ -159,10 +188,12 @@ class TileDecoder(_Base):
         return z_hat.astype(np.int32)
 
     def lowest(self) -> NDArray[np.int32]:
-        context_kernels.decode_lowest(
-            self.state, self.data, self.states, binarisation.group_start("ll"),
-            self.tables.ll_classes, self.ll,
-        )  # fmt: skip
+        group = binarisation.group_start("ll")
+        coder = self.state, self.data, self.states, group, self.tables.ll_classes
+        if self.serial is None:
+            context_kernels.decode_lowest(*coder, self.ll)
+        else:
+            serial_kernels.decode_lowest(*coder, self.serial[0], self.ll)
         return self.finish_lowest()
 
     def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:

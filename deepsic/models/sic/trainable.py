@@ -14,6 +14,8 @@ from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS, WEIGHT_STEPS, IntegerConv
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
+from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
+from deepsic.models.sic.entropy_model.serial_tables import CHANNEL
 from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.weights import ModelFile
 
@@ -45,9 +47,13 @@ def from_model_file(model: ModelFile) -> SicNet:
                     module.weight.copy_(weight)
                     if module.bias is not None:
                         module.bias.copy_(t[f"int.{name}.bias"] / (steps * ACTIVATION_STEPS))
-                if isinstance(module, State):
-                    steps = _steps(t, f"{name}.conv", len(module.conv.weight)) * ACTIVATION_STEPS
+                if isinstance(module, State | Colour | HyperNet):
+                    layer = "conv" if isinstance(module, State) else "first"
+                    outputs = module.shift.table.shape[1]
+                    steps = _steps(t, f"{name}.{layer}", outputs) * ACTIVATION_STEPS
                     module.shift.table.copy_(_nodes(t[f"table.shift.{name}"].double() / steps))
+                if isinstance(module, HyperNet):
+                    module.channel.copy_(t[CHANNEL].double() / steps)
             z_scales = likelihood.log_scale(t["table.z_classes"].float())
             if isinstance(net.z_log_scale, QualityTable):
                 net.z_log_scale.table.copy_(_nodes(z_scales.double()))

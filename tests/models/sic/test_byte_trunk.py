@@ -16,10 +16,11 @@ from tests.support.small_model import (
     model_path,
     photograph,
     revision_two,
+    serial,
     small_net,
 )
 
-__all__ = ["any_revision", "model_path", "revision_two"]
+__all__ = ["any_revision", "model_path", "revision_two", "serial"]
 
 
 @pytest.mark.parametrize("revision", [1, 2])

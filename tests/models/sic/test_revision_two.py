@@ -20,10 +20,11 @@ from tests.support.small_model import (
     model_path,
     photograph,
     revision_two,
+    serial,
     small_net,
 )
 
-__all__ = ["any_revision", "model_path", "revision_two"]
+__all__ = ["any_revision", "model_path", "revision_two", "serial"]
 
 
 def test_every_channel_uses_the_bits_it_has() -> None:

@@ -25,6 +25,7 @@ from deepsic.models.integer import (
     requantise,
     round_through,
 )
+from deepsic.models.sic.entropy_model.serial import HyperNet, LowestNet
 from deepsic.models.sic.wavelet import bands
 
 HYPER = 24
@@ -124,10 +125,12 @@ class ContextModel(nn.Module):
 
     def __init__(
         self, channels: int = 64, *, rounded_sums: bool = False, shifted: bool = False,
-        mean_parts: int = 16,
+        mean_parts: int = 16, serial: bool = False,
     ) -> None:  # fmt: skip
         """`shifted`: of the second revision, with a grid for each output channel."""
         super().__init__()
+        self.lowest = LowestNet() if serial else None
+        self.around = HyperNet(HYPER) if serial else None
         c = channels
         self.quantised = False
         self.hyper1 = State(HYPER, c) if shifted else IntegerConv(HYPER, c, 3)

@@ -37,6 +37,12 @@ def log_scale(index: Tensor) -> Tensor:
     return (index * LOG2_STEP + LOG2_MIN) * math.log(2.0)
 
 
+def moved_scale(log_s: Tensor, classes: Tensor) -> Tensor:
+    """Natural log of a scale so many classes further, within those that are coded."""
+    low, high = (log_scale(torch.tensor(float(k))).item() for k in (SKIP + 1, SCALES - 1))
+    return (log_s + classes * (LOG2_STEP * math.log(2.0))).clamp(low, high)
+
+
 def bits(value: Tensor, log_s: Tensor) -> Tensor:
     """-log2 of the logistic mass on [value - 1/2, value + 1/2], elementwise, any shape.
 

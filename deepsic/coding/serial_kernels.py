@@ -1,0 +1,307 @@
+"""Kernels that code the hyper-latent and the lowest band serially, each symbol with small networks
+over what lies before it.
+
+`docs/FORMAT.md` 10.6 is what they compute. Networks are float32 arrays, rows by input, whose sums
+are exact: whole numbers below 2^24 behind powers of two. One half is in every bias, so that
+flooring rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsic.coding.binarisation import (
+    CLASSES,
+    FRACTIONS,
+    PER_CLASS,
+    SIGN_AT,
+    SIGN_CLASSES,
+    SKIP,
+)
+from deepsic.coding.context_kernels import (
+    SYMBOL_LIMIT,
+    companded,
+    decode_symbol,
+    encode_symbol,
+    predict,
+)
+from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64
+from deepsic.coding.raw_pointers import pointer
+
+F32 = NDArray[np.float32]
+jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+inline: Any = numba.njit(inline="always")
+
+NEAR = 8
+INPUTS = 3 * NEAR + 2
+LL_LIMIT = 100_000
+"""Bound of the lowest band, so that hostile streams can't overflow what follows."""
+_TOP = np.float32(127.0)
+_MOST = 2047
+_COMPANDED = companded(np.arange(_MOST + 1, dtype=np.int64), 1).astype(np.float32)
+"""128 v / (8 + v) of whole v, 127 from 1,017 on."""
+_SIGNS = FRACTIONS * CLASSES // SIGN_CLASSES
+
+
+class Lowest(NamedTuple):
+    """Networks of the three colours at one quality."""
+
+    first: F32
+    """(3, 26, 32)"""
+    first_bias: F32
+    hidden: F32
+    """(3, 32, 32)"""
+    hidden_bias: F32
+    out: F32
+    """(3, 2, 32)"""
+    out_bias: F32
+
+
+class Around(NamedTuple):
+    """Network of the hyper-latent at one quality."""
+
+    near: F32
+    """(4, C, 48): W, N, NW, NE"""
+    own: F32
+    """(C, 48)"""
+    bias: F32
+    """(C, 48)"""
+    out: F32
+    """(C, 2, 48)"""
+    out_bias: F32
+    """(C, 2)"""
+
+
+@inline
+def _add(total: Any, x: Any, row: Any) -> None:
+    if x != np.float32(0.0):
+        for h in range(total.size):
+            total[h] += x * row[h]
+
+
+@inline
+def _rectify(total: Any) -> None:
+    for h in range(total.size):
+        total[h] = min(max(np.floor(total[h]), np.float32(0.0)), _TOP)
+
+
+@inline
+def _answer(x: Any, rows: Any, bias: Any) -> Any:
+    """Whole symbols and fraction (0 .. 15 sixteenths above -1/2) of the mean; the class."""
+    mean, index = bias[0], bias[1]
+    for h in range(x.size):
+        mean += x[h] * rows[0, h]
+        index += x[h] * rows[1, h]
+    sixteenths = np.int64(np.floor(mean)) + 8
+    return sixteenths >> 4, sixteenths & 15, np.int64(np.floor(index))
+
+
+@inline
+def _seen(v: int) -> Any:
+    a = _COMPANDED[min(abs(v), _MOST)]
+    return -a if v < 0 else a
+
+
+@inline
+def _look(ll: Any, residuals: Any, y: int, x: int, width: int, seen: Any) -> None:
+    """Inputs of a position, and its medians and activities, to seen (26,)."""
+    for c in range(3):
+        west, north, corner = ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c]
+        median = predict(west, north, corner)[0]
+        at = c * NEAR
+        seen[at] = _seen(west - median)
+        seen[at + 1] = _seen(north - median)
+        seen[at + 2] = _seen(corner - median)
+        seen[at + 3] = _seen((ll[y, x + 2, c] if x + 1 < width else north) - median)
+        seen[at + 4] = _seen((ll[y + 1, x - 1, c] if x > 1 else west) - median)
+        seen[at + 5] = _seen((ll[y - 1, x + 1, c] if y > 1 else north) - median)
+        seen[at + 6] = _seen(residuals[y + 1, x, c])
+        seen[at + 7] = _seen(residuals[y, x + 1, c])
+    seen[3 * NEAR], seen[3 * NEAR + 1] = np.float32(0.0), np.float32(0.0)
+
+
+@inline
+def _lowest_net(net: Any, c: int, seen: Any, total: Any, hidden: Any) -> Any:
+    total[:] = net.first_bias[c]
+    for i in range(seen.size):
+        _add(total, seen[i], net.first[c, i])
+    _rectify(total)
+    hidden[:] = net.hidden_bias[c]
+    for i in range(total.size):
+        _add(hidden, total[i], net.hidden[c, i])
+    _rectify(hidden)
+    return _answer(hidden, net.out[c], net.out_bias[c])
+
+
+@inline
+def _class_of(table: int, more: int) -> int:
+    return min(max(table + more, SKIP + 1), CLASSES - 1)
+
+
+@inline
+def _sign_of(group: int, fraction: int, index: int) -> int:
+    return SIGN_AT + group * _SIGNS + fraction * (CLASSES // SIGN_CLASSES) + index // SIGN_CLASSES
+
+
+@jit
+def encode_lowest(
+    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, net: Any, ll: Any,
+    marks: Any,
+) -> None:  # fmt: skip
+    """Code v (H, W, 3), steps, to ll (H + 1, W + 2, 3) int32.
+
+    marks: (H, W, 3, 4) int32, of each symbol its class, n, context of the sign, and itself.
+    """
+    out, states = pointer(out), pointer(states)
+    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    residuals = np.zeros_like(ll)
+    seen, total = np.empty(INPUTS, np.float32), np.empty(net.hidden.shape[1], np.float32)
+    hidden = np.empty_like(total)
+    for y in range(v.shape[0]):
+        for x in range(v.shape[1]):
+            _look(ll, residuals, y, x, v.shape[1], seen)
+            for c in range(3):
+                median, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
+                whole, fraction, more = _lowest_net(net, c, seen, total, hidden)
+                index = _class_of(np.int64(classes[c, min(activity, 255)]), more)
+                value = np.int64(math.floor(v[y, x, c] + 0.5))
+                symbol = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - median - whole))
+                near, sign = min(2, activity // 4), _sign_of(1, fraction, index)
+                low, span, position = encode_symbol(
+                    low, span, position, out, states, group + index * PER_CLASS, near, symbol, sign
+                )
+                decoded = min(LL_LIMIT, max(-LL_LIMIT, median + whole + symbol))
+                ll[y + 1, x + 1, c] = decoded
+                residuals[y + 1, x + 1, c] = decoded - median
+                if c < 2:
+                    seen[3 * NEAR + c] = _seen(decoded - median)
+                mark = marks[y, x, c]
+                mark[0], mark[1], mark[2], mark[3] = index, near, sign, symbol
+    state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
+
+
+@jit
+def decode_lowest(
+    state: Any, data: Any, states: Any, group: int, classes: Any, net: Any, ll: Any
+) -> None:
+    """Inverse of `encode_lowest`."""
+    data, end, states = pointer(data), data.size, pointer(states)
+    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    residuals = np.zeros_like(ll)
+    seen, total = np.empty(INPUTS, np.float32), np.empty(net.hidden.shape[1], np.float32)
+    hidden = np.empty_like(total)
+    width = ll.shape[1] - 2
+    for y in range(ll.shape[0] - 1):
+        for x in range(width):
+            _look(ll, residuals, y, x, width, seen)
+            for c in range(3):
+                median, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
+                whole, fraction, more = _lowest_net(net, c, seen, total, hidden)
+                index = _class_of(np.int64(classes[c, min(activity, 255)]), more)
+                near, sign = min(2, activity // 4), _sign_of(1, fraction, index)
+                base = group + index * PER_CLASS
+                symbol, code, span, position = decode_symbol(
+                    code, span, data, end, position, states, base, near, sign
+                )
+                decoded = min(LL_LIMIT, max(-LL_LIMIT, median + whole + symbol))
+                ll[y + 1, x + 1, c] = decoded
+                residuals[y + 1, x + 1, c] = decoded - median
+                if c < 2:
+                    seen[3 * NEAR + c] = _seen(decoded - median)
+    state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
+
+
+@inline
+def _shown(z: int) -> Any:
+    """What the network sees of a hyper-latent: 16 z, at most 127."""
+    return np.float32(min(max(16 * z, -127), 127))
+
+
+@inline
+def _surround(net: Any, z: Any, y: int, x: int, sums: Any) -> None:
+    """The part of the first layer's sums that all channels of a position share."""
+    sums[:] = np.float32(0.0)
+    for d in range(z.shape[2]):
+        _add(sums, _shown(z[y + 1, x, d]), net.near[0, d])
+        _add(sums, _shown(z[y, x + 1, d]), net.near[1, d])
+        _add(sums, _shown(z[y, x, d]), net.near[2, d])
+        _add(sums, _shown(z[y, x + 2, d]), net.near[3, d])
+
+
+@inline
+def _hyper_net(net: Any, c: int, sums: Any, total: Any) -> Any:
+    for h in range(total.size):
+        total[h] = sums[h] + net.bias[c, h]
+    _rectify(total)
+    return _answer(total, net.out[c], net.out_bias[c])
+
+
+@inline
+def _around(symbols: Any, y: int, x: int, c: int) -> int:
+    near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
+    if c > 0:
+        near += abs(symbols[y + 1, x + 1, c - 1])
+    return min(near, 2)
+
+
+@jit
+def encode_hyper(
+    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, net: Any, z: Any,
+    marks: Any,
+) -> None:  # fmt: skip
+    """Code v (H, W, C) to z (H + 1, W + 2, C) int32; classes (C,); marks as in `encode_lowest`."""
+    out, states = pointer(out), pointer(states)
+    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    symbols = np.zeros_like(z)
+    sums = np.empty(net.own.shape[1], np.float32)
+    total = np.empty_like(sums)
+    for y in range(v.shape[0]):
+        for x in range(v.shape[1]):
+            _surround(net, z, y, x, sums)
+            for c in range(v.shape[2]):
+                whole, fraction, more = _hyper_net(net, c, sums, total)
+                index = _class_of(np.int64(classes[c]), more)
+                value = np.int64(math.floor(v[y, x, c] + 0.5))
+                symbol = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - whole))
+                near, sign = _around(symbols, y, x, c), _sign_of(0, fraction, index)
+                low, span, position = encode_symbol(
+                    low, span, position, out, states, group + index * PER_CLASS, near, symbol, sign
+                )
+                z[y + 1, x + 1, c] = whole + symbol
+                symbols[y + 1, x + 1, c] = symbol
+                _add(sums, _shown(whole + symbol), net.own[c])
+                mark = marks[y, x, c]
+                mark[0], mark[1], mark[2], mark[3] = index, near, sign, symbol
+    state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
+
+
+@jit
+def decode_hyper(
+    state: Any, data: Any, states: Any, group: int, classes: Any, net: Any, z: Any
+) -> None:
+    """Inverse of `encode_hyper`."""
+    data, end, states = pointer(data), data.size, pointer(states)
+    code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    symbols = np.zeros_like(z)
+    sums = np.empty(net.own.shape[1], np.float32)
+    total = np.empty_like(sums)
+    for y in range(z.shape[0] - 1):
+        for x in range(z.shape[1] - 2):
+            _surround(net, z, y, x, sums)
+            for c in range(z.shape[2]):
+                whole, fraction, more = _hyper_net(net, c, sums, total)
+                index = _class_of(np.int64(classes[c]), more)
+                near, sign = _around(symbols, y, x, c), _sign_of(0, fraction, index)
+                base = group + index * PER_CLASS
+                symbol, code, span, position = decode_symbol(
+                    code, span, data, end, position, states, base, near, sign
+                )
+                z[y + 1, x + 1, c] = whole + symbol
+                symbols[y + 1, x + 1, c] = symbol
+                _add(sums, _shown(whole + symbol), net.own[c])
+    state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
