@@ -22,6 +22,7 @@ from deepsic import errors
 from deepsic.bitstream.header import PREFIX_BYTES
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError, InputError, StorageError, UsageError
+from deepsic.labels import TOP
 
 if TYPE_CHECKING:
     import httpx
@@ -137,7 +138,7 @@ class Client:
         image.load()
         return image
 
-    def labels(self, blob: bytes | str | Path, top: int = 5) -> list[Label]:
+    def labels(self, blob: bytes | str | Path, top: int = TOP) -> list[Label]:
         """What a file shows, most probable first; only its first bytes travel.
 
         Raises: as `Codec.labels`, and `ServiceError`.

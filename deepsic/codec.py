@@ -26,6 +26,7 @@ from deepsic.bitstream.facts import read_file
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
+from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models import registry, tiling
 from deepsic.models.device import device_named
@@ -217,7 +218,7 @@ class Codec:
         """Return the pictures of several files, in order. Errors as `decode`."""
         return [self.decode(blob) for blob in blobs]
 
-    def labels(self, blob: bytes, *, top: int = 5) -> list[Label]:
+    def labels(self, blob: bytes, *, top: int = TOP) -> list[Label]:
         """Return what is in the picture, most probable first.
 
         Stored labels (pre-semantic) are read without a network; the rest of the file may be
@@ -236,7 +237,7 @@ class Codec:
         view = memoryview(blob)
         return self._head().file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
 
-    def read(self, image: ImageSource, *, quality: int = 50, top: int = 5) -> list[Label]:
+    def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
         """Return what the pre-semantic head sees in a picture, in the latents before rounding.
 
         It is a labeler as well: `codec.encode(image, labeler=codec.read)`.

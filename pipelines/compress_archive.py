@@ -27,6 +27,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepsic.errors import UsageError, VerificationError
+from deepsic.labels import TOP
 from pipelines.archive import options
 from pipelines.archive.commands import show
 from pipelines.archive.ledger import Ledger
@@ -56,7 +57,7 @@ def compress(
     bpp: options.Bpp = None,
     max_bytes: options.MaxBytes = None,
     labeler: options.Labeler = None,
-    top: options.Top = 5,
+    top: options.Top = TOP,
     refine_for: options.RefineFor = None,
     verify: options.VerifyLevel = Verify.CRC,
     psnr_floor: options.PsnrFloor = 15.0,

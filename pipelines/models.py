@@ -8,11 +8,9 @@ these bytes or an error, whatever is put at that key meanwhile.
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 
-from deepsic import weights
+from deepsic import atomic, weights
 from deepsic.errors import UnknownModelError
 from pipelines.node_cache import node_cache, space_errors
 from pipelines.storage import ObjectMissingError, open_storage, sha256
@@ -70,13 +68,7 @@ def kept(name: str, data: bytes) -> Path:
     path = cache / wanted / name
     if not _holds(path, wanted):
         with space_errors(cache):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{uuid.uuid4().hex}.part")
-            try:
-                part.write_bytes(data)
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
+            atomic.write(path, data)
     return path
 
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from deepsic.errors import StorageError
 from pipelines.storage import StorageFullError
 
 __all__ = ["locked", "node_cache", "space_errors"]
@@ -43,10 +44,12 @@ def space_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except (OSError, StorageError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not isinstance(cause, OSError) or cause.errno not in full:
             raise
         raise StorageFullError(
-            f"no space for {folder} ({error.strerror}): empty it while no job runs, or name "
+            f"no space for {folder} ({cause.strerror}): empty it while no job runs, or name "
             "another folder in DEEPSIC_CACHE"
         ) from error

@@ -168,6 +168,7 @@ def _write(job: TuneJob, results: Any, folder: Path, filesystem: Any, run: Any) 
     Raises:
         DeepsicError: none did.
     """
+    from deepsic import atomic
     from deepsic.errors import DeepsicError
     from pipelines.tuning.export import export_best
     from pipelines.tuning.outcome import (
@@ -187,7 +188,7 @@ def _write(job: TuneJob, results: Any, folder: Path, filesystem: Any, run: Any) 
     write_json(found, paths[0])
     draw_pareto(found, paths[1])
     draw_tau(found, paths[2])
-    paths[3].write_text(json.dumps(job.to_dict(), indent=1, sort_keys=True) + "\n", "utf-8")
+    atomic.write(paths[3], (json.dumps(job.to_dict(), indent=1, sort_keys=True) + "\n").encode())
     show(found)
     paths += export_best(best_of(found), images_of(job), folder, filesystem)
     for path in paths:

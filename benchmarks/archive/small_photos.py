@@ -10,14 +10,14 @@ from pathlib import Path
 from PIL import Image
 
 from deepsic import atomic
-from pipelines.archive.commands.demo import PHOTOGRAPHS
+from deepsic.data.photographs import photographs
+from deepsic.image_io.suffixes import is_image
 
 __all__ = ["make_pictures"]
 
 SIDES = (64, 80, 96)
 #: Beyond so many, pictures are links to the first ones.
 DISTINCT = 5000
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:
@@ -25,11 +25,8 @@ def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[s
 
     photos: where the photographs are (all are cut and shrunk in turn); None: scikit-image's.
     """
-    import skimage
-
-    shipped = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
-    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in SUFFIXES) if photos else []
-    sources = found or shipped
+    found = sorted(p for p in photos.rglob("*") if is_image(p)) if photos else []
+    sources = found or photographs()
     keys = {f"{number // 100:03d}/{number:06d}.png" for number in range(count)}
     for number, key in enumerate(sorted(keys)):
         path = folder / key

@@ -35,6 +35,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
+from deepsic.image_io.suffixes import is_image
 from pipelines.stage import console
 
 QUALITY = 50
@@ -60,7 +61,7 @@ print("SECONDS", marks[1] - marks[0], file=sys.__stdout__)
 
 def choose(photos: Path, count: int, folder: Path) -> list[Path]:
     """Copy the first `count` pictures, by name, to one folder."""
-    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    found = sorted(p for p in photos.rglob("*") if is_image(p))
     folder.mkdir()
     made = []
     for path in found[:count]:

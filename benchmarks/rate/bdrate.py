@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic.codec import Codec
+from deepsic.image_io.suffixes import is_image
 
 QUALITIES = (8, 22, 36, 50, 64, 80)
 BASELINES: dict[str, tuple[str, list[dict[str, Any]]]] = {
@@ -48,7 +49,7 @@ def main(
     """Print the model's curve and its BD-rate against each baseline."""
     torch.set_num_threads(1)
     codec = Codec.load(model)
-    paths = sorted(p for p in folder.iterdir() if p.suffix in {".png", ".webp", ".jpg"})
+    paths = sorted(p for p in folder.iterdir() if is_image(p))
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     typer.echo(f"{len(pictures)} pictures, model {codec.name} {codec.identity.hex()}")
     ours = []

@@ -30,6 +30,7 @@ from deepsic.codec import Codec
 from deepsic.coding import binarisation
 from deepsic.coding.range_coder import POSITION
 from deepsic.errors import UsageError
+from deepsic.image_io.suffixes import is_image
 from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32, I16
@@ -181,7 +182,7 @@ def main(
     """Time the coder on the pictures of a folder."""
     torch.set_num_threads(1)
     codec = Codec.load(model, device="cpu")
-    paths = sorted(p for p in folder.iterdir() if p.suffix in {".png", ".webp", ".jpg"})[:limit]
+    paths = sorted(p for p in folder.iterdir() if is_image(p))[:limit]
     table = Table(title=f"entropy coder, {len(paths)} pictures, one thread")
     heads = (
         "quality",

@@ -29,6 +29,7 @@ import typer
 from PIL import Image
 
 from benchmarks.machine import clean_up_when_terminated, describe_run
+from deepsic.data.photographs import photographs
 from deepsic.training.data.batches import Batches, Prefetched
 from deepsic.training.data.crops import CropSize
 from deepsic.training.data.images import Pixels
@@ -55,9 +56,9 @@ EPOCHS = 5
 def make_data(folder: Path, images: int) -> str:
     """Prepared shards of parts of photographs; the version's folder."""
     rng = np.random.default_rng(0)
-    photographs = [Image.open(path).convert("RGB") for path in _photographs()]
+    originals = [Image.open(path).convert("RGB") for path in photographs()]
     for number in range(images):
-        photograph = photographs[number % len(photographs)]
+        photograph = originals[number % len(originals)]
         scale = rng.uniform(0.5, 0.9)
         width, height = (round(side * scale) for side in photograph.size)
         left, top = (int(rng.integers(a - b + 1)) for a, b in
@@ -74,14 +75,6 @@ def make_data(folder: Path, images: int) -> str:
     reports = [make_shards(job, number, task) for number, task in enumerate(tasks)]
     (out / MANIFEST).write_text(manifest_of("speed", listed, job, reports).to_json())
     return str(out)
-
-
-def _photographs() -> list[Path]:
-    import skimage
-
-    folder = Path(skimage.__file__).parent / "data"
-    names = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
-    return [path for name in names if (path := folder / name).is_file()]
 
 
 def mapped(version: str, size: CropSize, batches: int, cache: Path) -> dict[str, float]:

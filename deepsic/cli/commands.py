@@ -34,7 +34,7 @@ from deepsic.cli.options import (
 )
 from deepsic.cli.report import Results, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
-from deepsic.labels import label_set
+from deepsic.labels import TOP, label_set
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec
@@ -252,7 +252,11 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = add_verb(verbs, "labels", labels)
     verb.add_argument(
-        "--top", type=at_least(1), default=5, metavar="K", help="labels per image, at most [5]"
+        "--top",
+        type=at_least(1),
+        default=TOP,
+        metavar="K",
+        help=f"labels per image, at most [{TOP}]",
     )
     verb.add_argument(
         "--depth",

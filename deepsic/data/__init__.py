@@ -1,1 +1,1 @@
-"""Pictures: safe loading, padding, augmentation, dataset readers."""
+"""Data sets: readers of annotated ones, and the photographs that scikit-image ships."""

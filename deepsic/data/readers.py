@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from deepsic.errors import InputError
 from deepsic.image_io.load import load_image
+from deepsic.image_io.suffixes import is_image
 
 __all__ = ["VOC_CLASSES", "Box", "LabelledImage", "class_folder", "pascal_voc", "stl10", "yolo"]
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif", ".tif", ".tiff"}
 _STL10_SIDE = 96
 _STL10_BYTES = 3 * _STL10_SIDE**2
 
@@ -94,7 +94,7 @@ def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list
         if folder.name not in order:
             raise InputError(f"{folder.name} in {top} is none of the {len(order)} classes")
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in _PICTURES:
+            if is_image(path):
                 name = f"{folder.name}/{path.name}"
                 samples.append(
                     LabelledImage(name=name, read=_reader(path), label=order[folder.name])
@@ -221,7 +221,7 @@ def yolo(root: str | Path) -> list[LabelledImage]:
     top = _folder(Path(root))
     samples = []
     for path in sorted(_folder(top / "images").rglob("*")):
-        if path.suffix.lower() not in _PICTURES:
+        if not is_image(path):
             continue
         below = path.relative_to(top / "images")
         boxes = _yolo_boxes(path, (top / "labels" / below).with_suffix(".txt"))

@@ -8,5 +8,6 @@ pixels.py     depths and modes to 8-bit L, RGB and RGBA
 metadata.py   EXIF, ICC profile and XMP, out of images and into them
 save.py       a decoded image to PNG, JPEG, WebP and so on, with its metadata
 alpha.py      the alpha plane inside a `.sic` file
+suffixes.py   endings of image files
 pillow_plugin.py   Pillow opens and saves `.sic`
 """

@@ -17,11 +17,12 @@ from deepsic.labels.custom import (
     custom_name,
     is_custom,
 )
-from deepsic.labels.sets import SETS, is_a, label_set
+from deepsic.labels.sets import SETS, TOP, is_a, label_set
 from deepsic.labels.tree import LabelSet, Node
 
 __all__ = [
     "SETS",
+    "TOP",
     "CustomSet",
     "LabelSet",
     "Node",

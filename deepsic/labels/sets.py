@@ -8,8 +8,10 @@ from pathlib import Path
 from deepsic.errors import UsageError
 from deepsic.labels.tree import LabelSet
 
-__all__ = ["SETS", "is_a", "label_set"]
+__all__ = ["SETS", "TOP", "is_a", "label_set"]
 
+TOP = 5
+"""Labels that are kept of an image, unless told otherwise."""
 #: Name and number in files, smallest set first. A number is never reused: its table is frozen.
 SETS = {"imagenette": 2, "imagenet1k": 1}
 

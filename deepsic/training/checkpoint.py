@@ -7,7 +7,6 @@ going on elsewhere.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepsic import atomic
 from deepsic.errors import InputError
 
 __all__ = ["read_checkpoint", "restart_of", "write_checkpoint"]
@@ -23,14 +23,10 @@ __all__ = ["read_checkpoint", "restart_of", "write_checkpoint"]
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Save what `torch.load(weights_only=True)` reads; `path` never holds half of it.
 
-    Raises:
-        OSError: the disk is full or can't be written to.
+    Raises: as `atomic.writing`.
     """
-    part = path.with_suffix(".part")
-    torch.save(dict(state), part)
-    with open(part, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    with atomic.writing(path) as file:
+        torch.save(dict(state), file)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

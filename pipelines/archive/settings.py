@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deepsic.errors import UsageError
+from deepsic.labels import TOP
 from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 
 __all__ = ["JOB_KEY", "JobSettings", "check_claim", "check_target", "claim", "read_job"]
@@ -35,7 +36,7 @@ class JobSettings:
     """Target: size of each file, bytes."""
     labeler: str | None = None
     """Classifier whose labels are stored in the file; None: what the model gives by itself."""
-    top: int = 5
+    top: int = TOP
     """Labels kept for each picture."""
     refine_for: tuple[str, ...] = ()
     """Classifiers that every file is fitted to."""

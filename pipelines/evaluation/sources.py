@@ -17,17 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.errors import InputError, UnsupportedImageError, UsageError
+from deepsic.data.photographs import PHOTOGRAPHS, photographs
+from deepsic.errors import InputError, UsageError
 from deepsic.evaluation.measure import Subject
+from deepsic.image_io.suffixes import is_image
 from pipelines.storage import open_storage, selected
 
 __all__ = ["EMBEDDED", "PictureRef", "annotated_classes", "find_pictures", "read_picture"]
 
-#: Photographs that scikit-image ships: what runs where no folder is given.
-EMBEDDED = ("astronaut", "chelsea", "coffee", "rocket")
-SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".webp", ".avif", ".jxl", ".bmp", ".tif", ".tiff", ".ppm", ".jp2",
-}  # fmt: skip
+#: Photographs that are measured where no folder is given, without their endings.
+EMBEDDED = tuple(name.rpartition(".")[0] for name in PHOTOGRAPHS[:4])
 #: Pascal VOC's names for what COCO calls otherwise.
 _VOC_TO_COCO = {
     "airplane": "aeroplane", "dining table": "diningtable", "motorcycle": "motorbike",
@@ -67,9 +66,7 @@ def find_pictures(
     storage = open_storage(source)
     storage.check()
     keys = [
-        item.key
-        for item in storage.list()
-        if PurePosixPath(item.key).suffix.lower() in SUFFIXES and selected(item.key, include)
+        item.key for item in storage.list() if is_image(item.key) and selected(item.key, include)
     ]
     if not keys:
         called = f" called {' or '.join(include)}" if include else ""
@@ -100,16 +97,7 @@ def _pixels(ref: PictureRef) -> NDArray[np.uint8]:
 
     if ref.source is not None:
         return load_image(open_storage(ref.source).get(ref.key).data).rgb
-    try:
-        import skimage.data
-    except ImportError as error:
-        raise InputError(
-            f"the embedded pictures need scikit-image ({error}); give a folder"
-        ) from None
-    made = load_image(np.asarray(getattr(skimage.data, ref.key)()))
-    if made.alpha is not None:
-        raise UnsupportedImageError(f"{ref.key} has an alpha channel")
-    return made.rgb
+    return next(load_image(path).rgb for path in photographs() if path.stem == ref.key)
 
 
 def _folder(key: str) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.data.photographs import photographs
 from deepsic.errors import InputError
 from deepsic.image_io.load import load_image
+from deepsic.image_io.suffixes import is_image
 from deepsic.labels import SETS, class_names
 from deepsic.limits import DEFAULT_LIMITS
 from pipelines.preparing.parquet import PARQUET_SUFFIXES, parquet_samples
 from pipelines.preparing.policy import EMBEDDED, Policy, Source
-from pipelines.preparing.samples import Sample, is_image
+from pipelines.preparing.samples import Sample
 from pipelines.preparing.tars import TAR_SUFFIXES, tar_samples
 from pipelines.storage import (
     AccessError,
@@ -29,7 +31,6 @@ from pipelines.storage import (
 
 __all__ = ["FileList", "FileRef", "embedded_images", "find_files", "named_classes", "samples_of"]
 
-_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 _CONTAINERS = TAR_SUFFIXES + PARQUET_SUFFIXES
 _BUFFER = 8_000_000
 """Bytes of a container that are asked for at a time."""
@@ -158,7 +159,7 @@ def samples_of(
 
 def _read(source: Source, key: str) -> bytes:
     if source.url == EMBEDDED:
-        return _embedded_folder().joinpath(key).read_bytes()
+        return next(path for path in photographs() if path.name == key).read_bytes()
     return open_storage(source.url).get(key).data
 
 
@@ -176,10 +177,8 @@ def _folder(key: str) -> str:
 
 def _listing(source: Source) -> Iterator[ObjectInfo]:
     if source.url == EMBEDDED:
-        folder = _embedded_folder()
-        for name in _PHOTOGRAPHS:
-            if (folder / name).is_file():
-                yield ObjectInfo(name, (folder / name).stat().st_size, name)
+        for path in photographs():
+            yield ObjectInfo(path.name, path.stat().st_size, path.name)
         return
     storage = open_storage(source.url)
     storage.check()
@@ -192,16 +191,5 @@ def embedded_images() -> Iterator[NDArray[np.uint8]]:
     Raises:
         InputError: scikit-image isn't installed.
     """
-    folder = _embedded_folder()
-    for name in _PHOTOGRAPHS:
-        if (folder / name).is_file():
-            yield load_image(folder / name).rgb
-
-
-def _embedded_folder() -> Path:
-    from importlib.util import find_spec
-
-    spec = find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError("the embedded photographs need scikit-image; give a folder")
-    return Path(next(iter(spec.submodule_search_locations)), "data")
+    for path in photographs():
+        yield load_image(path).rgb

@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from deepsic.errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "Sample", "class_name", "is_image"]
-
-IMAGE_SUFFIXES = {
-    ".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".jp2", ".jxl", ".ppm", ".tif",
-    ".tiff",
-}  # fmt: skip
+__all__ = ["Sample", "class_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +19,6 @@ class Sample:
     data: bytes
     class_name: str = ""
     """Empty for none."""
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name ends as images do."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def class_name(label: object, names: Sequence[str]) -> str:

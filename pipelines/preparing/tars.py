@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from deepsic.errors import InputError, LimitError
+from deepsic.image_io.suffixes import is_image
 from deepsic.limits import Limits
-from pipelines.preparing.samples import Sample, class_name, is_image
+from pipelines.preparing.samples import Sample, class_name
 
 __all__ = ["TAR_SUFFIXES", "tar_samples"]
 

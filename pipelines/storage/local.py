@@ -126,7 +126,11 @@ class LocalStorage:
     def put(
         self, key: str, data: bytes, *, exclusive: bool = False, about: ObjectAbout = PLAIN
     ) -> None:
-        """Write a file that has no name yet, fsync, and give it its name."""
+        """Write a file that has no name yet, fsync, and give it its name.
+
+        Not by `deepsic.atomic`: a name that is taken is refused, times are given, links aren't
+        followed, and what a killed writer leaves lies in one folder, where it is found.
+        """
         path = self._path(key)
         with _named(path):
             if not (exclusive and _put_unnamed(path, data, about)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepsic import weights
+from deepsic import atomic, weights
 from deepsic.errors import InputError
 from deepsic.evaluation.provenance import provenance
 from deepsic.models import registry
@@ -68,10 +68,10 @@ def export(
     about = provenance() | {"step": state["step"], "recipe": json.loads(recipe.to_json())}
     about |= {"data": images.about}
     model = _packed(net, recipe, images, about)
-    out.parent.mkdir(parents=True, exist_ok=True)
     identity = weights.write(out, model)
     metrics = dict(metrics or {}) | real_rates(out, images)
-    out.with_suffix(".md").write_text(_card(out, identity, model, recipe, metrics), "utf-8")
+    card = _card(out, identity, model, recipe, metrics)
+    atomic.write(out.with_suffix(".md"), card.encode())
     return identity
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deepsic import atomic
 from pipelines.stage import console
 from pipelines.tuning.trial import METRIC, STEP
 
@@ -119,7 +120,7 @@ def write_json(trials: Sequence[Trial], path: Path) -> None:
         {k: _plain(v) for k, v in asdict(trial).items()} | {"best": trial.id in best}
         for trial in trials
     ]
-    path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    atomic.write(path, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,16 @@ class Space:
     """Constants, and distributions of Ray Tune."""
 
     def __post_init__(self) -> None:
-        missing = [key for key in REQUIRED if key not in self.values]
-        if missing:
-            raise UsageError(f"space {self.name} lacks {', '.join(missing)}")
         unknown = sorted(self.values.keys() - {*REQUIRED, *OPTIONAL})
         if unknown:
             raise UsageError(
-                f"space {self.name} has {', '.join(unknown)}, which nothing reads; give only "
+                f"space {self.name} has {', '.join(unknown)}, which nothing reads"
+                f"{_nearest(unknown[0], (*REQUIRED, *OPTIONAL))}; give only "
                 f"{', '.join((*REQUIRED, *OPTIONAL))}"
             )
+        missing = [key for key in REQUIRED if key not in self.values]
+        if missing:
+            raise UsageError(f"space {self.name} lacks {', '.join(missing)}; add it to space()")
         if not self.rates or not all(0 < rate < 24 for rate in self.rates):
             raise UsageError(f"space {self.name}: give target rates (bpp) between 0 and 24")
 
@@ -74,6 +76,12 @@ class Space:
         return math.prod(len(points) for points in grids) if grids else 0
 
 
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """ ", did you mean ...?" where a known name is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def load_space(name: str) -> Space:
     """A space of `tune_spaces/` by name, or of a file by its path.
 
@@ -84,7 +92,8 @@ def load_space(name: str) -> Space:
     if not path.is_file():
         known = sorted(file.stem for file in _SPACES.glob("[a-z]*.py"))
         raise UsageError(
-            f"no search space {name!r}; choose from {', '.join(known)}, or give a file"
+            f"no search space {name!r}{_nearest(name, known)}; choose from {', '.join(known)}, or "
+            "give the path of a Python file"
         )
     spec = importlib.util.spec_from_file_location(f"tune_space_{path.stem}", path)
     if spec is None or spec.loader is None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from deepsic import atomic
 from deepsic.losses import DistortionMix
 from deepsic.models import registry
 from deepsic.models.semantic.joint import JointNet
@@ -159,7 +160,8 @@ def _square(pixels: Pixels, side: int) -> Pixels:
 
 def write_start(starts: Mapping[float, Start], path: Path) -> None:
     """Keep them beside the search, so that it resumes with the same numbers on any machine."""
-    path.write_text(json.dumps({bpp: asdict(s) for bpp, s in starts.items()}, indent=1), "utf-8")
+    values = {bpp: asdict(s) for bpp, s in starts.items()}
+    atomic.write(path, json.dumps(values, indent=1).encode())
 
 
 def read_start(path: Path) -> dict[float, Start]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from deepsic.bitstream import Label
 from deepsic.errors import UsageError
-from deepsic.labels import label_set
+from deepsic.labels import TOP, label_set
 
 __all__ = ["Labeler", "load_labeler"]
 
@@ -18,7 +18,7 @@ Labeler = Callable[[Image.Image], Sequence[Label]]
 """Any classifier: an upright RGB picture to labels, most probable first."""
 
 
-def load_labeler(spec: str, *, top: int = 5, weights: str | Path | None = None) -> Labeler:
+def load_labeler(spec: str, *, top: int = TOP, weights: str | Path | None = None) -> Labeler:
     """Return a labeler by name.
 
     Args:

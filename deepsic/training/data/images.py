@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic import atomic
 from deepsic.errors import InputError, UsageError
 
 __all__ = [
@@ -141,20 +142,16 @@ class MappedImages:
 
     @classmethod
     def write(cls, path: Path, entries: Iterable[Entry]) -> MappedImages:
-        """Write entries as they come, without holding them all, and open the set."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part, index = path.with_name(path.name + ".part"), _index_path(path)
-        index_part = index.with_suffix(".part.npz")
-        try:
-            with part.open("wb") as file:
-                columns = _write_pixels(file, entries)
-            np.savez(index_part, **columns)
+        """Write entries as they come, without holding them all, and open the set.
+
+        Raises: as `atomic.writing`.
+        """
+        index = _index_path(path)
+        with atomic.writing(path) as file:
+            columns = _write_pixels(file, entries)
             index.unlink(missing_ok=True)  # of a set that was there before
-            part.replace(path)
-            index_part.replace(index)
-        finally:
-            part.unlink(missing_ok=True)
-            index_part.unlink(missing_ok=True)
+        with atomic.writing(index) as file:
+            np.savez(file, **columns)
         return cls(path)
 
     def __len__(self) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from deepsic import atomic
 from deepsic.errors import InputError, UsageError
 from deepsic.labels import class_names, class_set
 from deepsic.threads import each
@@ -121,35 +122,28 @@ def write_packed(
 
     Raises:
         UsageError: not even one crop of each part fits.
-        OSError: the file can't be written; nothing is left of it.
+        StorageError: the file can't be written; nothing is left of it.
     """
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {
         "format": FORMAT,
         "classes": class_names(labels) if labels else [],
         "about": dict(about or {}),
     }
     room = config.max_bytes - len(json.dumps(index)) - 1000
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            held, used = _fill(
-                archive, "held", _middles(validation, config.side), int(room * config.held_share),
-                config,
-            )  # fmt: skip
-            train, _ = _fill(archive, "train", _crops(training, config), room - used, config)
-            if not held or not train:
-                raise UsageError(
-                    f"{config.max_bytes} bytes have no room for a crop of {config.side} pixels and "
-                    "a held-out one: give more bytes, or smaller crops"
-                )
-            index |= {"train": train, "held": held}
-            archive.writestr(zipfile.ZipInfo(_INDEX), json.dumps(index))
-        size = part.stat().st_size
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return {"train": len(train), "held": len(held), "bytes": size}
+    with atomic.writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        held, used = _fill(
+            archive, "held", _middles(validation, config.side), int(room * config.held_share),
+            config,
+        )  # fmt: skip
+        train, _ = _fill(archive, "train", _crops(training, config), room - used, config)
+        if not held or not train:
+            raise UsageError(
+                f"{config.max_bytes} bytes have no room for a crop of {config.side} pixels and "
+                "a held-out one: give more bytes, or smaller crops"
+            )
+        index |= {"train": train, "held": held}
+        archive.writestr(zipfile.ZipInfo(_INDEX), json.dumps(index))
+    return {"train": len(train), "held": len(held), "bytes": path.stat().st_size}
 
 
 def _fill(

@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from deepsic.data.photographs import photographs
 from pipelines.archive.ledger import OK, Ledger
 from pipelines.stage import console
 from pipelines.storage import open_storage
 
 __all__ = ["comparison", "gather_photographs", "photograph_table"]
 
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 COLUMNS = (
     "status",
     "output_key",
@@ -28,13 +28,10 @@ COLUMNS = (
 
 def gather_photographs(folder: Path) -> None:
     """Copy the photographs to `folder`; those that are there stay as they are."""
-    import skimage
-
     folder.mkdir(parents=True, exist_ok=True)
-    shipped = Path(skimage.__file__).parent / "data"
-    for name in PHOTOGRAPHS:
-        if not (folder / name).exists():
-            shutil.copyfile(shipped / name, folder / name)
+    for path in photographs():
+        if not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
 
 
 def rows_of(archive: str) -> list[dict[str, Any]]:

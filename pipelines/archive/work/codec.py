@@ -12,6 +12,7 @@ from PIL import Image
 
 from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError
+from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from pipelines.models import model_file, pinned
 
@@ -36,7 +37,7 @@ class ArchiveCodec(Protocol):
     def decode(self, blob: bytes) -> Image.Image:
         """`.sic` bytes to a picture."""
 
-    def labels(self, blob: bytes, top: int = 5) -> list[Label]:
+    def labels(self, blob: bytes, top: int = TOP) -> list[Label]:
         """What is in the picture, most probable first."""
 
 
@@ -61,7 +62,7 @@ class ModelSource:
     limits: Limits = DEFAULT_LIMITS
     labeler: str | None = None
     """Classifier whose labels are stored in the files; None: what the model gives by itself."""
-    top: int = 5
+    top: int = TOP
     """Labels that the classifier gives."""
     refine_for: tuple[str, ...] = ()
     """Classifiers that every file is fitted to, slowly."""

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.header import Prefix
 from deepsic.errors import UnknownModelError, UsageError
+from deepsic.labels import TOP
 from pipelines.serving.api.requests import (
     SIC_MEDIA_TYPE,
     Handle,
@@ -181,7 +182,7 @@ def add_facts(router: APIRouter, parts: Parts) -> None:
     )
     async def labels(
         request: Request,
-        top: Annotated[int, Query(ge=1, le=31, description="Labels at most")] = 5,
+        top: Annotated[int, Query(ge=1, le=31, description="Labels at most")] = TOP,
         look: Annotated[
             bool,
             Query(description="If none are stored, let the model read the whole file's features"),

@@ -9,14 +9,13 @@ from PIL import Image
 
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import UsageError
-from deepsic.labels import label_set
+from deepsic.labels import TOP, label_set
 
 if TYPE_CHECKING:
     from deepsic.tasks import Classifier
 
 __all__ = ["ImageReader"]
 
-STORED = 5
 #: Less probable classes are noise and only cost bytes; the first is always stored.
 MIN_PROBABILITY = 0.02
 #: Where the classes are told apart in space, for the map that people look at: the last convolution.
@@ -53,7 +52,7 @@ class ImageReader:
 
         with self.lock, torch.inference_mode():
             probabilities = self.classifier.logits(to_tensor(image)).softmax(1)[0]
-        values, numbers = probabilities.topk(STORED)
+        values, numbers = probabilities.topk(TOP)
         found = [
             Label(self.nodes[number].name, self.nodes[number].wnid, value)
             for value, number in zip(values.tolist(), numbers.tolist(), strict=True)

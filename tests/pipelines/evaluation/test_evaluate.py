@@ -97,7 +97,7 @@ def test_bad_calls_end_with_their_exit_code(folder: Path, arguments: list[str], 
 
 
 def test_an_empty_or_absent_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         find_pictures(str(tmp_path))
     with pytest.raises((StorageError, InputError)):
         find_pictures(str(tmp_path / "absent"))

@@ -13,6 +13,8 @@ from PIL import Image
 from ray.train import Checkpoint
 
 from deepsic.errors import UsageError
+from deepsic.tasks import load_classifier
+from deepsic.tasks.hooks import layer_names
 from deepsic.training.data.images import MemoryImages
 from deepsic.training.evaluator import Evaluation
 from pipelines.tuning.job import TuneJob
@@ -28,6 +30,7 @@ from pipelines.tuning.outcome import (
 from pipelines.tuning.space import Space, load_space
 from pipelines.tuning.start import Start, StartFile, read_start, recipe_of, squares, write_start
 
+ROOT = Path(__file__).parents[3]
 JOB = TuneJob(
     start="sic", start_hash="a", data=("embedded",), data_hash="b", space="small", space_hash="c"
 )
@@ -70,7 +73,10 @@ def test_jobs_that_make_no_sense(change: dict[str, object]) -> None:
         replace(JOB, **change)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["small", "saic", "tau_sweep"])
+SPACES = sorted(path.stem for path in (ROOT / "tune_spaces").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("name", SPACES)
 def test_spaces_that_ship(name: str) -> None:
     space = load_space(name)
     assert all(0 < rate < 1 for rate in space.rates)
@@ -80,11 +86,19 @@ def test_spaces_that_ship(name: str) -> None:
         with pytest.raises(UsageError, match="--search grid"):
             JOB.check(space)
     else:
-        draws = [space.values["tau"].sample() for _ in range(200)]
-        assert 1 <= min(draws) < 300 < max(draws) <= 10_000
         assert JOB.runs(space) == JOB.trials
         with pytest.raises(UsageError, match="no grid"):
             replace(JOB, search="grid").check(space)
+
+
+def test_layers_that_a_space_names_are_there() -> None:
+    names = layer_names(load_classifier("efficientnet-lite0").network)
+    assert set(load_space("layers").values["layer"].categories) <= set(names)
+
+
+def test_the_papers_temperatures() -> None:
+    draws = [load_space("saic").values["tau"].sample() for _ in range(200)]
+    assert 1 <= min(draws) < 300 < max(draws) <= 10_000
 
 
 def test_spaces_of_the_user(tmp_path: Path) -> None:
@@ -101,7 +115,10 @@ def test_spaces_of_the_user(tmp_path: Path) -> None:
     )
     for text, said in (
         ("def space():\n    return {'bpp': 1}", "lacks lam, tau"),
-        ("def space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3, 'lambda': 1}", "has lambda"),
+        (
+            "def space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3, 'lambda': 1}",
+            r"did you mean lam",
+        ),
         ("MIX = 1\ndef space():\n    return {'bpp': 1, 'lam': 2, 'tau': 3}", "MIX"),
         ("def space():\n    return {'bpp': 99, 'lam': 2, 'tau': 3}", "between 0 and 24"),
         (
@@ -114,8 +131,8 @@ def test_spaces_of_the_user(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=said):
             load(text)
-    with pytest.raises(UsageError, match="small"):
-        load_space("large")
+    with pytest.raises(UsageError, match=r"did you mean tau_sweep\?.*choose from fine"):
+        load_space("tau-sweep")
 
 
 def test_a_trial_trains_what_its_point_says() -> None:
