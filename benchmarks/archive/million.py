@@ -2,14 +2,16 @@
 
     python benchmarks/archive/million.py --objects 250000 500000 1000000 --json million.json
 
-Rows and keys are synthetic, as a run over small images leaves them: a part for 128 objects. Before
-compaction and after it, each in a process of its own, with imports, without Ray's start:
+Rows and keys are synthetic, as a run over small images leaves them: a part for 128 objects. Each
+in a process of its own, with imports, without Ray's start:
 
+    compact   merging the parts
     resume    the listing joined with the ledger: a finished archive, nothing left to do
     find      a label that a hundred images have
-    compact   merging the parts
+    report    the archive in numbers
 
-Wall seconds, processor seconds of the client alone, and its largest resident memory.
+Wall seconds, processor seconds of the client alone, its largest resident memory, and the slopes
+between the sizes: microseconds and bytes a key.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.archive.scaling_keys import slopes
 from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines.stage import console
 from tests.support.s3_servers import CREDENTIALS
@@ -120,6 +123,15 @@ def find() -> int:
     return find_images(Ledger(open_storage(ARCHIVE), JOB), "rare bird", 0.5).total
 
 
+def report() -> int:
+    """Images that are ok."""
+    from pipelines.archive.commands.report import report_archive
+    from pipelines.archive.ledger import Ledger
+    from pipelines.storage import open_storage
+
+    return report_archive(Ledger(open_storage(ARCHIVE), JOB)).status["ok"]
+
+
 def compact() -> int:
     """Parts left."""
     from pipelines.archive.ledger import Ledger
@@ -129,7 +141,7 @@ def compact() -> int:
     return compact_ledger(Ledger(open_storage(ARCHIVE), JOB)).after
 
 
-WORK = {"resume": resume, "find": find, "compact": compact}
+WORK = {"compact": compact, "resume": resume, "find": find, "report": report}
 
 
 def measured(name: str, environment: dict[str, str]) -> dict[str, Any]:
@@ -160,11 +172,20 @@ def trial(count: int, seconds: float) -> list[dict[str, Any]]:
         with slow_store(folder, keys, seconds) as endpoint:
             environment = os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
             environment["PYTHONPATH"] = str(ROOT)
-            for work in ("compact", "resume", "find"):
+            for work in WORK:
                 found = measured(work, environment)
                 rows.append({"objects": count, "work": work} | found)
                 console.say(str(rows[-1]))
     return rows
+
+
+def fitted(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Slopes over the number of objects."""
+    if len({row["objects"] for row in rows}) < 2:
+        return {}
+    return slopes(
+        [row | {"kind": row["work"], "keys": row["objects"], "grown_mb": row["mb"]} for row in rows]
+    )
 
 
 def main() -> int:
@@ -185,9 +206,16 @@ def main() -> int:
     for count in options.objects:
         rows += trial(count, options.seconds)
         if options.json:
-            options.json.write_text(json.dumps(describe_run() | {"results": rows}, indent=2) + "\n")
+            found = describe_run() | {"results": rows, "slopes": fitted(rows)}
+            options.json.write_text(json.dumps(found, indent=2) + "\n")
     columns = ["objects", "work", "result", "seconds", "cpu_seconds", "mb"]
     console.table("Ledger", columns, [[row[name] for name in columns] for row in rows])
+    if len(options.objects) > 1:
+        found = fitted(rows)
+        head = list(next(iter(found.values())))
+        console.table(
+            "Slopes", ["", *head], [[work, *line.values()] for work, line in found.items()]
+        )
     return 0
 
 

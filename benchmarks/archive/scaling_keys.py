@@ -1,4 +1,4 @@
-"""What do a hundred million pictures cost before the first is opened? Lists, ledger, resume.
+"""What do a hundred million pictures cost before the first is opened? Lists of keys.
 
     python benchmarks/archive/scaling_keys.py --json scaling_keys.json
 
@@ -7,9 +7,9 @@ numbers, and fits time and memory a key. Nothing is extrapolated but the slope.
 
     prepare    preprocess.py's list of files: all of them in the driver's memory
     first      compress_archive.py's first run: the listing cut into chunks, an empty ledger
-    resume     the same with a ledger of all keys: the join of listing and ledger, nothing left
-    footers    reading the key ranges of a ledger's parts, which starts every resume
     listing    boto3 reading pages of a thousand keys from a server that answers at once
+
+What a finished archive costs (resume, find, report, compaction): `million.py`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,8 @@ ROOT = Path(__file__).parents[2]
 SIZES = {
     "prepare": (50_000, 100_000, 200_000),
     "first": (50_000, 100_000, 200_000),
-    "resume": (12_800, 25_600, 51_200),
-    "footers": (12_800, 25_600, 51_200),
     "listing": (20_000, 40_000, 80_000),
 }
-PART_ROWS = 128
 TARGETS = {"ImageNet": 1_281_167, "100 M": 10**8, "10 B": 10**10}
 
 
@@ -90,15 +87,6 @@ def prepare(count: int, folder: str) -> int:
 
 def first(count: int, folder: str) -> int:
     """As `compress_archive.py` walks a source that it has never seen."""
-    return _walk(count, folder)
-
-
-def resume(count: int, folder: str) -> int:
-    """As it does when all was done before."""
-    return _walk(count, folder)
-
-
-def _walk(count: int, folder: str) -> int:
     from typing import cast
 
     from pipelines.archive.ledger import Ledger
@@ -114,13 +102,6 @@ def _walk(count: int, folder: str) -> int:
         while (chunk := spool.take(wait=True)) is not None:
             found += len(chunk.items)
     return found
-
-
-def footers(count: int, folder: str) -> int:
-    """The beginning of every sweep."""
-    from pipelines.archive.ledger import Ledger
-
-    return sum(part.rows for part in Ledger(LocalStorage(folder)).parts())
 
 
 def listing(count: int, folder: str) -> int:
@@ -183,26 +164,8 @@ class _pages:
 KINDS: dict[str, Callable[[int, str], int]] = {
     "prepare": prepare,
     "first": first,
-    "resume": resume,
-    "footers": footers,
     "listing": listing,
 }
-
-
-def fill(folder: str, count: int) -> None:
-    """A ledger of all keys, in parts as workers write them."""
-    from pipelines.archive.ledger import OK, Ledger, LedgerRow
-
-    ledger = Ledger(LocalStorage(folder))
-    for begin in range(0, count, PART_ROWS):
-        items = [info(number) for number in range(begin, min(begin + PART_ROWS, count))]
-        rows = [
-            LedgerRow(source_key=i.key, source_etag=i.etag, source_size=i.size, output_size=20_000,
-                output_key=f"{i.key}.sic", output_sha256=i.etag * 2, source_sha256=i.etag * 2,
-                width=500, height=375, job="synthetic", status=OK, worker="a:1")
-            for i in items
-        ]  # fmt: skip
-        ledger.append(f"{begin:032d}.parquet", rows)
 
 
 def measured(kind: str, count: int, folder: str) -> dict[str, Any]:
@@ -259,8 +222,6 @@ def main() -> int:
         for count in SIZES[kind]:
             with tempfile.TemporaryDirectory() as folder:
                 began = time.monotonic()
-                if kind in ("resume", "footers"):
-                    fill(folder, count)
                 rows.append(measured(kind, count, folder))
                 console.say(f"{rows[-1]} ({time.monotonic() - began:.0f} s)")
     found = slopes(rows)

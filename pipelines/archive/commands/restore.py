@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from deepsic.errors import DeepsicError, StorageError, UsageError, VerificationError
+from deepsic.errors import (
+    DeepsicError,
+    MetadataWarning,
+    StorageError,
+    UsageError,
+    VerificationError,
+)
 from deepsic.image_io.save import picture_bytes
 from pipelines.archive.cluster import Resources, spread
 from pipelines.archive.commands.verify import SHOWN, entries
@@ -110,13 +117,16 @@ def restore_archive(
 
 def _chosen(table: pa.Table, options: RestoreOptions) -> pa.Table:
     """The rows that the options ask for."""
+    import pyarrow as pa
+
     if options.include and table.num_rows:
         wanted = [selected(key, options.include) for key in table["source_key"].to_pylist()]
         table = table.filter(wanted)
     if options.label is not None and table.num_rows:
         query = LabelQuery.parse(options.label)
         table = table.combine_chunks()
-        table = table.take([row for row, _, _ in query.hits(table, options.min_prob)])
+        hits = [row for row, _, _ in query.hits(table, options.min_prob)]
+        table = table.take(pa.array(hits, pa.int64()))
     return table
 
 
@@ -162,11 +172,13 @@ def _targets(source_key: str, plan: _Plan) -> list[tuple[str, str]]:
 
 
 def _encoded(image: Image.Image, names: list[tuple[str, str]]) -> tuple[str, bytes]:
-    """The first name whose format takes this image, and the file: EXIF, ICC and XMP kept."""
+    """The first name whose format takes this image with EXIF, ICC and XMP, and the file."""
     for key, suffix in names[:-1]:
         try:
-            return key, picture_bytes(image, suffix)
-        except UsageError:  # JPEG and an alpha channel: PNG takes everything
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", MetadataWarning)
+                return key, picture_bytes(image, suffix)
+        except (UsageError, MetadataWarning):  # JPEG and alpha, BMP and EXIF: PNG takes everything
             continue
     key, suffix = names[-1]
     return key, picture_bytes(image, suffix)

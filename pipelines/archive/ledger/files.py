@@ -57,6 +57,11 @@ class PartReader:
         self._file: ParquetFile | None = None
         self._left: list[tuple[str, int]] = []
 
+    @property
+    def firsts(self) -> list[str]:
+        """First keys of the row groups that were not yet given, once the part is open."""
+        return [first for first, _ in self._left]
+
     def upto(self, key: str | None) -> tuple[pa.Table, bool]:
         """(rows of all row groups that begin at or below `key` and were not yet given, whether
         there are more)."""

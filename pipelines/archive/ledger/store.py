@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,8 +22,8 @@ __all__ = ["LEDGER", "Ledger", "part_bytes"]
 #: Columns with few different values; for the others a dictionary is only larger.
 DICTIONARY = ["job", "status", "kind", "reason", "worker", "labels.list.element.name"]
 DICTIONARY += ["labels.list.element.wnid", "width", "height"]
-#: Rows that one table of `Ledger.tables` has at least, until the last.
-WINDOW_ROWS = 100_000
+#: Rows that one table of `Ledger.tables` has, about.
+WINDOW_ROWS = 32_768
 
 
 def part_bytes(table: pa.Table) -> bytes:
@@ -107,12 +106,4 @@ class Ledger:
         self, columns: Sequence[str], parts: Sequence[LedgerPart] | None = None
     ) -> Iterator[pa.Table]:
         """All rows in key order; those of one key are in one table."""
-        found = sorted(self.parts() if parts is None else parts)
-        sweep = self.sweep(columns, found)
-        waiting = 0
-        for part, after in itertools.pairwise(found):
-            waiting += part.rows
-            if waiting >= WINDOW_ROWS and after.first > part.first:
-                waiting = 0
-                yield sweep.upto(after.first)
-        yield sweep.upto(None)
+        yield from self.sweep(columns, parts).windows(WINDOW_ROWS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from pipelines.archive.ledger.files import PartReader
+from pipelines.archive.ledger.files import GROUP_ROWS, PartReader
 from pipelines.archive.ledger.parts import LedgerPart
 from pipelines.archive.ledger.row import row_schema
 from pipelines.archive.ledger.rules import RULE_COLUMNS
@@ -74,6 +75,24 @@ class Sweep:
         end = len(keys) if key is None else bisect.bisect_right(keys, key, key=_text)
         self._rest = table.slice(end) if end < len(keys) else None
         return table.slice(0, end)
+
+    def windows(self, rows: int) -> Iterator[pa.Table]:
+        """All rows, about `rows` at a time; those of one key are in one table."""
+        while True:
+            key, seen = None, 0
+            for first, count in self._ahead():
+                key, seen = first, seen + count
+                if seen >= rows:
+                    break
+            yield self.upto(key)
+            if key is None:
+                return
+
+    def _ahead(self) -> Iterator[tuple[str, int]]:
+        """(first key, rows at most) of what isn't read yet, in key order."""
+        begun = sorted((first, GROUP_ROWS) for part in self._open for first in part.firsts)
+        waiting = ((part.first, min(part.rows, GROUP_ROWS)) for part in self._waiting)
+        return heapq.merge(begun, waiting)
 
     def _read_all(self, key: str | None) -> list[tuple[pa.Table, bool]]:
         if len(self._open) < 2:

@@ -189,9 +189,13 @@ def test_restore_keeps_xmp_exif_and_profile(
         image.info.update(xmp=packet, icc_profile=profile, exif=exif.tobytes())
         return image
 
+    Image.new("RGB", (8, 8)).save(photos / "flat.bmp")
     job = make_job(photos, tmp_path / "a")
     run_job(job, here)
     monkeypatch.setattr(_Webp, "decode", decode)
+    # No BMP has room for metadata, so that one is a PNG.
+    made = restore(job, tmp_path / "own", here, as_source=True)
+    assert {"f0/p00.png", "flat.bmp.png"} < made
     restore(job, tmp_path / "out", here)
     with Image.open(tmp_path / "out/f0/p00.png.png") as image:
         assert image.info["XML:com.adobe.xmp"] == packet.decode()
