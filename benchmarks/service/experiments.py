@@ -151,6 +151,41 @@ def aborted(service: RunningService, data: bytes) -> str:
     return "aborted"
 
 
+#: What clients of `chaos` send, and how often.
+KINDS = {
+    "encode": 6.0, "decode": 6.0, "damaged": 2.0, "no picture": 2.0, "oversized": 1.0,
+    "loris": 0.3, "abort": 1.0,
+}  # fmt: skip
+
+
+async def _mixed(
+    kind: str, service: RunningService, client: httpx.AsyncClient, truth: Truth, seen: Counter[str]
+) -> None:
+    """Send one request of a kind, and count how it ends."""
+    if kind in ("encode", "decode"):
+        await send_until_answered(client, truth, kind, seen)
+        return
+    if kind in ("loris", "abort"):
+        hostile = (slow_loris, service) if kind == "loris" else (aborted, service, truth.data)
+        try:
+            seen[await asyncio.to_thread(*hostile)] += 1
+        except OSError as error:  # no connection while the proxy is dead
+            seen[f"{kind} {type(error).__name__}"] += 1
+        return
+    damaged = bytearray(truth.blob)
+    damaged[len(damaged) // 2] ^= 0x55
+    path, body = {
+        "damaged": ("/v1/decode", bytes(damaged)),
+        "no picture": (ENCODE, truth.data[:3000]),
+        "oversized": (ENCODE, bytes(20_000_001)),
+    }[kind]
+    try:
+        answer = await client.post(path, content=body)
+        seen[f"{kind} {answer.status_code}"] += 1
+    except httpx.HTTPError as error:
+        seen[f"{kind} {type(error).__name__}"] += 1
+
+
 async def chaos(
     service: RunningService, truth: Truth, seconds: float, every: float, victims: Sequence[str]
 ) -> dict[str, Any]:
@@ -159,40 +194,13 @@ async def chaos(
     victims: roles (see `serve_kit.ROLES`) that die in turn.
     """
     rng = random.Random(1)
-    damaged = bytearray(truth.blob)
-    damaged[len(damaged) // 2] ^= 0x55
     killed: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     async with http(service) as client:
 
-        async def raw(name: str, path: str, body: bytes) -> None:
-            try:
-                answer = await client.post(path, content=body)
-                seen[f"{name} {answer.status_code}"] += 1
-            except httpx.HTTPError as error:
-                seen[f"{name} {type(error).__name__}"] += 1
-
         async def once() -> None:
-            kind = rng.choices(
-                ["encode", "decode", "damaged", "no picture", "oversized", "loris", "abort"],
-                [6, 6, 2, 2, 1, 0.3, 1],
-            )[0]
-            if kind in ("encode", "decode"):
-                await send_until_answered(client, truth, kind, seen)
-            elif kind == "damaged":
-                await raw(kind, "/v1/decode", bytes(damaged))
-            elif kind == "no picture":
-                await raw(kind, ENCODE, truth.data[:3000])
-            elif kind == "oversized":
-                await raw(kind, ENCODE, bytes(20_000_001))
-            else:
-                hostile = (
-                    (slow_loris, service) if kind == "loris" else (aborted, service, truth.data)
-                )
-                try:
-                    seen[await asyncio.to_thread(*hostile)] += 1
-                except OSError as error:  # no connection while the proxy is dead
-                    seen[f"{kind} {type(error).__name__}"] += 1
+            [kind] = rng.choices(list(KINDS), list(KINDS.values()))
+            await _mixed(kind, service, client, truth, seen)
 
         async def kill() -> None:
             for name in itertools.cycle(victims):

@@ -68,36 +68,40 @@ def save_options(metadata: Metadata, kind: str) -> dict[str, Any]:
 
     Warns (`MetadataWarning`) of what that kind of file can't hold, and leaves it out.
     """
-    options: dict[str, Any] = {}
-    exif, lost = metadata.exif, []
-    if kind in ("TIFF", "AVIF"):  # Pillow takes the EXIF apart to write these
-        tags = _parsed(exif)
-        if kind == "TIFF" and metadata.xmp is not None:
-            tags = Image.Exif() if tags is None else tags
-            tags[_TIFF_XMP] = metadata.xmp
-        if tags is not None:
-            options["exif"] = tags
-        elif exif is not None:
-            lost.append("EXIF (it is damaged)")
-    elif exif is not None and kind in _TAKES_EXIF:
-        options["exif"] = EXIF_PREFIX + exif
-    elif exif is not None:
-        lost.append("EXIF")
-    if metadata.icc is not None and kind in _TAKES_ICC:
-        options["icc_profile"] = metadata.icc
-    elif metadata.icc is not None:
-        lost.append("ICC profile")
-    if metadata.xmp is not None and kind == "PNG":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    elif metadata.xmp is not None and kind in _TAKES_EXIF:
-        if kind != "TIFF":
-            options["xmp"] = metadata.xmp
-    elif metadata.xmp is not None:
-        lost.append("XMP")
+    exif, lost_exif = _exif_options(metadata, kind)
+    icc = {} if metadata.icc is None else {"icc_profile": metadata.icc}
+    xmp, lost_xmp = _xmp_options(metadata.xmp, kind)
+    lost = [*lost_exif, *(["ICC profile"] if icc and kind not in _TAKES_ICC else []), *lost_xmp]
     if lost:
         warnings.warn(f"{kind} file without {' and '.join(lost)}", MetadataWarning, stacklevel=2)
-    return options
+    return {**exif, **(icc if kind in _TAKES_ICC else {}), **xmp}
+
+
+def _exif_options(metadata: Metadata, kind: str) -> tuple[dict[str, Any], list[str]]:
+    """Options that keep the EXIF, of TIFF files the XMP as well; and what is lost."""
+    exif = metadata.exif
+    if kind not in ("TIFF", "AVIF"):
+        if exif is None:
+            return {}, []
+        return ({"exif": EXIF_PREFIX + exif}, []) if kind in _TAKES_EXIF else ({}, ["EXIF"])
+    tags = _parsed(exif)  # Pillow takes the EXIF apart to write these
+    if kind == "TIFF" and metadata.xmp is not None:
+        tags = Image.Exif() if tags is None else tags
+        tags[_TIFF_XMP] = metadata.xmp
+    if tags is not None:
+        return {"exif": tags}, []
+    return {}, [] if exif is None else ["EXIF (it is damaged)"]
+
+
+def _xmp_options(xmp: bytes | None, kind: str) -> tuple[dict[str, Any], list[str]]:
+    """Options that keep the XMP, and what is lost."""
+    if xmp is None or kind == "TIFF":
+        return {}, []
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+        return {"pnginfo": text}, []
+    return ({"xmp": xmp}, []) if kind in _TAKES_EXIF else ({}, ["XMP"])
 
 
 def upright(image: Image.Image) -> tuple[Image.Image, Metadata]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,18 +39,7 @@ def train_here(
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)  # subnormal gradients would slow steps tenfold
     trainer = Trainer(job.recipe, device=job.device, compiled=job.compiled, find=model_file)
-    data_state, best = None, float("-inf")
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.is_file():
-        data_state, best = resume(trainer, checkpoint)
-    elif restart is not None:
-        state = read_checkpoint(restart)
-        trainer.load_state_dict(state)
-        data_state = state.get("data")
-    else:
-        said = trainer.begin(starting_images(images.training))
-        if said:
-            console.say(said)
+    data_state, best = _begun(trainer, images, folder / CHECKPOINT, restart)
     if trainer.step:
         console.say(f"resuming from step {trainer.step}")
     last: dict[str, float] = {}
@@ -70,3 +60,19 @@ def train_here(
         if not finished:
             counter.stop()
     return finished, {k: v for k, v in last.items() if k.startswith("val/")}
+
+
+def _begun(
+    trainer: Trainer, images: Images, checkpoint: Path, restart: Path | None
+) -> tuple[dict[str, Any] | None, float]:
+    """The data's state and the best score: of the checkpoint, the restart file, or a new run."""
+    if checkpoint.is_file():
+        return resume(trainer, checkpoint)
+    if restart is not None:
+        state = read_checkpoint(restart)
+        trainer.load_state_dict(state)
+        return state.get("data"), float("-inf")
+    done = trainer.begin(starting_images(images.training))
+    if done:
+        console.say(done)
+    return None, float("-inf")

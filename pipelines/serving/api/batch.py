@@ -8,7 +8,7 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -96,6 +96,37 @@ def batched(members: Sequence[zipfile.ZipInfo], count: int) -> Iterator[Sequence
         yield members[start : start + count]
 
 
+async def answer(
+    members: Sequence[zipfile.ZipInfo],
+    attempt: Callable[[zipfile.ZipInfo], Awaitable[bytes | DeepsicError]],
+    together: int,
+) -> AsyncIterator[bytes]:
+    """Pieces of the zip of results as they are made, the report at its end.
+
+    Args:
+        attempt: a member's file, or why there is none.
+        together: members in work at the same time.
+    """
+    report: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    out = Outgoing()
+    with zipfile.ZipFile(out, "w") as made:
+        for group in batched(members, together):
+            results = await asyncio.gather(*map(attempt, group))
+            for member, result in zip(group, results, strict=True):
+                line: dict[str, Any] = {"name": member.filename}
+                if isinstance(result, DeepsicError):
+                    line |= {"title": result.title, "detail": str(result)}
+                else:
+                    name = result_name(member.filename, taken)
+                    line |= {"file": name, "bytes": len(result)}
+                    made.writestr(name, result)
+                report.append(line)
+            yield out.take()
+        made.writestr(REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+    yield out.take()
+
+
 def batch_router(parts: Parts) -> APIRouter:
     """`/v1/batch`."""
     router = new_router("codec")
@@ -145,28 +176,9 @@ def batch_router(parts: Parts) -> APIRouter:
             except DeepsicError as error:  # of this image: the others go on
                 return error
 
-        async def pieces() -> AsyncIterator[bytes]:
-            report: list[dict[str, Any]] = []
-            taken: set[str] = set()
-            out = Outgoing()
-            ends = time.monotonic() + TIME_SHARE * parts.settings.request_timeout_s
-            with zipfile.ZipFile(out, "w") as made:
-                for group in batched(members, parts.settings.max_replicas):
-                    results = await asyncio.gather(*(attempt(member, ends) for member in group))
-                    for member, result in zip(group, results, strict=True):
-                        line: dict[str, Any] = {"name": member.filename}
-                        if isinstance(result, DeepsicError):
-                            line |= {"title": result.title, "detail": str(result)}
-                        else:
-                            name = result_name(member.filename, taken)
-                            line |= {"file": name, "bytes": len(result)}
-                            made.writestr(name, result)
-                        report.append(line)
-                    yield out.take()
-                made.writestr(REPORT, json.dumps(report, indent=1, ensure_ascii=False))
-            yield out.take()
-
+        ends = time.monotonic() + TIME_SHARE * parts.settings.request_timeout_s
+        pieces = answer(members, lambda m: attempt(m, ends), parts.settings.max_replicas)
         headers = {"Content-Disposition": 'attachment; filename="sic.zip"'}
-        return StreamingResponse(pieces(), media_type="application/zip", headers=headers)
+        return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
     return router

@@ -76,6 +76,23 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
     async def icon() -> Response:
         return FileResponse(WEB / "icon.svg", media_type="image/svg+xml", headers=DAY)
 
+    _add_samples(router)
+    _add_states(router, backend, metrics)
+
+    @router.get("/openapi.json")
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(request.app.openapi(), headers=ASK)
+
+    @router.get("/docs")
+    async def docs() -> Response:
+        return swagger_page()
+
+    return router
+
+
+def _add_samples(router: APIRouter) -> None:
+    """Photographs to try the page with."""
+
     @router.get("/samples")
     async def samples(response: Response) -> list[dict[str, str]]:
         response.headers.update(ASK)
@@ -93,6 +110,10 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
         if thumb:
             return Response(thumbnail(name), media_type="image/jpeg", headers=DAY)
         return Response(data, media_type=MEDIA[Path(name).suffix], headers=DAY)
+
+
+def _add_states(router: APIRouter, backend: Backend, metrics: Metrics) -> None:
+    """What whoever runs the service asks."""
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -112,16 +133,6 @@ def page_router(backend: Backend, metrics: Metrics) -> APIRouter:
     @router.get("/metrics")
     async def prometheus() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    @router.get("/openapi.json")
-    async def openapi(request: Request) -> Response:
-        return JSONResponse(request.app.openapi(), headers=ASK)
-
-    @router.get("/docs")
-    async def docs() -> Response:
-        return swagger_page()
-
-    return router
 
 
 def swagger_folder() -> Path | None:
