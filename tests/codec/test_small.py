@@ -62,13 +62,10 @@ def test_the_command_labels_small_pictures(
     assert len(json.loads(capsys.readouterr().out)["labels"]) == 5
 
 
-@pytest.mark.parametrize(
-    ("device", "reason"),
-    [("tpu", "give cpu, cuda or auto"), ("nonsense", "give cpu, cuda or auto"), ("mps", "give cpu")],
-)
+@pytest.mark.parametrize("device", ["tpu", "nonsense", "mps"])
 @pytest.mark.parametrize("verb", ["encode", "decode", "labels"])
 def test_devices_that_there_are_not(
-    verb: str, device: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    verb: str, device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, file = tmp_path / "a.png", tmp_path / "a.sic"
     Image.fromarray(photograph(40, 40)).save(source)
@@ -78,7 +75,7 @@ def test_devices_that_there_are_not(
     capsys.readouterr()
     assert commands.run([verb, str(given), *out, "--device", device]) == 2
     told = capsys.readouterr().err
-    assert reason in told
+    assert "give cpu, cuda or auto" in told
     assert "model file" not in told
 
 
