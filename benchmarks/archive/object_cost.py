@@ -10,6 +10,8 @@ threads and the kernel's time for it included:
     job         the same objects by `run_job`, chunks worked on in this process
     added       the difference: what the target is about
     ray         the same by Ray on this machine, two workers: all its processes, less the job
+    s3          the job from and to Ceph's gateway or moto, this process alone
+    store       what the store's own processes took meanwhile
 
 Microseconds an object, the smallest of `--repeats`: other load only adds.
 """
@@ -48,6 +50,7 @@ from pipelines.archive.work.images import open_image
 from pipelines.stage import console
 from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 from pipelines.storage import open_storage
+from tests.support.s3_servers import CREDENTIALS, ceph_gateway, moto_server
 
 IDENTITY = bytes.fromhex("00112233deadbeef")
 SIDE, STREAM_BYTES = 224, 4400
@@ -112,13 +115,13 @@ def squares(photos: Path, count: int, folder: Path) -> list[Path]:
     return made
 
 
-def a_job(source: Path, destination: Path) -> ArchiveJob:
+def a_job(source: str, destination: str) -> ArchiveJob:
     """The job with the codec that costs nothing."""
     settings = JobSettings(
         model="ready", model_id=IDENTITY.hex(), format_version=1, quality=50, labeler="ready"
     )
     return ArchiveJob(
-        source=open_storage(str(source)), destination=open_storage(str(destination)),
+        source=open_storage(source), destination=open_storage(destination),
         settings=settings, codec=ReadySource(),
     )  # fmt: skip
 
@@ -138,8 +141,13 @@ def decoded(paths: Sequence[Path]) -> None:
 
 
 def run(source: Path, folder: Path) -> None:
-    """The job, whole, to a new folder; raises unless all is well."""
-    summary = run_job(a_job(source, Path(tempfile.mkdtemp(dir=folder))), Resources())
+    """The job, whole, to a new folder."""
+    work(str(source), tempfile.mkdtemp(dir=folder))
+
+
+def work(source: str, destination: str) -> None:
+    """The job; raises unless all is well."""
+    summary = run_job(a_job(source, destination), Resources())
     if summary.failed or not summary.done.ok:
         raise RuntimeError(str(summary.done.failures))
 
@@ -156,6 +164,26 @@ def tree_seconds(work: Callable[[], None]) -> float:
     began = _tree()
     work()
     return _tree() - began
+
+
+def from_and_to_s3(
+    server: str, paths: Sequence[Path], repeats: int
+) -> tuple[list[float], list[float]]:
+    """Processor seconds of this process, and of the store's own, for each repeat."""
+    import boto3
+
+    own, store = [], []
+    with (ceph_gateway if server == "ceph" else moto_server)() as endpoint:
+        os.environ.update(CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint})
+        boto3.client("s3").create_bucket(Bucket="photos")
+        source = open_storage("s3://photos/in")
+        for path in paths:
+            source.put(path.name, path.read_bytes())
+        for number in range(repeats):
+            before = _tree()
+            own.append(own_seconds(lambda: work(source.url, f"s3://photos/out{number}")))  # noqa: B023
+            store.append(_tree() - before - own[-1])
+    return own, store
 
 
 def _tree() -> float:
@@ -199,6 +227,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
             whole = [tree_seconds(lambda: run(source, folder)) for _ in range(options.repeats)]
         note("with ray", whole)
         found["ray"] = round(found["with ray"] - found["job"], 1)
+    if options.server:
+        with patch.object(cluster, "spread", in_this_process):
+            own, store = from_and_to_s3(options.server, paths, options.repeats)
+        note("s3", own)
+        note("store", store)
     return found
 
 
@@ -211,6 +244,7 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--ray", action="store_true", help="measure Ray's share as well")
+    parser.add_argument("--server", choices=("ceph", "moto"), help="measure S3 as well")
     parser.add_argument("--profile", action="store_true", help="show where the job's time goes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
