@@ -37,7 +37,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.archive.small_photos import make_pictures
+from benchmarks.archive.small_photos import make_pictures, new_parser
 from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines.stage import console
 from tests.support.fault_proxy import FAULTS, FaultProxy
@@ -324,22 +324,12 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
 
 def main() -> int:
     """Parse, run, print the table; 1 when anything was lost, duplicated or corrupt."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
     parser.add_argument("--kinds", nargs="+", choices=(*KILLS, *TO_S3, *MIXED), default=list(MIXED))
     parser.add_argument("--server", choices=("moto", "ceph"), default="moto", help="behind S3")
     parser.add_argument("--pace", type=float, default=1.0, help="pauses times this")
-    parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
-    parser.add_argument("--work", type=Path, help="keep pictures and the undisturbed run there")
-    parser.add_argument("--json", type=Path, help="write the results there as well")
-    parser.add_argument(
-        "--command",
-        default=f"{sys.executable} {ROOT / 'pipelines' / 'compress_archive.py'}",
-        help="what is run, with source and destination appended",
-    )
     options = parser.parse_args()
     clean_up_when_terminated()
     defaults = {

@@ -11,7 +11,6 @@ killed goes on at the next call.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -27,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.archive.faults import ROOT
-from benchmarks.archive.small_photos import make_pictures
+from benchmarks.archive.small_photos import make_pictures, new_parser
 from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines.stage import console
 
@@ -100,18 +99,8 @@ def _sample(pid: int, peaks: dict[str, float], done: threading.Event) -> None:
 
 def main() -> int:
     """Parse, run, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--objects", type=int, nargs="+", default=[1000, 5000, 20000])
-    parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
-    parser.add_argument("--work", type=Path, help="keep pictures and archives there")
-    parser.add_argument("--json", type=Path, help="write the results there as well")
-    parser.add_argument(
-        "--command",
-        default=f"{sys.executable} {ROOT / 'pipelines' / 'compress_archive.py'}",
-        help="what is run, with source and destination appended",
-    )
     options = parser.parse_args()
     clean_up_when_terminated()
     os.environ.setdefault("PYTHONPATH", str(ROOT))

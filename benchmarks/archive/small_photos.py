@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import random
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -13,11 +15,28 @@ from deepsic import atomic
 from deepsic.data.photographs import photographs
 from deepsic.image_io.suffixes import is_image
 
-__all__ = ["make_pictures"]
+__all__ = ["make_pictures", "new_parser"]
 
+ROOT = Path(__file__).resolve().parents[2]
 SIDES = (64, 80, 96)
 #: Beyond so many, pictures are links to the first ones.
 DISTINCT = 5000
+
+
+def new_parser(about: str | None) -> argparse.ArgumentParser:
+    """Options that benchmarks over small photographs have."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
+    parser.add_argument("--work", type=Path, help="keep images and archives there")
+    parser.add_argument("--json", type=Path, help="write the results there as well")
+    parser.add_argument(
+        "--command",
+        default=f"{sys.executable} {ROOT / 'pipelines' / 'compress_archive.py'}",
+        help="what is run, with source and destination appended",
+    )
+    return parser
 
 
 def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:

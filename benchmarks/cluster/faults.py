@@ -16,7 +16,6 @@ processes ended). The host comes back afterwards, and Ray's autoscaler starts it
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import re
@@ -25,7 +24,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster.kit import (
@@ -33,6 +31,7 @@ from benchmarks.cluster.kit import (
     ClusterJob,
     LocalCluster,
     end_on_sigterm,
+    new_parser,
     s3_server,
     wait_until,
 )
@@ -52,7 +51,7 @@ from benchmarks.cluster.work import (
 )
 from benchmarks.machine import describe_run
 from pipelines.stage import console
-from tests.support.hosts import HOSTS, ROOT, Hosts, missing
+from tests.support.hosts import HOSTS, Hosts, missing
 
 __all__ = ["Faults"]
 
@@ -250,15 +249,9 @@ def main() -> int:
     if reason := missing():
         console.error(reason)
         return 2
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
-    parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
+    parser = new_parser(__doc__)
     names = ("preprocess", "archive", "train", "tune", "serve")
     parser.add_argument("--only", nargs="*", default=list(names), choices=names)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     end_on_sigterm()
     results: dict[str, Any] = {}

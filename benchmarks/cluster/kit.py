@@ -7,6 +7,7 @@ with Hosts(...) as hosts, s3_server() as s3, LocalCluster(hosts, s3, folder) as 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ __all__ = [
     "Done",
     "LocalCluster",
     "end_on_sigterm",
+    "new_parser",
     "s3_server",
     "wait_until",
 ]
@@ -55,6 +58,18 @@ class Done:
         if self.code:
             raise RuntimeError(f"exit {self.code}: {self.log[-4000:]}")
         return self
+
+
+def new_parser(about: str | None) -> argparse.ArgumentParser:
+    """Options that all benchmarks of a cluster have."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
+    parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
+    parser.add_argument("--json", type=Path, help="write the results there; other rows in it stay")
+    return parser
 
 
 def end_on_sigterm() -> None:

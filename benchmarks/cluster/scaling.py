@@ -20,10 +20,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server
+from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, new_parser, s3_server
 from benchmarks.cluster.work import (
     PORT,
     TimedStage,
@@ -35,7 +34,7 @@ from benchmarks.cluster.work import (
 )
 from benchmarks.machine import describe_run
 from pipelines.stage import console
-from tests.support.hosts import HOSTS, ROOT, Hosts, missing
+from tests.support.hosts import HOSTS, Hosts, missing
 
 __all__ = ["overheads"]
 
@@ -137,12 +136,7 @@ def main() -> int:
     if reason := missing():
         console.error(reason)
         return 2
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
-    parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
+    parser = new_parser(__doc__)
     parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--nodes", nargs="*", type=int, default=[1, 3, 2], choices=list(LAYOUTS))
     parser.add_argument("--photos", type=int, default=480)
@@ -150,7 +144,6 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=150, help="of the training")
     parser.add_argument("--evaluated", type=int, default=12, help="pictures")
     parser.add_argument("--requests", type=int, default=240)
-    parser.add_argument("--json", type=Path, help="rows of other layouts in it stay")
     options = parser.parse_args()
     end_on_sigterm()
     rows = kept_rows(options)

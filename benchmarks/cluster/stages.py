@@ -9,7 +9,6 @@ cluster/run.sh; one runs by RAY_ADDRESS besides. Needs root and openssh-server.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import io
@@ -24,11 +23,11 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, s3_server, wait_until
+from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, new_parser, s3_server, wait_until
 from benchmarks.cluster.work import PORT, TimedStage, photograph, serve_file, stages, tiny, upload
 from benchmarks.machine import describe_run
 from pipelines.stage import console
-from tests.support.hosts import HOSTS, ROOT, Hosts, missing
+from tests.support.hosts import HOSTS, Hosts, missing
 
 __all__ = ["Notes", "run_all"]
 
@@ -123,15 +122,9 @@ def main() -> int:
     if reason := missing():
         console.error(reason)
         return 2
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
-    parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
+    parser = new_parser(__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="names of stages")
     parser.add_argument("--seconds", type=float, default=1e6, help="begin no stage later")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     end_on_sigterm()
     notes = Notes(options.json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["STYLE", "Series", "curves_svg", "draw_chart", "draw_curves"]
+__all__ = ["STYLE", "Series", "draw_chart", "draw_curves", "svg_of"]
 
 STYLE: dict[Any, Any] = {
     "font.size": 9, "svg.hashsalt": "deepsic", "axes.spines.top": False,
@@ -42,19 +42,8 @@ class Series:
     """Gets a small chart of its own below the large one."""
 
 
-def curves_svg(
-    series: Sequence[Series],
-    *,
-    x_label: str,
-    y_label: str,
-    title: str,
-    x_range: tuple[float, float] | None = None,
-    level: tuple[str, float] | None = None,
-) -> str:
-    """An SVG element of `draw_chart`'s figure."""
-    figure = draw_chart(
-        series, x_label=x_label, y_label=y_label, title=title, x_range=x_range, level=level
-    )
+def svg_of(figure: Figure) -> str:
+    """A figure as an SVG element, with the same bytes each time."""
     buffer = io.StringIO()
     import matplotlib as mpl
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deepsic.evaluation.summary import CodecSummaries, ms_ssim_db
 from pipelines.report.crops import Wall
-from pipelines.report.figures import Series, curves_svg
+from pipelines.report.figures import Series, draw_chart, svg_of
 from pipelines.report.published import Published
 from pipelines.report.tables import (
     evaluator_tables,
@@ -119,24 +119,10 @@ def _distortion_charts(report: Report) -> list[str]:
             continue
         if report.published:
             series += published_series(quality)
-        charts.append(curves_svg(series, x_label=BPP, y_label=unit, title=title, x_range=X_RANGE))
-    return charts
-
-
-def _small(codec: str, report: Report) -> bool:
-    """Whether a codec gets a small chart: in a large one more than a few lines hide each other."""
-    return codec not in report.ours and codec not in (*_BASELINES, report.anchor)
-
-
-def published_series(quality: str) -> list[Series]:
-    """What others published for Kodak: the few curves that are shown."""
-    scale = ms_ssim_db if "ssim" in quality else float
-    return [
-        Series(title=entry.title, x=entry.curve.bpp, y=[scale(q) for q in entry.curve.quality],
-               published=True, small=True)
-        for name, entry in Published.load(quality).items()
-        if name in _SHOWN
-    ]  # fmt: skip
+        chart = draw_chart(
+            series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}", level=level
+        )
+        charts.append(svg_of(chart))
 
 
 def _evaluator_charts(report: Report) -> list[str]:
@@ -165,7 +151,7 @@ def _evaluator_charts(report: Report) -> list[str]:
             level = ("uncompressed", 100 * originals[0].accuracy[evaluator].top1)
         what = "top-1 accuracy" if labelled else "agreement with the uncompressed picture"
         charts.append(
-            curves_svg(series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}",
-                       level=level)
+            svg_of(draw_chart(series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}",
+                       level=level))
         )  # fmt: skip
     return charts

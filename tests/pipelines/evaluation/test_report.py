@@ -13,7 +13,7 @@ from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
 from deepsic.evaluation.measure import MeasurementPlan, Subject, measure
 from deepsic.evaluation.summary import summarise
 from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
-from pipelines.report.figures import Series, _apart, curves_svg, draw_chart
+from pipelines.report.figures import Series, _apart, draw_chart, svg_of
 from pipelines.report.page import Report, render
 from pipelines.report.published import QUALITIES, Published
 from pipelines.report.tables import Table
@@ -82,7 +82,7 @@ def test_our_codec_and_its_rivals_are_compared(report: Report) -> None:
 def test_published_curves_are_marked() -> None:
     line = Series(title="measured", x=[0.1, 0.5, 1.0], y=[28.0, 32.0, 35.0])
     other = Series(title="VTM", x=[0.1, 0.5, 1.0], y=[29.0, 33.0, 36.0], published=True)
-    svg = curves_svg([line, other], x_label="bpp", y_label="dB", title="t", x_range=(0, 2))
+    svg = svg_of(draw_chart([line, other], x_label="bpp", y_label="dB", title="t", x_range=(0, 2)))
     ElementTree.fromstring(svg)
     assert "VTM (published)" in svg
     assert "stroke-dasharray" in svg
