@@ -30,9 +30,10 @@ from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models import registry, tiling
 from deepsic.models.device import device_named
+from deepsic.models.drawing import Drawing, halvings
 from deepsic.models.registry import F32, Engine, Reader
 from deepsic.models.semantic.labeler import Labeler
-from deepsic.models.tiling import Latents, Tile, assemble_latents, crop_latents, pad, tiles
+from deepsic.models.tiling import Tile, crop_latents, pad, tiles
 from deepsic.targets import Goal, smallest_loss
 from deepsic.threads import each
 
@@ -184,18 +185,23 @@ class Codec:
         one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes)
         return [one(image, labeler=labeler, refiner=refiner, metadata=metadata) for image in images]
 
-    def decode(self, blob: SicFile, *, region: Region | None = None) -> Image.Image:
+    def decode(
+        self, blob: SicFile, *, region: Region | None = None, scale: float = 1
+    ) -> Image.Image:
         """Return the picture of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
 
         Args:
             blob: the whole file's bytes, or its path.
             region: left, top, right, bottom; only tiles that it touches are decoded.
+            scale: 1, 1/2, 1/4 or 1/8 of both sides, rounded up. Less is read and decoded: the
+                wavelet levels that a smaller picture has.
 
         Raises:
             CorruptFileError, UnknownVersionError, LimitError: as `deepsic.bitstream.unpack`.
             UnknownModelError: the file was written by another model.
-            UsageError: the region isn't inside the picture.
+            UsageError: the region isn't inside the picture, or a scale that the model hasn't.
         """
+        shift = halvings(scale)
         blob = read_file(blob, self.limits)
         layout = self._layout(blob)
         header = layout.prefix.header
@@ -203,14 +209,25 @@ class Codec:
         if not (0 <= box[0] < box[2] <= header.width and 0 <= box[1] < box[3] <= header.height):
             size = f"{header.width}x{header.height}"
             raise UsageError(f"region {box} is not left, top, right, bottom inside {size}")
+        view = memoryview(blob)
+        drawing = Drawing(
+            engine=self.engine,
+            header=header,
+            grid=tiles(header.height, header.width, _side(header.tile_log2)),
+            stream=lambda k: layout.tile(view, k),
+            shift=shift,
+        )
+        left, top, right, bottom = drawing.scaled(box)
         alpha = None  # small parts first: their damage is found before the costly work
         if layout.alpha is not None:
             plane = unpack_alpha(blob[slice(*layout.alpha)], header)
-            alpha = plane[box[1] : box[3], box[0] : box[2]]
+            if shift:
+                plane = np.asarray(Image.fromarray(plane).reduce(1 << shift))
+            alpha = plane[top:bottom, left:right]
         metadata = Metadata()
         if layout.metadata is not None:
-            metadata = Metadata.unpack(memoryview(blob), layout.metadata, self.limits)
-        rgb = self._decode_pixels(blob, layout, box)
+            metadata = Metadata.unpack(view, layout.metadata, self.limits)
+        rgb = drawing.pixels(box)
         kept = vars(metadata)
         return to_pil(LoadedImage(rgb=rgb, alpha=alpha, gray=header.gray, **kept))
 
@@ -323,66 +340,6 @@ class Codec:
         if self.reader is not None and self.reader.stores:
             seen = self.reader.chances(v8, v16, quality)
         return self.engine.encode(v8, v16, quality, zone), seen
-
-    def _decode_pixels(self, blob: bytes, layout: Layout, box: Region) -> NDArray[np.uint8]:
-        header = layout.prefix.header
-        left, top, right, bottom = box
-        grid = tiles(header.height, header.width, _side(header.tile_log2))
-        wanted = [tile for tile in grid if tile.touches((top, left, bottom, right))]
-        out = np.empty((bottom - top, right - left, 3), np.uint8)
-        latents: dict[int, Latents] = {}
-        for row in sorted({tile.row for tile in wanted}):
-            line = [tile for tile in wanted if tile.row == row]
-            self._decode_needed(blob, layout, grid, line, latents)
-
-            def draw(tile: Tile) -> None:
-                rgb = self._synthesise_tile(tile, grid, latents, header)
-                y0, y1 = max(top, tile.top), min(bottom, tile.bottom)
-                x0, x1 = max(left, tile.left), min(right, tile.right)
-                out[y0 - top : y1 - top, x0 - left : x1 - left] = rgb[
-                    y0 - tile.top : y1 - tile.top, x0 - tile.left : x1 - tile.left
-                ]
-
-            each(draw, line)
-        return out
-
-    def _decode_needed(
-        self,
-        blob: bytes,
-        layout: Layout,
-        grid: list[Tile],
-        line: list[Tile],
-        latents: dict[int, Latents],
-    ) -> None:
-        """Decode the tiles that a row of tiles and its halo need; forget those above."""
-        header = layout.prefix.header
-        windows = [tile.window(tiling.HALO, header.height, header.width) for tile in line]
-        top, bottom = min(w[0] for w in windows), max(w[2] for w in windows)
-        near = [i for i, tile in enumerate(grid) if tile.top < bottom and top < tile.bottom]
-        needed = [i for i in near if any(grid[i].touches(w) for w in windows)]
-        for index in [i for i in latents if i not in needed]:
-            del latents[index]
-        view = memoryview(blob)
-
-        def decode(index: int) -> Latents:
-            stream = layout.tile(view, index)
-            return self.engine.decode(stream, *grid[index].padded, header.quality)
-
-        missing = [i for i in needed if i not in latents]
-        latents.update(zip(missing, each(decode, missing), strict=True))
-
-    def _synthesise_tile(
-        self, tile: Tile, grid: list[Tile], latents: dict[int, Latents], header: Header
-    ) -> NDArray[np.uint8]:
-        top, left, bottom, right = tile.window(tiling.HALO, header.height, header.width)
-        if len(grid) == 1:
-            window = latents[0]
-        else:
-            window = assemble_latents(
-                (top, left, bottom, right), grid, latents, self.engine.strides
-            )
-        rgb = self.engine.synthesise(window, header.quality)
-        return rgb[tile.top - top : tile.bottom - top, tile.left - left : tile.right - left]
 
 
 def _side(tile_log2: int) -> int:

@@ -31,6 +31,7 @@ from deepsic.cli.options import (
     model_options,
     output_options,
     region,
+    scale,
 )
 from deepsic.cli.report import Results, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
@@ -103,6 +104,7 @@ def decode(
     output: str | None,
     format: str,
     region: tuple[int, int, int, int] | None,
+    scale: float,
     model: str | None,
     device: str,
     strip: bool,
@@ -123,7 +125,8 @@ def decode(
                     continue
                 blob = files.read(job.source)
                 facts = info(blob)
-                image = _codec_for(facts, model, device, codecs).decode(blob, region=region)
+                codec = _codec_for(facts, model, device, codecs)
+                image = codec.decode(blob, region=region, scale=scale)
                 from deepsic.image_io.save import picture_bytes
 
                 if strip:
@@ -245,6 +248,13 @@ def _parser() -> argparse.ArgumentParser:
         type=region,
         metavar="L,T,R,B",
         help="decode only this box: left, top, right, bottom in pixels",
+    )
+    verb.add_argument(
+        "--scale",
+        type=scale,
+        default=1.0,
+        metavar="S",
+        help="1, 1/2, 1/4 or 1/8 of both sides; the less, the faster [1]",
     )
     model_options(verb)
 

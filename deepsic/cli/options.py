@@ -18,6 +18,7 @@ __all__ = [
     "model_options",
     "output_options",
     "region",
+    "scale",
     "size_in_bytes",
 ]
 
@@ -151,6 +152,14 @@ def region(text: str) -> tuple[int, int, int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError("give four whole numbers: left,top,right,bottom") from None
     return left, top, right, bottom
+
+
+def scale(text: str) -> float:
+    """A type of scales: 1, 1/2, 1/4, 1/8."""
+    named = {"1": 1.0, "1/2": 0.5, "1/4": 0.25, "1/8": 0.125}
+    if text not in named:
+        raise argparse.ArgumentTypeError(f"{text} is not a scale: give {', '.join(named)}")
+    return named[text]
 
 
 def bits_per_pixel(text: str) -> float:

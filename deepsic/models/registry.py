@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deepsic.models.output import Output
     from deepsic.models.tiling import Latents, Tile
 
-__all__ = ["F32", "PRESETS", "Engine", "Net", "Preset", "Reader", "load", "preset"]
+__all__ = ["F32", "PRESETS", "Engine", "Net", "Preset", "Reader", "Scalable", "load", "preset"]
 
 
 F32 = NDArray[np.float32]
@@ -54,6 +54,19 @@ class Engine(Protocol):
 
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
         """Image (H, W, 3) of decoded latents."""
+
+
+@runtime_checkable
+class Scalable(Protocol):
+    """What an engine has besides if it decodes smaller pictures from a part of a stream."""
+
+    def decode_scaled(
+        self, stream: bytes, height: int, width: int, quality: int, shift: int
+    ) -> Latents:
+        """As `decode`, of a stream or the start of one; what the scale doesn't need is 0."""
+
+    def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
+        """Image (H >> shift, W >> shift, 3) of latents of a window H x W."""
 
 
 class Reader(Protocol):

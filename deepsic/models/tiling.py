@@ -150,8 +150,8 @@ def assemble_latents(
     top, left, bottom, right = window
     height, width = -(-(bottom - top) // 32) * 32, -(-(right - left) // 32) * 32
     whole: list[NDArray[Any]] = []
-    for part, stride in enumerate(strides):
-        some = next(iter(latents.values()))[part]
+    given = next(iter(latents.values()))
+    for part, (some, stride) in enumerate(zip(given, strides, strict=False)):
         out = np.zeros((height // stride, width // stride, some.shape[2]), some.dtype)
         for index, tile in enumerate(grid):
             if not tile.touches(window):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.layout import F32
-from deepsic.models.sic.probability import ProbabilityModel, TileDecoder, TileEncoder
+from deepsic.models.sic.probability import LEVELS, ProbabilityModel, TileDecoder, TileEncoder
 from deepsic.models.sic.transform_runner import TransformRunner
 from deepsic.models.tiling import Latents
 
@@ -45,6 +45,20 @@ class SicEngine:
         state = self.probabilities.run(code, quality)
         code.finish()
         return (code.y8, code.y16, state) if self.transforms.with_state else (code.y8, code.y16)
+
+    @torch.inference_mode()
+    def decode_scaled(
+        self, stream: bytes, height: int, width: int, quality: int, shift: int
+    ) -> Latents:
+        """Latents of the levels that a picture with sides halved `shift` times needs."""
+        code = TileDecoder(self.probabilities.tables, quality, stream, height, width)
+        self.probabilities.run(code, quality, last=LEVELS[shift])
+        return code.y8, code.y16
+
+    @torch.inference_mode()
+    def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
+        """Picture (H >> shift, W >> shift, 3), see `TransformRunner.synthesise_scaled`."""
+        return self.transforms.synthesise_scaled(latents, quality, shift)
 
     @torch.inference_mode()
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:

@@ -215,6 +215,8 @@ class TileDecoder(_Base):
             raise CorruptFileError(f"{left} bytes follow the last symbol")
 
 
+LEVELS = ("1", "2", "3", "4")
+"""The finest level that a picture needs with its sides halved 0 to 3 times."""
 SHUFFLED = ("hyper2", "up")
 """Layers before a pixel shuffle: their rows come phase by phase, see `layout.phases_first`."""
 
@@ -226,11 +228,14 @@ class ProbabilityModel:
         self.layers = layers
         self.tables = tables
 
-    def run(self, code: TileCoder, quality: int) -> U8:
-        """Code everything of one tile at quality 1 .. 100.
+    def run(self, code: TileCoder, quality: int, last: str = "1") -> U8:
+        """Code one tile at quality 1 .. 100.
+
+        Args:
+            last: the finest level that is coded.
 
         Returns:
-            The state of level 1 (H/8, W/8, C), bytes as in `int8`.
+            The state of the last level, (H/8, W/8, C) at level 1, bytes as in `int8`.
         """
         z = _planes((np.clip(code.hyper() * 16, -127, 127) + OFFSET).astype(np.uint8))
         follows = "hyper1" in self.tables.shifts
@@ -238,17 +243,19 @@ class ProbabilityModel:
         h16 = spread(self._layer("hyper2", x))
         slopes = _planes(_slopes(code.lowest()))
         state = self._state("state4", torch.cat((h16, slopes), 1), quality)
-        state = self._state("state_up", self._level("4", state, code), quality)
-        state = spread(self._layer("up", state))
-        state = self._state("state2", self._level("3", state, code), quality)
-        state = self._state("state1", self._level("2", state, code), quality)
+        for level, after in (("4", "state_up"), ("3", "state2"), ("2", "state1")):
+            joined = self._level(level, state, code)
+            if level == last:
+                return _channels_last(state)
+            state = self._state(after, joined, quality)
+            if level == "4":
+                state = spread(self._layer("up", state))
         state = _dense(state)
         seen = self._pass("1a", state, None, code)
         rest = self._pass("1b", state, seen, code)
         if quality >= bands.CHROMA_FROM:
             self._pass("1c", state, _dense(torch.cat((seen, rest), 1)), code)
-        last: U8 = state[0].permute(1, 2, 0).numpy()
-        return last
+        return _channels_last(state)
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         return self.layers[name].activated(_dense(x))
@@ -280,6 +287,12 @@ class ProbabilityModel:
 def _planes(x: U8) -> Tensor:
     """(H, W, C) to (1, C, H, W), channels last in memory."""
     return torch.from_numpy(x).permute(2, 0, 1)[None]
+
+
+def _channels_last(x: Tensor) -> U8:
+    """(1, C, H, W) to (H, W, C)."""
+    array: U8 = x[0].permute(1, 2, 0).numpy()
+    return array
 
 
 def _dense(x: Tensor) -> Tensor:

@@ -134,6 +134,21 @@ class TransformRunner:
         z = z[0].permute(1, 2, 0)
         return np.ascontiguousarray(z.float().cpu().numpy())
 
+    def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
+        """Decoded latents of the coarser levels to (H >> shift, W >> shift, 3).
+
+        The wavelet alone, without the network's correction, which is for whole pictures: it lies
+        in the finest levels.
+        """
+        v8, v16 = latents[:2]
+        _, step8, step16 = self.steps(quality)
+        y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
+        ll8 = lifting.inverse_level(
+            y16[:, : bands.LL].contiguous(), y16[:, bands.LL :].contiguous()
+        )
+        low = ll8[0].permute(1, 2, 0).numpy()
+        return lifting_cpu.inverse8(np.concatenate((low, v8 * step8), 2), shift)
+
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
         """Decoded latents in steps to (H, W, 3).
 

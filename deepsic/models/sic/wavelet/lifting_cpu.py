@@ -213,10 +213,12 @@ def _forward_plane(plane: Any, colour: int, starts: Any, out: Any) -> None:
 
 
 @jit
-def _inverse_plane(packed: Any, colour: int, starts: Any, height: int, width: int) -> Any:
+def _inverse_plane(
+    packed: Any, colour: int, starts: Any, height: int, width: int, shift: int
+) -> Any:
     lowest = np.empty((height // 8, width // 8), np.float32)
     _copy(packed[:, :, colour], lowest)
-    for level in range(2, -1, -1):
+    for level in range(2, shift - 1, -1):
         x = np.empty((height >> level, width >> level), np.float32)
         _inverse_level(packed, lowest, 4 >> level, starts[level, colour], x)
         lowest = x
@@ -234,12 +236,12 @@ def _rotate(rgb: Any, colour: int, matrix: Any, out: Any) -> None:
 
 
 @jit
-def _to_rgb(p0: Any, p1: Any, p2: Any, matrix: Any, out: Any) -> None:
+def _to_rgb(p0: Any, p1: Any, p2: Any, matrix: Any, gain: Any, out: Any) -> None:
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             for c in range(3):
                 value = matrix[0, c] * p0[y, x] + matrix[1, c] * p1[y, x] + matrix[2, c] * p2[y, x]
-                value += np.float32(128.5)
+                value = value * gain + np.float32(128.5)
                 out[y, x, c] = np.uint8(min(max(value, np.float32(0.0)), np.float32(255.0)))
 
 
@@ -257,10 +259,14 @@ def forward8(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return out
 
 
-def inverse8(packed: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Coefficients (H/8, W/8, 192) to the picture (H, W, 3), rounded and clamped."""
+def inverse8(packed: NDArray[np.float32], shift: int = 0) -> NDArray[np.uint8]:
+    """Coefficients (H/8, W/8, 192) to the picture (H, W, 3), rounded and clamped.
+
+    `shift` leaves out so many of the finest levels, up to 3: both sides are halved so often.
+    """
     height, width = 8 * packed.shape[0], 8 * packed.shape[1]
-    planes = [_inverse_plane(packed, c, _START_TABLE, height, width) for c in range(3)]
-    out = np.empty((height, width, 3), np.uint8)
-    _to_rgb(*planes, _ROTATION, out)
+    planes = [_inverse_plane(packed, c, _START_TABLE, height, width, shift) for c in range(3)]
+    out = np.empty((height >> shift, width >> shift, 3), np.uint8)
+    # Each level doubles the lowest band.
+    _to_rgb(*planes, _ROTATION, np.float32(0.5**shift), out)
     return out
