@@ -119,10 +119,25 @@ def _distortion_charts(report: Report) -> list[str]:
             continue
         if report.published:
             series += published_series(quality)
-        chart = draw_chart(
-            series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}", level=level
-        )
+        chart = draw_chart(series, x_label=BPP, y_label=unit, title=title, x_range=X_RANGE)
         charts.append(svg_of(chart))
+    return charts
+
+
+def _small(codec: str, report: Report) -> bool:
+    """Whether a codec gets a small chart: in a large one more than a few lines hide each other."""
+    return codec not in report.ours and codec not in (*_BASELINES, report.anchor)
+
+
+def published_series(quality: str) -> list[Series]:
+    """What others published for Kodak: the few curves that are shown."""
+    scale = ms_ssim_db if "ssim" in quality else float
+    return [
+        Series(title=entry.title, x=entry.curve.bpp, y=[scale(q) for q in entry.curve.quality],
+               published=True, small=True)
+        for name, entry in Published.load(quality).items()
+        if name in _SHOWN
+    ]  # fmt: skip
 
 
 def _evaluator_charts(report: Report) -> list[str]:
@@ -150,8 +165,8 @@ def _evaluator_charts(report: Report) -> list[str]:
         if labelled and originals and evaluator in originals[0].accuracy:
             level = ("uncompressed", 100 * originals[0].accuracy[evaluator].top1)
         what = "top-1 accuracy" if labelled else "agreement with the uncompressed picture"
-        charts.append(
-            svg_of(draw_chart(series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}",
-                       level=level))
-        )  # fmt: skip
+        chart = draw_chart(
+            series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}", level=level
+        )
+        charts.append(svg_of(chart))
     return charts
