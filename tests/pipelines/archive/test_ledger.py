@@ -248,6 +248,26 @@ def test_of_a_large_part_only_the_row_groups_that_matter_are_read(
     assert found == [names[35:46], ["k46"], names[47:62]]
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_windows_are_small_and_keep_the_rows_of_a_key_together(
+    compacted: bool, ledger: Ledger, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "GROUP_ROWS", 5)
+    monkeypatch.setattr(store_module, "WINDOW_ROWS", 10)
+    if compacted:
+        compact(ledger)
+    windows = [table["source_key"].to_pylist() for table in ledger.windows(())]
+    filled = [window for window in windows if window]
+    assert all(one[-1] < two[0] for one, two in itertools.pairwise(filled))
+    assert sorted({key for window in filled for key in window}) == many
+    assert [key for window in filled for key in window] == sorted(
+        key for window in filled for key in window
+    )
+    if compacted:
+        assert len(filled) > 4
+        assert max(map(len, filled)) <= 20
+
+
 def test_order_is_by_utf8_as_s3_lists(ledger: Ledger) -> None:
     names = ["Z", "a", "z", "é", "\uffff", "😀"]
     ledger.append("1.parquet", [replace(row(name)) for name in names])
