@@ -167,7 +167,7 @@ def restore(
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or s3://... for the images.")],
     include: options.Include = None,
     label: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only images that show this, as find.")
+        str | None, typer.Option(metavar="NAME", help="Only images that show this: what find lists.")
     ] = None,
     min_prob: options.MinProb = FLOOR,
     as_: Annotated[
@@ -291,7 +291,7 @@ def prune(
         typer.Option("--delete-extraneous", help="Delete them. Look at the list without it first."),
     ] = False,
 ) -> None:
-    """List outputs whose source is gone, as `sync` would delete; delete nothing unless told."""
+    """List outputs whose source is gone; with --delete-extraneous, delete them."""
     from pipelines.archive.commands.prune import prune_archive
 
     found, _ = opened(archive)
