@@ -167,7 +167,7 @@ def restore(
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or s3://... for the images.")],
     include: options.Include = None,
     label: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only images that show this: what find lists.")
+        str | None, typer.Option(metavar="NAME", help="Only images that find lists for this.")
     ] = None,
     min_prob: options.MinProb = FLOOR,
     as_: Annotated[
