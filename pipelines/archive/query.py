@@ -73,7 +73,8 @@ class LabelQuery:
     def unknown(self, seen: Iterable[str]) -> UsageError:
         """The error when neither WordNet nor any label has that name; `seen`: the labels' names."""
         names = {name for node in label_set(WORDNET).nodes for name in node.names.split(", ")}
-        near = difflib.get_close_matches(self.name, {*names, *seen}, n=3, cutoff=0.8)
+        alike = 0.8 if len(self.name) > 4 else 0.65  # two letters of three changed places
+        near = difflib.get_close_matches(self.name, {*names, *seen}, n=3, cutoff=alike)
         advice = (
             f"did you mean {' or '.join(near)}?" if near else "try a wider word, such as animal"
         )

@@ -70,6 +70,8 @@ def test_known_words_may_find_nothing_unknown_ones_are_an_error(ledger: Ledger) 
         found(ledger, "blorb")
     with pytest.raises(UsageError, match=r"'beegle'; did you mean .*beagle"):
         found(ledger, "beegle")
+    with pytest.raises(UsageError, match=r"'dgo'; did you mean .*dog"):
+        found(ledger, "dgo")
 
 
 def test_the_most_probable_come_first_and_noise_is_left_out(ledger: Ledger) -> None:
