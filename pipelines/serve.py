@@ -13,8 +13,10 @@ SIGHUP: rolling redeploy, which takes up changed model files; no request fails.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import queue
+import shutil
 import signal
 import socket
 import sys
@@ -38,6 +40,7 @@ from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 __all__ = ["main"]
 
 APPLICATION = "deepsic"
+RUN_PREFIX, LOCK = "deepsic-serve-", "lock"
 HAPROXY = Path(__file__).resolve().parent / "serving" / "ray" / "haproxy.sh"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 app = options.new_app(__doc__)
@@ -181,8 +184,19 @@ def run(
 
 @contextlib.contextmanager
 def run_folder() -> Iterator[Path]:
-    """A folder for what lives as long as the service, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="deepsic-serve-", ignore_cleanup_errors=True) as name:
+    """A folder for what lives as long as the service, removed at the end.
+
+    Those of services that were killed go now: nobody holds their lock any more.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+    with (
+        tempfile.TemporaryDirectory(prefix=RUN_PREFIX, ignore_cleanup_errors=True) as name,
+        (Path(name) / LOCK).open("wb") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
 
 

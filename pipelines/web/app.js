@@ -479,8 +479,14 @@ function listen() {
   $("save-png").addEventListener("click", () => save(current.png, `${stem(current)}.png`));
   $("save-zip").addEventListener("click", async () => save(await files.zipped(), "sic.zip"));
   $("link-button").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(settings.link());
-    $("link-button").textContent = "Copied";
+    let told = "Copied";
+    try {
+      await navigator.clipboard.writeText(settings.link());
+    } catch { // browsers keep the clipboard from pages without TLS, and from whom the person says
+      history.replaceState(null, "", settings.link());
+      told = "In the address bar";
+    }
+    $("link-button").textContent = told;
     setTimeout(() => { $("link-button").textContent = "Copy link"; }, 1500);
   });
 }

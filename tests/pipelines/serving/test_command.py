@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from typer.testing import CliRunner
 
 from pipelines import serve
 from pipelines.serving.settings import TOKEN_VARIABLE
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -65,3 +70,29 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["RAY_SERVE_HAPROXY_STATS_PORT"] == "8404"
     assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert os.environ["DEEPSIC_HAPROXY"] == "/bin/haproxy"
+
+
+def run_folder_of(tmp: Path, *, forever: bool) -> subprocess.Popen[str]:
+    """A process that makes a service's folder, says so, and holds it for ever or goes."""
+    code = "import sys, pipelines.serve as s\nwith s.run_folder() as f: print(f, flush=True)"
+    code += ", sys.stdin.read()" if forever else ""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_the_folder_of_a_killed_service_goes_with_the_next(tmp_path: Path) -> None:
+    killed, alive = (run_folder_of(tmp_path, forever=True) for _ in range(2))
+    folders = []
+    for process in (killed, alive):
+        assert process.stdout is not None
+        folders.append(Path(process.stdout.readline().strip()))
+    killed.kill()
+    killed.communicate()
+    assert all(folder.is_dir() for folder in folders)
+    with run_folder_of(tmp_path, forever=False) as last:
+        assert last.communicate(timeout=60)[0]
+    assert [folder.is_dir() for folder in folders] == [False, True]
+    alive.communicate("", timeout=60)
+    assert list(tmp_path.iterdir()) == []
