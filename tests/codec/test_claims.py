@@ -68,7 +68,7 @@ def test_small_parts_are_checked_before_the_costly_one(
     def fail(*_: object) -> None:
         raise AssertionError("pixels were decoded first")
 
-    monkeypatch.setattr(codec, "_decode_pixels", fail)
+    monkeypatch.setattr("deepsic.codec.Drawing.pixels", fail)
     for blob in damaged:
         with pytest.raises(DeepsicError):
             codec.decode(blob)
