@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from deepsic.coding.serial_kernels import Around, Lowest
+from deepsic.coding.serial_kernels import INPUTS, Around, Lowest
 from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.sic.entropy_model.serial import HyperNet
 
@@ -45,10 +46,11 @@ class SerialNets:
             [_weights(tensors, f"{name}.{part}") for name in colours]
             for part in ("first", "hidden", "out")
         )
+        more = INPUTS - first[0].shape[1]
         unit = [_unit(tensors, f"{name}.first") for name in colours]
         tables = [tensors[f"table.shift.{name}"].double() for name in colours]
         lowest = Lowest(
-            _stacked([w.T for w in first]), np.empty(0, np.float32),
+            _stacked([functional.pad(w, (0, more)).T for w in first]), np.empty(0, np.float32),
             _stacked([w.T for w in hidden]), _stacked(_biases(tensors, colours, "hidden")) + _HALF,
             _stacked(out), _stacked(_biases(tensors, colours, "out")) + _HALF,
         )  # fmt: skip
