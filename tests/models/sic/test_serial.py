@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from deepsic.errors import CorruptFileError, UsageError
 from deepsic.models.sic.entropy_model.serial_fit import fit_serial, is_silent
 from deepsic.models.sic.net import SicConfig, SicNet
 from deepsic.models.sic.probability import TileEncoder
-from tests.support.small_model import photograph, serial, small_net
+from tests.support.small_model import SMALL, photograph, serial, small_net
 
 __all__ = ["serial"]
 
@@ -92,3 +93,15 @@ def test_new_networks_are_fitted_and_save_bits() -> None:
     for name, value in net.state_dict().items():
         if not name.startswith(("context.lowest.", "context.around.")):
             assert torch.equal(value, others[name]), name
+
+
+@pytest.mark.parametrize("revision", [1, 2])
+def test_a_net_without_them_gives_its_weights(revision: int) -> None:
+    old = small_net(revision=revision)
+    new = SicNet(replace(SMALL, revision=2, serial=True))
+    new.adopt(old)
+    assert is_silent(new)
+    kept = dict(old.named_parameters())
+    assert torch.equal(new.context.pass2a.out.weight, kept["context.pass2a.out.weight"])
+    with pytest.raises(RuntimeError, match="context.lowest"):
+        SicNet(replace(SMALL, revision=2)).adopt(new)
