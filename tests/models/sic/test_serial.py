@@ -103,5 +103,5 @@ def test_a_net_without_them_gives_its_weights(revision: int) -> None:
     assert is_silent(new)
     kept = dict(old.named_parameters())
     assert torch.equal(new.context.pass2a.out.weight, kept["context.pass2a.out.weight"])
-    with pytest.raises(RuntimeError, match="context.lowest"):
+    with pytest.raises(RuntimeError, match=r"context\.lowest"):
         SicNet(replace(SMALL, revision=2)).adopt(new)
