@@ -258,13 +258,19 @@ def parts(url: str) -> int:
 
 
 def ok_rows(url: str) -> Counter[str]:
-    """How many ok rows each source has over all parts of the ledger, superseded ones included."""
+    """How many ok rows each source has over all parts that workers wrote.
+
+    What a compaction made of them says the same again; what it replaced stays for an hour.
+    """
     from pipelines.archive.ledger import LEDGER, OK, Ledger
+    from pipelines.archive.ledger.compact import MERGED
     from pipelines.storage import open_storage
 
     ledger = Ledger(open_storage(url))
     rows: Counter[str] = Counter()
     for item in ledger.storage.list(LEDGER):
+        if item.key.startswith(LEDGER + MERGED):
+            continue
         for row in ledger.rows(item.key.removeprefix(LEDGER)) or ():
             rows[row.source_key] += row.status == OK
     return rows

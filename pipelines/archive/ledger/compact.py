@@ -23,8 +23,10 @@ from pipelines.archive.ledger.store import Ledger, part_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Compacted", "compact"]
+__all__ = ["MERGED", "Compacted", "compact"]
 
+#: What the names of compacted parts begin with.
+MERGED = "c-"
 #: Rows of a compacted part; one of fewer than half is small.
 PART_ROWS = 100_000
 #: What was replaced stays for so long, for readers that have listed it, seconds.
@@ -135,7 +137,7 @@ def _end_of_key(table: pa.Table, at: int) -> int:
 def _write(ledger: Ledger, table: pa.Table) -> LedgerPart:
     """Write one part, named by its bytes: who does it again writes the same."""
     data = part_bytes(table.combine_chunks())
-    key = f"c-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+    key = f"{MERGED}{hashlib.sha256(data).hexdigest()[:32]}.parquet"
     ledger.put(key, data)
     keys = table["source_key"]
     first, last = keys[0].as_py(), keys[-1].as_py()
