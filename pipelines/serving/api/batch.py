@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import time
+import warnings
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -17,7 +18,13 @@ from starlette.responses import StreamingResponse
 
 from deepsic.errors import DeepsicError, InputError, LimitError, UsageError
 from pipelines.serving.api.codec import known_model
-from pipelines.serving.api.requests import BINARY, Parts, new_router
+from pipelines.serving.api.requests import (
+    BINARY,
+    Parts,
+    form_files,
+    is_form,
+    new_router,
+)
 from pipelines.serving.http.problems import PROBLEM_RESPONSES, TimeLimitError
 from pipelines.serving.work import images
 from pipelines.serving.work.jobs import EncodeJob
@@ -26,6 +33,9 @@ __all__ = ["batch_router"]
 
 MOST_IMAGES = 500
 REPORT = "report.json"
+FILES = {"type": "array", "items": BINARY["schema"]}
+FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": FILES}}}
+BODIES = {"application/zip": BINARY, "multipart/form-data": FORM}
 #: Of the request's time; what is left is for the answer's end.
 TIME_SHARE = 0.8
 #: What the standard library raises on zips that are damaged, encrypted, or packed otherwise.
@@ -68,6 +78,21 @@ def open_zip(data: bytes) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:
     return archive, members
 
 
+async def zip_of(request: Request) -> bytes:
+    """The zip that a request brings: as its body, or as a form's file or files."""
+    if not is_form(request):
+        return await request.body()
+    files = await form_files(request, MOST_IMAGES)
+    if len(files) == 1 and files[0][1].startswith(b"PK"):
+        return files[0][1]
+    out = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "w") as made:
+        warnings.simplefilter("ignore", UserWarning)  # of equal names, which results tell apart
+        for name, data in files:
+            made.writestr(name, data)
+    return out.getvalue()
+
+
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> bytes:
     """One file of the archive, as far as the limit. Raises: `InputError`, `LimitError`."""
     try:
@@ -84,8 +109,10 @@ def result_name(name: str, taken: set[str]) -> str:
     """`photos/cat.jpg` as `photos/cat.sic`; with its own ending before if that is taken."""
     path = PurePosixPath(name)
     wanted = str(path.with_suffix(".sic")) if path.name else "image.sic"
-    if wanted in taken or wanted == REPORT:
-        wanted = f"{name}.sic"
+    number = 1
+    while wanted in taken:
+        wanted = f"{name}.sic" if number == 1 else f"{name} ({number}).sic"
+        number += 1
     taken.add(wanted)
     return wanted
 
@@ -133,7 +160,7 @@ def batch_router(parts: Parts) -> APIRouter:
 
     @router.post(
         "/batch",
-        summary="A zip of images to a zip of .sic files",
+        summary="Images, as a zip or as the files of a form, to a zip of .sic files",
         description="The answer is sent as it is made, and ends with `report.json`: for each "
         "image its name, and the file's name and size or an error as `title` and `detail`.",
         response_class=Response,
@@ -141,7 +168,7 @@ def batch_router(parts: Parts) -> APIRouter:
             **PROBLEM_RESPONSES,
             200: {"description": "Success", "content": {"application/zip": BINARY}},
         },
-        openapi_extra={"requestBody": {"required": True, "content": {"application/zip": BINARY}}},
+        openapi_extra={"requestBody": {"required": True, "content": BODIES}},
     )
     async def batch(
         request: Request,
@@ -152,7 +179,7 @@ def batch_router(parts: Parts) -> APIRouter:
     ) -> Response:
         if quality is not None and bpp is not None:
             raise UsageError("give one of quality and bpp")
-        archive, members = open_zip(await parts.file_of(request, None))
+        archive, members = open_zip(await zip_of(request))
         model = await known_model(parts, model)
 
         async def encode(member: zipfile.ZipInfo) -> bytes:

@@ -117,22 +117,31 @@ def answers(*media_types: str, **headers: str) -> dict[int | str, dict[str, Any]
     return {**PROBLEM_RESPONSES, 200: success}
 
 
-async def form_file(request: Request) -> bytes:
-    """The one file of a form. Raises: `InputError`, `UsageError` for anything else in it."""
-    async with request.form(max_files=2, max_fields=8) as form:
+async def form_files(request: Request, most: int) -> list[tuple[str, bytes]]:
+    """Names and contents of a form's files. Raises: `UsageError` for anything else in it."""
+    async with request.form(max_files=most + 1, max_fields=8) as form:
         items = form.multi_items()
-        files = [value for _, value in items if isinstance(value, UploadFile)]
         fields = sorted(name for name, value in items if not isinstance(value, UploadFile))
         if fields:
             raise UsageError(
                 f"form field {', '.join(fields)[:100]}: parameters go into the address, as in "
                 "?quality=50"
             )
-        if len(files) != 1:
-            raise InputError(
-                f"the form holds {len(files)} files: send one, as a field named 'file'"
-            )
-        return await files[0].read()
+        files = [value for _, value in items if isinstance(value, UploadFile)]
+        return [(file.filename or "image", await file.read()) for file in files]
+
+
+async def form_file(request: Request) -> bytes:
+    """The one file of a form. Raises: `InputError` for none or several, `UsageError`."""
+    files = await form_files(request, 1)
+    if len(files) != 1:
+        raise InputError(f"the form holds {len(files)} files: send one, as a field named 'file'")
+    return files[0][1]
+
+
+def is_form(request: Request) -> bool:
+    """Whether the body is a form."""
+    return request.headers.get("content-type", "").startswith("multipart/form-data")
 
 
 def timing(**seconds: float) -> str:
@@ -158,8 +167,7 @@ class Parts:
 
         The bounds middleware has limited the body's size.
         """
-        form = request.headers.get("content-type", "").startswith("multipart/form-data")
-        data = await form_file(request) if form else await request.body()
+        data = await form_file(request) if is_form(request) else await request.body()
         if upload is None:
             return data
         if data:

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -123,6 +124,26 @@ def test_a_batch_answers_with_files_and_a_report(service: Service) -> None:
     assert report["a.png"]["file"] == "a.sic"
     assert report["a.jpg"]["file"] == "a.jpg.sic"
     assert report["notes.txt"]["title"] == "Unreadable input"
+
+
+def test_a_batch_comes_as_a_form_too(service: Service) -> None:
+    send = partial(service.request, "POST")
+    images = [("file", ("a.png", picture_bytes())) for _ in range(3)]
+    answer = send("/v1/batch?quality=33", files=[*images, ("file", ("n.txt", b"text"))])
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = ["a.sic", "a.png.sic", "a.png (2).sic", "report.json"]
+        assert archive.namelist() == names
+        assert [line.get("file") for line in json.loads(archive.read("report.json"))] == [
+            *names[:3], None
+        ]  # fmt: skip
+    whole = send("/v1/batch", files={"file": ("a.zip", zipped(a_png=picture_bytes()))})
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        assert archive.namelist() == ["a.sic", "report.json"]
+    field = send("/v1/batch", files=images, data={"quality": "3"})
+    assert field.status_code == 400
+    assert "?quality=50" in field.json()["detail"]
+    assert send("/v1/batch", files=images * 200).status_code in (400, 413)
 
 
 @pytest.mark.parametrize(
