@@ -67,7 +67,7 @@ class InputError(DeepsicError):
 class UnsupportedImageError(InputError):
     """A picture that we can read but refuse, such as an animation."""
 
-    title = "Unsupported picture"
+    title = "Unsupported image"
 
 
 class CorruptFileError(DeepsicError):

@@ -38,12 +38,12 @@ class Limits:
         """Raise `LimitError` if a picture of width x height pixels is too large."""
         if max(width, height) > self.max_side:
             raise LimitError(
-                f"picture of {width}x{height} is longer than the limit of "
+                f"image of {width}x{height} is longer than the limit of "
                 f"{self.max_side:,} pixels a side"
             )
         if width * height > self.max_pixels:
             raise LimitError(
-                f"picture of {width}x{height} has {width * height:,} pixels, more than the "
+                f"image of {width}x{height} has {width * height:,} pixels, more than the "
                 f"limit of {self.max_pixels:,}; raise max_pixels if you trust it"
             )
 

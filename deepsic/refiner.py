@@ -164,7 +164,7 @@ class Refiner:
         height, width = rgb.shape[:2]
         if height * width > MAX_PIXELS:
             raise LimitError(
-                f"a picture of {width}x{height} can't be refined: it holds {height * width:,} "
+                f"an image of {width}x{height} can't be refined: it holds {height * width:,} "
                 f"pixels, and refinement takes {MAX_PIXELS:,} at most; encode it without, or "
                 "make it smaller"
             )

@@ -71,7 +71,7 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
         best = encode(1, MAX_ZONE)
         if len(best) > target:
             raise UsageError(
-                f"the smallest file of this picture has {len(best):,} bytes, more than {target:,}"
+                f"the smallest file of this image has {len(best):,} bytes, more than {target:,}"
             )
         return _between(encode, 1, target, best)
     high = 101  # quality `low` fits, `high` doesn't

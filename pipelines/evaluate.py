@@ -149,7 +149,7 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     unreadable = {row.picture: row.error or "" for row in rows if row.kind == "unreadable"}
     rows = [row for row in rows if row.kind != "unreadable"]
     if not rows:
-        raise InputError(f"not one of {len(pictures)} pictures can be read: {unreadable}")
+        raise InputError(f"not one of {len(pictures)} images can be read: {unreadable}")
     summary = summarise(
         rows, tolerance=settings.plan.tolerance, classes=annotated_classes(pictures)
     )
@@ -170,7 +170,7 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     if problems:
         console.say(f"{len(problems)} problems, all named in the report")
     console.say(f"report: {page}")
-    fail_if(len(unreadable), f"of {len(pictures)} pictures can't be read; the rest is measured")
+    fail_if(len(unreadable), f"of {len(pictures)} images can't be read; the rest is measured")
 
 
 def _evaluators(
@@ -196,7 +196,7 @@ def _made(
     """The rows of each picture as they are made, on Ray or in this process."""
     from pipelines.evaluation.measurer import measure_all, measure_here
 
-    count = f"{len(work)} pictures, {len(coders)} codecs"
+    count = f"{len(work)} images, {len(coders)} codecs"
     if settings.local:
         console.say(f"{count}, in this process")
         yield measure_here(work, coders, evaluators, settings.plan)
@@ -229,7 +229,7 @@ def _measure(
         random.Random(0).shuffle(work)
         work.sort(key=lambda item: item[1].original)
         if len(work) < len(pictures):
-            console.say(f"{len(pictures) - len(work)} pictures are measured already, in {path}")
+            console.say(f"{len(pictures) - len(work)} images are measured already, in {path}")
         if work:
             with (
                 _made(settings, work, coders, evaluators, models) as made,

@@ -68,7 +68,7 @@ class Manifest:
             return cls(shards=shards, **values)
         except ObjectMissingError:
             raise InputError(
-                f"no prepared pictures in {folder}: run pipelines/preprocess.py, or its command "
+                f"no prepared images in {folder}: run pipelines/preprocess.py, or its command "
                 "again if it was interrupted"
             ) from None
         except (ValueError, TypeError, KeyError) as error:
@@ -87,7 +87,7 @@ def find_version(out: str) -> str:
         current = json.loads(storage.get(CURRENT).data)["version"]
     except (ObjectMissingError, ValueError, KeyError):
         raise InputError(
-            f"no prepared pictures in {out}: run python pipelines/preprocess.py first"
+            f"no prepared images in {out}: run python pipelines/preprocess.py first"
         ) from None
     return f"{out.rstrip('/')}/{current}"
 

@@ -163,7 +163,7 @@ def archive(
         run_job(job(warm_up, "warm-up"), resources)
         summary = run_job(job(source, "measured"), resources)
     if summary.failed:
-        raise RuntimeError(f"{summary.failed} pictures failed: {summary.done.failures}")
+        raise RuntimeError(f"{summary.failed} images failed: {summary.done.failures}")
     return summary.done.ok / summary.seconds
 
 
@@ -278,7 +278,7 @@ def main() -> int:
     ceiling = speed["in memory"] or 1.0
     rows = [[name, value, value and value / ceiling] for name, value in speed.items()]
     console.table(
-        f"{len(paths)} pictures, {options.cpus} cores", ["", "pictures/s", "of in memory"], rows
+        f"{len(paths)} images, {options.cpus} cores", ["", "pictures/s", "of in memory"], rows
     )
     return 0
 

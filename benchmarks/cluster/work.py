@@ -59,7 +59,7 @@ def upload(prefix: str, count: int, make: Callable[[int], bytes], *, damaged: in
     client = boto3.client("s3")
 
     def put(number: int) -> None:
-        body = make(number) if number < count - damaged else b"no picture at all"
+        body = make(number) if number < count - damaged else b"no image at all"
         client.put_object(Bucket=BUCKET, Key=f"{prefix}/{number % 10}/{number:06d}.png", Body=body)
 
     with ThreadPoolExecutor(8) as pool:

@@ -31,7 +31,7 @@ from benchmarks.first_paper.table1 import measure_table
 from pipelines.stage.exits import exit_codes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
-Pictures = Annotated[Path, typer.Argument(help="Folder of pictures")]
+Pictures = Annotated[Path, typer.Argument(help="Folder of images")]
 Classes = Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")]
 Out = Annotated[Path, typer.Argument(help="Folder of measurements")]
 Models = Annotated[list[str], typer.Argument(help="Model files, or names of coders")]
@@ -43,7 +43,7 @@ def rd_command(
     pictures: Pictures,
     out: Out,
     models: Models,
-    every: Annotated[int, typer.Option(help="Take every n-th picture")] = 1,
+    every: Annotated[int, typer.Option(help="Take every n-th image")] = 1,
 ) -> None:
     """Figures 6 and 7: rate, luma PSNR and MS-SSIM of whole files."""
     rd.measure_rd(pictures, out, models, every)
@@ -55,7 +55,7 @@ def contexts_command(
     pictures: Pictures,
     out: Out,
     model: Annotated[str, typer.Argument(help="A model of the presets")],
-    every: Annotated[int, typer.Option(help="Take every n-th picture")] = 1,
+    every: Annotated[int, typer.Option(help="Take every n-th image")] = 1,
     quality: Annotated[list[int] | None, typer.Option(help="Repeat")] = None,
 ) -> None:
     """Section III-B: trained contexts against adaptive-only ones and raw bits."""
@@ -73,7 +73,7 @@ def table1(
     out: Out,
     models: Models,
     classifier: Annotated[list[str] | None, typer.Option(help="On originals; repeat")] = None,
-    limit: Annotated[int, typer.Option(help="Most pictures, evenly spaced")] = 10_000,
+    limit: Annotated[int, typer.Option(help="Most images, evenly spaced")] = 10_000,
 ) -> None:
     """Table I: accuracy of labels read from files."""
     measure_table(pictures, out, models, classifier or [], limit)

@@ -53,7 +53,7 @@ def _rates(made: dict[str, Curve], count: int) -> None:
             digits = 4 if measure == "ms_ssim_y" else 2
             rows.append((coder, *("-" if v is None else f"{v:.{digits}f}" for v in values)))
         columns = ("coder", *(f"{rate:g} bpp" for rate in RATES))
-        console.table(f"Kodak luma {title}, {count} pictures, whole files", columns, rows)
+        console.table(f"Kodak luma {title}, {count} images, whole files", columns, rows)
 
 
 def _figure(made: dict[str, Curve], count: int, reference: Path | None, out: Path) -> None:
@@ -79,7 +79,7 @@ def _figure(made: dict[str, Curve], count: int, reference: Path | None, out: Pat
             axes.set(xlabel="bpp", title=title)
             axes.set_ylim((0.86, 1.0) if measure == "ms_ssim_y" else (24, 42))
             draw_curves(axes, lines, x_range=(0, 1.6))
-        figure.suptitle(f"Kodak; coloured: measured on {count} pictures, whole files", fontsize=9)
+        figure.suptitle(f"Kodak; coloured: measured on {count} images, whole files", fontsize=9)
         figure.savefig(out / "figure6_7.png", dpi=110)
     console.say(str(out / "figure6_7.png"))
 
@@ -92,7 +92,7 @@ def _table1(rows: Sequence[dict[str, object]], about: dict[str, object]) -> None
         for row in rows
     ]  # fmt: skip
     console.table(
-        f"Table I, ours: {about['pictures']} pictures, {about['classes']} classes",
+        f"Table I, ours: {about['pictures']} images, {about['classes']} classes",
         ("method", "asked bpp", "top-1 %", "top-5 %", "bpp of files", "ms to labels"), shown,
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ def measure(blob: bytes, decoded: Image.Image, rgb: NDArray[np.uint8]) -> tuple[
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="folder of pictures")],
+    folder: Annotated[Path, typer.Argument(help="folder of images")],
     model: Annotated[str, typer.Option(help="shipped name or model file")] = "sic",
 ) -> None:
     """Print the model's curve and its BD-rate against each baseline."""
@@ -51,7 +51,7 @@ def main(
     codec = Codec.load(model)
     paths = sorted(p for p in folder.iterdir() if is_image(p))
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    typer.echo(f"{len(pictures)} pictures, model {codec.name} {codec.identity.hex()}")
+    typer.echo(f"{len(pictures)} images, model {codec.name} {codec.identity.hex()}")
     ours = []
     for quality in QUALITIES:
         points = []

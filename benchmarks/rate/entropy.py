@@ -175,15 +175,15 @@ def constriction_rates(
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="folder of pictures")],
+    folder: Annotated[Path, typer.Argument(help="folder of images")],
     model: Annotated[str, typer.Option(help="shipped name or model file")] = "sic",
-    limit: Annotated[int, typer.Option(help="pictures at most")] = 6,
+    limit: Annotated[int, typer.Option(help="images at most")] = 6,
 ) -> None:
     """Time the coder on the pictures of a folder."""
     torch.set_num_threads(1)
     codec = Codec.load(model, device="cpu")
     paths = sorted(p for p in folder.iterdir() if is_image(p))[:limit]
-    table = Table(title=f"entropy coder, {len(paths)} pictures, one thread")
+    table = Table(title=f"entropy coder, {len(paths)} images, one thread")
     heads = (
         "quality",
         "bpp",

@@ -31,7 +31,7 @@ def _samples(folder: Path, only: str, limit: int) -> list[LabelledImage]:
     wnids = [node.wnid for node in label_set("imagenet1k").classes()]
     samples = [s for s in class_folder(folder, wnids) if fnmatch(Path(s.name).name, only)]
     if not samples:
-        raise UsageError(f"no picture in {folder} is called {only}")
+        raise UsageError(f"no image in {folder} is called {only}")
     return samples[:: max(1, len(samples) // limit)][:limit]
 
 

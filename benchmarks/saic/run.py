@@ -55,7 +55,7 @@ def measure(
     rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
     classifier: Annotated[list[str] | None, typer.Option(help="Networks; repeat")] = None,
     only: Annotated[str, typer.Option(help="File names to take")] = "*",
-    limit: Annotated[int, typer.Option(help="Most pictures, evenly spaced")] = 10_000,
+    limit: Annotated[int, typer.Option(help="Most images, evenly spaced")] = 10_000,
 ) -> None:
     """Code pictures at each rate and keep what classifiers say of them."""
     measuring.measure(

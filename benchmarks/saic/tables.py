@@ -61,8 +61,8 @@ def _classification(runs: list[ArmNumbers], rate: float, classifier: str) -> Non
             values += [float(np.mean([run.arrays["bpp"].mean() for run in group]))]
         rows.append(values)
     console.table(
-        f"Ours: {len(runs[0].original['labels'])} pictures, {rate:g} bpp, {classifier}, "
-        "mean over seeds (95 % interval over pictures)",
+        f"Ours: {len(runs[0].original['labels'])} images, {rate:g} bpp, {classifier}, "
+        "mean over seeds (95 % interval over images)",
         ("method", "SI", "ACC %", "agreement %", "F1", "PSNR", "MSE", "SSIM", "bpp"),
         rows,
     )

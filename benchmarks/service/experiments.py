@@ -153,7 +153,7 @@ def aborted(service: RunningService, data: bytes) -> str:
 
 #: What clients of `chaos` send, and how often.
 KINDS = {
-    "encode": 6.0, "decode": 6.0, "damaged": 2.0, "no picture": 2.0, "oversized": 1.0,
+    "encode": 6.0, "decode": 6.0, "damaged": 2.0, "no image": 2.0, "oversized": 1.0,
     "loris": 0.3, "abort": 1.0,
 }  # fmt: skip
 
@@ -176,7 +176,7 @@ async def _mixed(
     damaged[len(damaged) // 2] ^= 0x55
     path, body = {
         "damaged": ("/v1/decode", bytes(damaged)),
-        "no picture": (ENCODE, truth.data[:3000]),
+        "no image": (ENCODE, truth.data[:3000]),
         "oversized": (ENCODE, bytes(20_000_001)),
     }[kind]
     try:

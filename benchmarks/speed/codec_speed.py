@@ -115,10 +115,10 @@ class SpeedWorker:
 
 @app.command(help=__doc__.replace("\n\n    python", "\n\n\b\n    python"))
 def main(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of PNG pictures.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of PNG images.")],
     bpp: Annotated[float, typer.Option(help="Size of every codec's files.")] = 0.5,
-    rounds: Annotated[int, typer.Option(help="Times each picture is taken.")] = 3,
-    limit: Annotated[int | None, typer.Option(help="At most so many pictures.")] = None,
+    rounds: Annotated[int, typer.Option(help="Times each image is taken.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
     model: Annotated[str, typer.Option(help="Our model.")] = "sic",
     compressai_python: Annotated[
         Path | None, typer.Option(help="Python of an environment with compressai.")

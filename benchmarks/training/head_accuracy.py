@@ -50,7 +50,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Class folders named by WordNet numbers.")],
     model: Annotated[str, typer.Option(help="Model with a head.")] = "sic",
     quality: Annotated[int, typer.Option(help="Of the files.")] = 15,
-    every: Annotated[int, typer.Option(help="Take every n-th picture.")] = 1,
+    every: Annotated[int, typer.Option(help="Take every n-th image.")] = 1,
     teacher: Annotated[bool, typer.Option(help="Ask EfficientNet-Lite0 as well.")] = False,
     out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
 ) -> None:
@@ -59,7 +59,7 @@ def main(
     codec = Codec.load(model, device="cpu")
     paths = sorted(p for p in folder.glob("*/*") if p.is_file())[::every]
     if not paths:
-        raise InputError(f"no class folders with pictures in {folder}")
+        raise InputError(f"no class folders with images in {folder}")
     judge = None
     if teacher:
         from deepsic.training.teacher import Teacher
@@ -88,7 +88,7 @@ def main(
     counts = {name: len(hits) for name, hits in right.items()}
     bpp = statistics.mean(rates)
     console.table(
-        f"{len(paths)} pictures, quality {quality}, {bpp:.3f} bpp on average",
+        f"{len(paths)} images, quality {quality}, {bpp:.3f} bpp on average",
         ("", "top-1", "pictures"),
         [(name, f"{share:.1%}", counts[name]) for name, share in shares.items()],
     )

@@ -103,7 +103,7 @@ def _tile_spans(blob: bytes | memoryview, prefix: Prefix, end: int) -> list[tupl
     # Before looping: every tile has a CRC, so a lie about the size can't make us build a long list.
     if count * 4 > prefix.picture_bytes:
         raise CorruptFileError(
-            f"picture of {prefix.picture_bytes:,} bytes can't hold {count:,} tiles"
+            f"image of {prefix.picture_bytes:,} bytes can't hold {count:,} tiles"
         )
     reader = Reader(blob, "tile table", prefix.size, end)
     lengths = [reader.varint() for _ in range(count - 1)]
@@ -111,7 +111,7 @@ def _tile_spans(blob: bytes | memoryview, prefix: Prefix, end: int) -> list[tupl
         reader.check_crc(prefix.size)
     last = reader.left - sum(lengths) - 4 * count
     if last < 0:
-        raise CorruptFileError("tile table: the tiles together are longer than the picture part")
+        raise CorruptFileError("tile table: the tiles together are longer than the image part")
     spans = []
     start = reader.position
     for length in (*lengths, last):
@@ -134,7 +134,7 @@ def pack(container: Container) -> bytes:
     for stream in container.tiles:
         picture += stream + _crc(stream)
     if len(picture) > MAX_VARINT:
-        raise UsageError("picture part of 4 GB or more doesn't fit the format")
+        raise UsageError("image part of 4 GB or more doesn't fit the format")
     metadata = Metadata(exif=container.exif, icc=container.icc, xmp=container.xmp)
     start, semantics = Prefix(
         header=container.header,

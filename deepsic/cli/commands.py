@@ -216,7 +216,7 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
     measured = module.run(paths, model=model, output=output, show=show)
     sys.stdout.write(f"{measured}\n")
     if measured.skipped:
-        raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} pictures were skipped")
+        raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} images were skipped")
 
 
 def completion(*, shell: str) -> None:
@@ -378,11 +378,11 @@ def _info_text(row: dict[str, Any]) -> str:
     lines = (
         f"{row['source']}: .sic version {row['version']}, {row['bytes_total']:,} B, "
         f"{row['bpp']:.3f} bpp",
-        f"  picture   {row['width']}x{row['height']} {row['mode']}"
+        f"  image     {row['width']}x{row['height']} {row['mode']}"
         + (" (16 bits reduced to 8)" if row["sixteen_bit"] else ""),
         f"  model     {row['model_name'] or 'not installed here'} ({row['model_id']}), "
         f"quality {row['quality']}, coder {row['coder']}, tiles {tiles}",
-        f"  bytes     {row['bytes_semantics']:,} semantics, {row['bytes_picture']:,} picture, "
+        f"  bytes     {row['bytes_semantics']:,} semantics, {row['bytes_picture']:,} image, "
         f"{row['bytes_metadata']:,} metadata and alpha",
         f"  labels    {_labels_text(row) or 'none stored'}",
     )

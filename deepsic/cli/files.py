@@ -161,7 +161,7 @@ def not_a_picture(path: Path) -> str:
 
     try:
         with path.open("rb") as file:
-            return "" if claims_to_be_picture(file) else "not a picture"
+            return "" if claims_to_be_picture(file) else "not an image"
     except OSError:
         return ""  # named when its turn comes
 

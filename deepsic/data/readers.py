@@ -100,7 +100,7 @@ def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list
                     LabelledImage(name=name, read=_reader(path), label=order[folder.name])
                 )
     if not samples:
-        raise InputError(f"no picture in the folders of {top}")
+        raise InputError(f"no image in the folders of {top}")
     return samples
 
 
@@ -227,7 +227,7 @@ def yolo(root: str | Path) -> list[LabelledImage]:
         boxes = _yolo_boxes(path, (top / "labels" / below).with_suffix(".txt"))
         samples.append(LabelledImage(name=str(below), read=_reader(path), boxes=boxes))
     if not samples:
-        raise InputError(f"no picture in {top / 'images'}")
+        raise InputError(f"no image in {top / 'images'}")
     return samples
 
 

@@ -45,7 +45,7 @@ class BenchReport:
         head = ("codec", "BD-rate", "BD MS-SSIM", *(f"dB@{rate:g}" for rate in RATES), "enc MP/s",
                 "dec MP/s")  # fmt: skip
         body = [self._line(codec) for codec in self.summary.codecs()]
-        notes = [f"{self.pictures} pictures; BD-rate in % against JPEG; one thread for baselines"]
+        notes = [f"{self.pictures} images; BD-rate in % against JPEG; one thread for baselines"]
         notes += [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
         notes += [f"no {name}: {reason}" for name, reason in self.missing.items()]
         notes += [f"left out {name}: {reason}" for name, reason in self.summary.left_out.items()]
@@ -116,7 +116,7 @@ def run(
         if show is not None:
             show(f"{number}/{len(paths)} {path.name}: {_glance(made)}")
     if not done:
-        raise InputError(f"no picture to measure; {len(skipped)} couldn't be read: {skipped}")
+        raise InputError(f"no image to measure; {len(skipped)} couldn't be read: {skipped}")
     if output is not None:
         write_lines(output, provenance(), rows)
     return BenchReport(

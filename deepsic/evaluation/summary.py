@@ -159,7 +159,7 @@ def _fair(rows: Sequence[Measurement]) -> tuple[set[str], dict[str, str]]:
     for codec, names in failed.items():
         if 2 * len(names) > len(all_pictures):
             codecs.discard(codec)
-            left_out[codec] = f"failed on {len(names)} of {len(all_pictures)} pictures"
+            left_out[codec] = f"failed on {len(names)} of {len(all_pictures)} images"
     for codec in sorted(codecs):
         for name in sorted(failed.get(codec, ())):
             left_out.setdefault(name, f"{codec} failed on it")

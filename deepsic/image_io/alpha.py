@@ -30,7 +30,7 @@ def unpack_alpha(stream: bytes, header: Header) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(stream), formats=("PNG",)) as image:
             if image.size != (header.width, header.height) or image.mode != "L":
-                raise CorruptFileError("alpha: size or kind differs from the picture's")
+                raise CorruptFileError("alpha: size or kind differs from the image's")
             return np.asarray(image)
     except CorruptFileError:
         raise

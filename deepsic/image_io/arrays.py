@@ -46,7 +46,7 @@ def from_array(array: NDArray[Any], limits: Limits, white: int | None) -> Planes
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise UnsupportedImageError(
-            f"array of shape {array.shape}; one picture is (height, width) or (height, width, 1, 3 "
+            f"array of shape {array.shape}; one image is (height, width) or (height, width, 1, 3 "
             "or 4), as a tensor (1, 3 or 4, height, width)"
         )
     limits.check_size(array.shape[1], array.shape[0])
@@ -60,7 +60,7 @@ def from_array(array: NDArray[Any], limits: Limits, white: int | None) -> Planes
         if not (array.min() >= 0 and array.max() <= 1):  # not a number fails this, too
             raise UnsupportedImageError(
                 f"array of {array.dtype} from {array.min():g} to {array.max():g}; floating point "
-                "pictures are 0 to 1"
+                "images are 0 to 1"
             )
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:

@@ -128,7 +128,7 @@ def opened(
             if kind is not None:
                 raise UnsupportedImageError(f"{name}: {kind}") from None
             only = "" if formats is None else f": {', '.join(allowed)}"
-            raise InputError(f"{name}: not a picture in a format that we read{only}") from None
+            raise InputError(f"{name}: not an image in a format that we read{only}") from None
         if xmp is not None:
             image.info["xmp"] = xmp
         with image:

@@ -127,7 +127,7 @@ def load_image(
         data = data.read()
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise UsageError(
-            f"can't make a picture of {type(data).__name__}; give a path, the bytes of a picture "
+            f"can't make an image of {type(data).__name__}; give a path, the bytes of an image "
             "file, an open binary file, a PIL image, an array (H, W, 3) or a tensor (3, H, W)"
         )
     limits.check_bytes(len(data))
@@ -169,9 +169,7 @@ def _from_pil(
 ) -> LoadedImage:
     limits.check_size(*image.size)
     if 0 in image.size:
-        raise UnsupportedImageError(
-            f"{name}: picture of {image.width}x{image.height} has no pixels"
-        )
+        raise UnsupportedImageError(f"{name}: image of {image.width}x{image.height} has no pixels")
     _choose_frame(image, name, wanted.frame)
     limits.check_size(*image.size)
     depth = depth_of(image, wanted.white)
@@ -219,7 +217,7 @@ def _choose_frame(image: Image.Image, name: str, frame: int | None) -> None:
         )
     elif isinstance(image, TiffImagePlugin.TiffImageFile) and _is_preview(image):
         raise UnsupportedImageError(
-            f"{name}: its first picture is a preview, as in a camera's raw file; develop it first"
+            f"{name}: its first image is a preview, as in a camera's raw file; develop it first"
         )
 
 

@@ -97,7 +97,7 @@ class SicImageFile(ImageFile.ImageFile):
 
     def _file(self) -> IO[bytes]:
         if self.fp is None:
-            raise InputError("the file was closed before its picture was decoded")
+            raise InputError("the file was closed before its image was decoded")
         return self.fp
 
 

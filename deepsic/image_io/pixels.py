@@ -77,7 +77,7 @@ def scaled(values: NDArray[Any], depth: Depth, name: str) -> NDArray[np.uint8]:
     if int(values.min()) < 0 or top > white:
         raise UnsupportedImageError(
             f"{name}: values from {values.min()} to {top}, white is {white}: a 32-bit integer "
-            "picture, or one without a scale; convert it to 8 or 16 bits, or say what white is "
+            "image, or one without a scale; convert it to 8 or 16 bits, or say what white is "
             "(--white N; in Python, load_image(..., white=N))"
         )
     if not depth.known and 0 < top * 256 < _DARK * (white + 1):
@@ -179,7 +179,7 @@ def to_supported_mode(
         return _from_other_space(image, icc), None
     if mode in ("YCbCr", "HSV", "RGBX"):
         return image.convert("RGB"), icc
-    raise UnsupportedImageError(f"{name}: pictures of Pillow mode {mode!r} aren't supported")
+    raise UnsupportedImageError(f"{name}: images of Pillow mode {mode!r} aren't supported")
 
 
 def _from_other_space(image: Image.Image, icc: bytes | None) -> Image.Image:

@@ -21,7 +21,7 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     known_formats()  # and their plugins
     kind = Image.EXTENSION.get(suffix.lower())
     if kind is None or kind not in Image.SAVE:
-        raise UsageError(f"can't write pictures as {suffix!r}; .png, .jpg, .webp and others work")
+        raise UsageError(f"can't write images as {suffix!r}; .png, .jpg, .webp and others work")
     options = save_options(metadata_of(image), kind)
     if kind == "JPEG" and image.mode in ("LA", "RGBA"):
         raise UsageError("JPEG has no alpha channel; write .png or .webp")
@@ -33,9 +33,9 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     except DeepsicError:
         raise
     except Exception as error:  # encoders raise what they like, as decoders do
-        raise UsageError(f"can't write this picture as {suffix}: {error}") from error
+        raise UsageError(f"can't write this image as {suffix}: {error}") from error
     if image.mode in ("LA", "RGBA") and not _has_alpha(out):
-        raise UsageError(f"{suffix} files don't keep this picture's alpha; write .png or .webp")
+        raise UsageError(f"{suffix} files don't keep this image's alpha; write .png or .webp")
     return out.getvalue()
 
 

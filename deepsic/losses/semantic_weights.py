@@ -111,5 +111,5 @@ def dataset_weights(
         total = w if total is None else total + w
         count += len(x01)
     if total is None or count == 0:
-        raise UsageError("no pictures to take semantic weights from")
+        raise UsageError("no images to take semantic weights from")
     return sharpen(total / count, sharpness)

@@ -31,7 +31,7 @@ class Preparation:
     def __call__(self, x01: Tensor) -> Tensor:
         """Bx3xHxW RGB in [0, 1], any size -> what the network takes; differentiable."""
         if x01.ndim != 4 or x01.shape[1] != 3:
-            raise UsageError(f"pictures must be Bx3xHxW, not {tuple(x01.shape)}")
+            raise UsageError(f"images must be Bx3xHxW, not {tuple(x01.shape)}")
         if x01.shape[-2:] != (self.size, self.size):
             x01 = F.interpolate(
                 x01, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False

@@ -41,7 +41,7 @@ class Detector(nn.Module, ABC):
         pictures = list(x01)
         for picture in pictures:
             if picture.ndim != 3 or picture.shape[0] != 3:
-                raise UsageError(f"pictures must be 3xHxW, not {tuple(picture.shape)}")
+                raise UsageError(f"images must be 3xHxW, not {tuple(picture.shape)}")
         return self._detect(pictures)
 
     @abstractmethod

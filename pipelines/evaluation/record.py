@@ -70,7 +70,7 @@ class Record:
         known = before.pop("codecs", {})
         if before != contract:
             if lines:
-                console.say(f"other pictures, rates or evaluators than in {path}: starting over")
+                console.say(f"other images, rates or evaluators than in {path}: starting over")
             known, lines = {}, []
         current = {
             name for name, identity in known.items() if codecs.get(name, identity) == identity

@@ -164,7 +164,7 @@ def _evaluator_charts(report: Report) -> list[str]:
         level = None
         if labelled and originals and evaluator in originals[0].accuracy:
             level = ("uncompressed", 100 * originals[0].accuracy[evaluator].top1)
-        what = "top-1 accuracy" if labelled else "agreement with the uncompressed picture"
+        what = "top-1 accuracy" if labelled else "agreement with the uncompressed image"
         chart = draw_chart(
             series, x_label=BPP, y_label=f"{what}, %", title=f"{evaluator}: {what}", level=level
         )

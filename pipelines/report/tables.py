@@ -50,7 +50,7 @@ def rate_distortion_table(
         caption=f"Rate at equal quality against {base} (BD-rate, %) and PSNR-RGB at three rates",
         head=["codec", "PSNR-RGB", "PSNR luma", "MS-SSIM", *(f"dB at {r:g} bpp" for r in RATES),
               "encode s", "decode s"],
-        note="Means over pictures at fixed settings; negative is fewer bytes. Seconds: median of "
+        note="Means over images at fixed settings; negative is fewer bytes. Seconds: median of "
         "one file on a busy core; see benchmarks/speed/codec_speed.py for speed.",
     )  # fmt: skip
     for codec in summary.codecs():
@@ -77,7 +77,7 @@ def target_table(summary: CodecSummaries, titles: dict[str, str]) -> Table | Non
     if not points:
         return None
     made = Table(
-        caption="Every picture searched to the same size",
+        caption="Every image searched to the same size",
         head=["codec", "asked bpp", "mean bpp", "pictures", "missed", "failed", "PSNR-RGB",
               "PSNR luma", "SSIM", "MS-SSIM", "MSE"],
         note="missed: files more than 2 % off, because the codec can't make one so small or its "
@@ -120,7 +120,7 @@ def _classifier_table(name: str, points: Sequence[Point], titles: dict[str, str]
         caption=f"What {name} sees at equal size",
         head=["codec", "asked bpp", "mean bpp", "pictures", "missed", "right", "top-1 %",
               "top-5 %", "macro F1", "agreement %", "SI, nats"],
-        note="agreement: first class as for the uncompressed picture.",
+        note="agreement: first class as for the uncompressed image.",
     )  # fmt: skip
     for point in points:
         if name not in point.agreement:

@@ -3,7 +3,7 @@
 const PLAIN = {
   "Body too slow": "The upload was too slow. Try again, or send a smaller image.",
   "Unreadable input": "This doesn't look like an image the service can read. Try a JPEG, PNG, WebP, AVIF or TIFF.",
-  "Unsupported picture": "An animation or a document of several pages: send the one image that you want.",
+  "Unsupported image": "An animation or a document of several pages: send the one image that you want.",
   "Corrupt file": "This .sic file is damaged.",
   "Unknown model": "This .sic file was made by a model that this service doesn't have.",
   "No classifier": "This service runs without a classifier, so it can't do that.",

@@ -74,7 +74,7 @@ def test_folders_keep_their_structure(
         (inner / name).write_bytes(picture.read_bytes())
     (inner / "notes.txt").write_text("a list")
     assert run("encode", tmp_path / "in", picture, "-o", tmp_path / "out") == 0
-    assert "left out: 1 not a picture" in capsys.readouterr().err
+    assert "left out: 1 not an image" in capsys.readouterr().err
     made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.sic"))
     assert made == ["a.sic", "deep/b.sic", "deep/c.sic"]
 
@@ -101,7 +101,7 @@ def test_some_fail_and_the_others_go_on(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     assert run("encode", bad, picture, "--json") == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["source"] == str(bad)

@@ -45,7 +45,7 @@ def test_strangers_files_do_not_end_a_run(
         "e.jfif": strange.with_metadata(),
         "f.PNM": strange.stored(strange.noise(9, 7), "PPM"),
         "g": strange.stored(strange.noise(9, 7), "PNG"),
-        "notes.txt": b"a list of pictures",
+        "notes.txt": b"a list of images",
         "done.sic": b"SIC",
     }
     for name, data in files.items():
@@ -55,7 +55,7 @@ def test_strangers_files_do_not_end_a_run(
     made = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert made == ["e.sic", "f.sic", "g.sic"]
     told = capsys.readouterr().err
-    assert "left out: 1 .sic already, 1 not a picture" in told
+    assert "left out: 1 .sic already, 1 not an image" in told
     for reason in ("a.avif: damaged", "b.gif: damaged", "c.heic: HEIF", "d.tif: its first"):
         assert reason in told
     assert "4 of 7" not in told

@@ -121,4 +121,4 @@ def test_bench_ends_with_1_where_a_picture_was_skipped(
     assert run("bench", picture, broken) == 1
     told = capsys.readouterr()
     assert "skipped" in told.out
-    assert "1 of 2 pictures were skipped" in told.err
+    assert "1 of 2 images were skipped" in told.err

@@ -24,7 +24,7 @@ def picture(path: Path, size: tuple[int, int] = (40, 20)) -> Path:
 def test_class_folder_numbers_as_asked(tmp_path: Path) -> None:
     picture(tmp_path / "n02" / "b.png")
     picture(tmp_path / "n01" / "a.png")
-    (tmp_path / "n01" / "readme.txt").write_text("not a picture")
+    (tmp_path / "n01" / "readme.txt").write_text("not an image")
     assert [(s.name, s.label) for s in class_folder(tmp_path)] == [
         ("n01/a.png", 0),
         ("n02/b.png", 1),

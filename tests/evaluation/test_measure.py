@@ -91,7 +91,7 @@ def test_a_codec_that_fails_on_most_is_left_out_itself() -> None:
         for row in measure(subject(name, level), [Jpeg(), Fussy()], PLAN)
     ]
     found = summarise(rows)
-    assert found.left_out == {"fussy": "failed on 2 of 3 pictures"}
+    assert found.left_out == {"fussy": "failed on 2 of 3 images"}
     assert found.codecs() == ["jpeg"]
     assert {point.pictures for point in found.points} == {3}
 
@@ -145,7 +145,7 @@ def test_networks_that_do_not_load_are_named(tmp_path: Path) -> None:
 
 def test_bench_tells_what_it_skipped(tmp_path: Path) -> None:
     Image.fromarray(subject("a").rgb).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(b"not a picture")
+    (tmp_path / "b.png").write_bytes(b"not an image")
     report = bench.run(
         [tmp_path / "a.png", tmp_path / "b.png"],
         model=str(tmp_path / "none.safetensors"),
@@ -165,7 +165,7 @@ def test_bench_tells_what_it_skipped(tmp_path: Path) -> None:
 
 
 def test_bench_of_nothing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         bench.run([], baselines=("jpeg",))
     Image.fromarray(subject("a").rgb).save(tmp_path / "a.png")
     with pytest.raises(StorageError):

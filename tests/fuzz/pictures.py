@@ -49,7 +49,7 @@ def _faults(kind: str, data: bytes, codec: Codec | None) -> list[str]:
             loaded.append(load_image(data))
         except DeepsicError as error:
             if type(error) is InputError and _is_sound(data):
-                faults.append(f"a sound picture is refused: {error}")
+                faults.append(f"a sound image is refused: {error}")
         except BaseException as error:
             faults.append(f"{type(error).__name__} in loading: {error}")
 

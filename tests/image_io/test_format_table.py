@@ -148,7 +148,7 @@ SAMPLES: dict[str, list[Any]] = {
     "GIF, WebP, APNG, AVIF, FLI, DCX or TIFF of several frames or pages": [
         frames(kind) for kind in ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
     ],
-    "TIFF whose first picture is a preview (NEF, DNG and other raw files)": [
+    "TIFF whose first image is a preview (NEF, DNG and other raw files)": [
         strange.preview_first(),
         strange.gray_tiff(8, RAMP.astype(np.uint8).tobytes(), tags={50706: (4, 1)}),
     ],

@@ -181,7 +181,7 @@ def test_command_on_the_whole_folder(
     told = capsys.readouterr().err
     for name in set(EXPECTED) - fine:
         assert f"{name}: " in told
-    assert "left out: 1 not a picture, 1 .sic already" in told or "1 .sic already" in told
+    assert "left out: 1 not an image, 1 .sic already" in told or "1 .sic already" in told
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def accuracy(predictions: Sequence[Prediction], labels: Sequence[int]) -> Accura
     if len(predictions) != len(labels):
         raise UsageError(f"{len(predictions)} predictions, but {len(labels)} labels")
     if not labels:
-        raise UsageError("accuracy of no picture at all")
+        raise UsageError("accuracy of no image at all")
     first = [prediction.top[0] for prediction in predictions]
     has_five = min(len(prediction.top) for prediction in predictions) >= 5
     pairs = list(zip(predictions, labels, strict=True))
@@ -56,7 +56,7 @@ def agreement(predictions: Sequence[Prediction], original: Sequence[Prediction])
     if len(predictions) != len(original):
         raise UsageError(f"{len(predictions)} predictions, but {len(original)} originals")
     if not original:
-        raise UsageError("agreement over no picture at all")
+        raise UsageError("agreement over no image at all")
     return _share(a.top[0] == b.top[0] for a, b in zip(predictions, original, strict=True))
 
 

@@ -50,9 +50,9 @@ def detection(
     Raises: `UsageError` on different lengths or no picture at all.
     """
     if len(found) != len(true):
-        raise UsageError(f"objects found in {len(found)} pictures, but {len(true)} annotated")
+        raise UsageError(f"objects found in {len(found)} images, but {len(true)} annotated")
     if not true:
-        raise UsageError("detection over no picture at all")
+        raise UsageError("detection over no image at all")
     from torchmetrics.detection import MeanAveragePrecision
 
     metric = MeanAveragePrecision(box_format="xyxy", backend="faster_coco_eval")

@@ -70,9 +70,7 @@ def compare(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> Distorti
                 f"{name}: want (height, width, 3) of uint8, got {picture.shape} of {picture.dtype}"
             )
     if original.shape != decoded.shape:
-        raise UsageError(
-            f"the pictures differ in size: {original.shape[:2]} and {decoded.shape[:2]}"
-        )
+        raise UsageError(f"the images differ in size: {original.shape[:2]} and {decoded.shape[:2]}")
     difference = original.astype(np.float32) - decoded  # exact: whole numbers below 2^24
     mse = float(np.mean(difference**2, dtype=np.float64))
     mse_y = float(np.mean((difference @ np.array(_LUMA, np.float32)) ** 2, dtype=np.float64))

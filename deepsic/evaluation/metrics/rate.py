@@ -14,7 +14,7 @@ def bits_per_pixel(count: int, width: int, height: int) -> float:
     0.25
     """
     if width < 1 or height < 1:
-        raise UsageError(f"a picture of {width}x{height} has no pixels")
+        raise UsageError(f"an image of {width}x{height} has no pixels")
     return 8 * count / (width * height)
 
 

@@ -154,7 +154,7 @@ def semantic_information(
     if y.shape != y_hat.shape or y.ndim != 2:
         raise UsageError(f"outputs must both be NxC, not {tuple(y.shape)}, {tuple(y_hat.shape)}")
     if len(y) < _MIN_PICTURES:
-        raise UsageError(f"SI of {len(y)} pictures says nothing; give {_MIN_PICTURES} or more")
+        raise UsageError(f"SI of {len(y)} images says nothing; give {_MIN_PICTURES} or more")
     y, y_hat = y.detach().float(), y_hat.detach().float()
     centre, spread = y.mean(0), y.std(0).clamp(min=1e-6)
     y, y_hat = (y - centre) / spread, (y_hat - centre) / spread

@@ -194,7 +194,7 @@ def train_tables(
     parents = choose_parents(sights, channels)
     rows = torch.from_numpy(gather(sights, parents))
     if not len(rows):
-        raise UsageError("no picture to train the bit classifier on: all features are at rest")
+        raise UsageError("no image to train the bit classifier on: all features are at rest")
     # Channels come in the order of their variance: neighbours in that order are alike.
     spread = np.array(
         [np.abs(np.stack([s.m[c].std() for s in sights])).mean() for c in range(channels)]

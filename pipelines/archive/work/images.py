@@ -108,11 +108,11 @@ def open_image(key: str, data: bytes, limits: Limits) -> Image.Image:
     except UnsupportedImageError:
         raise
     except InputError as error:
-        if "not a picture" in str(error) and (kind := foreign_image(data)) is not None:
+        if "not an image" in str(error) and (kind := foreign_image(data)) is not None:
             raise UnsupportedImageError(f"{kind}: not a format that this release reads") from error
         if (other := no_image(data)) is not None:
             raise Refusal(f"not an image but {other}") from error
-        if not _named_as_image(key) and "not a picture" in str(error):
+        if not _named_as_image(key) and "not an image" in str(error):
             raise Refusal("not an image") from error
         raise
 

@@ -122,7 +122,7 @@ class BoundsMiddleware:
                     self.buffered.count += len(chunk)
                     self._check_size(held)
                     if self.buffered.count > self.settings.max_buffered_bytes:
-                        raise BusyError("the service holds too many pictures at once")
+                        raise BusyError("the service holds too many images at once")
                     chunks.append(chunk)
         except TimeoutError:
             self.buffered.count -= held
@@ -184,7 +184,7 @@ class BoundsMiddleware:
             if begun:
                 raise
             raise TimeLimitError(
-                f"no answer within {self.settings.request_timeout_s:g} s; try a smaller picture"
+                f"no answer within {self.settings.request_timeout_s:g} s; try a smaller image"
             ) from None
 
 

@@ -62,7 +62,7 @@ class Metrics:
         )
         self.batch = Histogram(
             "deepsic_batch_pictures",
-            "Pictures that a codec replica took together",
+            "Images that a codec replica took together",
             buckets=BATCH,
             registry=self.registry,
         )

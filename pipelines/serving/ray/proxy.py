@@ -22,7 +22,7 @@ OURS = b"content-security-policy"
 AWAY = (503, "Unavailable", "the service is starting or ending; try again")
 SAID = {
     404: AWAY,
-    408: (504, "Time limit exceeded", "no answer in time; try a smaller picture"),
+    408: (504, "Time limit exceeded", "no answer in time; try a smaller image"),
     503: (503, "Busy", "the service is busy; try again"),
 }
 FAILED = (500, "Internal error", "a part of the service ended; try again")

@@ -59,15 +59,15 @@ def measure(data: bytes, limits: Limits) -> Size:
     Raises: `InputError`, `UnsupportedImageError` (an animation), `LimitError`.
     """
     if not data:
-        raise InputError("the body is empty: send the picture's bytes")
+        raise InputError("the body is empty: send the image's bytes")
     with warnings.catch_warnings():
         # Pillow warns of large pictures; `limits` decides about them.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with opened(io.BytesIO(data), "the picture", limits, FORMATS) as image:
+        with opened(io.BytesIO(data), "the image", limits, FORMATS) as image:
             limits.check_size(*image.size)
             if getattr(image, "n_frames", 1) > 1 and image.format not in FIRST_COUNTS:
                 raise UnsupportedImageError(
-                    "more than one picture in the file; send the one you want"
+                    "more than one image in the file; send the one you want"
                 )
             return Size(width=image.width, height=image.height, format=str(image.format))
 

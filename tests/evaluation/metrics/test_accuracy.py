@@ -37,7 +37,7 @@ def test_agreement() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="2 predictions, but 1 labels"):
         accuracy(says(1, 2), [1])
-    with pytest.raises(UsageError, match="no picture"):
+    with pytest.raises(UsageError, match="no image"):
         accuracy([], [])
     with pytest.raises(UsageError):
         agreement(says(1), [])

@@ -43,9 +43,9 @@ def test_no_true_object_has_no_score() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(UsageError, match="no picture"):
+    with pytest.raises(UsageError, match="no image"):
         detection([], [])
-    with pytest.raises(UsageError, match="1 pictures, but 0"):
+    with pytest.raises(UsageError, match="1 images, but 0"):
         detection([TRUE], [])
     with pytest.raises(UsageError, match="scores"):
         detection([TRUE], [TRUE])

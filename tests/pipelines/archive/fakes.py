@@ -36,7 +36,7 @@ class _Webp:
             time.sleep(30)
         quality = settings.get("quality") or 50
         if quality == 99:
-            raise UsageError("no picture at quality 99")
+            raise UsageError("no image at quality 99")
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", quality=quality)
         names = label_set("imagenet1k").classes()

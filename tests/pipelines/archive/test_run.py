@@ -143,7 +143,7 @@ def test_pictures_that_kill_or_stall_workers(
 ) -> None:
     Image.new("RGB", (8, 8), STALL).save(photos / "f1/stalls.png")
     Image.new("RGB", (8, 8), KILL).save(photos / "f2/kills.png")
-    (photos / "notes.txt").write_text("not a picture")
+    (photos / "notes.txt").write_text("not an image")
     job = make_job(photos, tmp_path / "out", seconds_per_picture=1.0)
     summary = run_job(job, ray_here)
     assert (summary.done.ok, summary.done.skipped, summary.done.failed) == (12, 1, 2)

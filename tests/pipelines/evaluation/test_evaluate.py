@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
         coarse = Image.fromarray(random.integers(0, 255, (12, 12, 3), np.uint8))
         coarse.resize((180, 170), Image.Resampling.BICUBIC).save(root / "n02102040" / f"{name}.png")
     (root / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
-    (root / "notes.txt").write_text("no picture")
+    (root / "notes.txt").write_text("no image")
     return root
 
 
@@ -60,7 +60,7 @@ def test_in_this_process(folder: Path, tmp_path: Path) -> None:
         "--classifier", f"squeezenet={tmp_path}/none.pth",
     )  # fmt: skip
     assert code == 1, text
-    assert "1 of 3 pictures can't be read" in text
+    assert "1 of 3 images can't be read" in text
     check(out)
     page = (out / "report.html").read_text("utf-8")
     assert "no model file at /none.safetensors" in page
@@ -76,7 +76,7 @@ def test_on_ray(folder: Path, tmp_path: Path) -> None:
         "--classifier", f"squeezenet={tmp_path}/none.pth",
     )  # fmt: skip
     assert code == 1, text
-    assert "1 of 3 pictures can't be read" in text
+    assert "1 of 3 images can't be read" in text
     check(out)
 
 

@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
     record.add(rows("a"))
     record.add(rows("b", rates=(0.5,)))
     with file.open("a") as stream:
-        stream.write('{"picture": "b", "cod')
+        stream.write('{"image": "b", "cod')
     return file
 
 
@@ -95,7 +95,7 @@ def test_failures_are_tried_again(tmp_path: Path) -> None:
     record = opened(file)
     failed = Measurement(picture="a", codec="jpeg", kind="target", target=0.5, error="too large")
     record.add([*rows("a", rates=(1.0,)), failed])
-    record.add([Measurement(picture="b", codec="", kind="unreadable", error="no picture")])
+    record.add([Measurement(picture="b", codec="", kind="unreadable", error="no image")])
     assert [task.picture for task in opened(file).tasks(["a", "b"])] == ["a", "b"]
 
 

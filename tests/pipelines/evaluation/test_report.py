@@ -45,7 +45,7 @@ def report(coders: list[MeasuredCodec]) -> Report:
     walls = [picture_wall("p1", picture(1), rows, coders, 1.0, "")]
     return Report(
         title="Test & report",
-        lead="Two pictures.",
+        lead="Two images.",
         summary=summary,
         anchor="jpeg",
         titles={coder.name: coder.title for coder in coders},

@@ -45,7 +45,7 @@ def test_shapes() -> None:
 
 def test_bad_files_raise_by_name() -> None:
     with pytest.raises(InputError):
-        pictures_of(b"no picture", Policy(), (1.0,))
+        pictures_of(b"no image", Policy(), (1.0,))
     with pytest.raises(InputError):
         pictures_of(_png(100, 100)[:500], Policy(), (1.0,))
     with pytest.raises(DeepsicError, match="smaller than 64"):

@@ -35,7 +35,7 @@ def bad_and_good() -> dict[str, bytes]:
         "cat/cmyk.jpg": png(photo.convert("CMYK"), "JPEG"),
         "cat/cut.png": good[: len(good) // 2],
         "dog/empty.png": b"",
-        "dog/text.jpg": b"this is no picture",
+        "dog/text.jpg": b"this is no image",
         "dog/tiny.png": png(photo.resize((9, 9))),
         "dog/huge.png": png(Image.new("1", (20000, 20000))),
         "dog/notes.txt": b"not asked for",

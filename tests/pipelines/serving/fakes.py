@@ -54,7 +54,7 @@ class FakeCodec:
             blob = self._pack(image, step, found)
             if max_bytes is None or len(blob) < max_bytes:
                 return blob
-        raise UsageError(f"{max_bytes} bytes are too few for this picture")
+        raise UsageError(f"{max_bytes} bytes are too few for this image")
 
     def _pack(self, image: Image.Image, quality: int, labels: tuple[Label, ...]) -> bytes:
         out = io.BytesIO()

@@ -78,7 +78,7 @@ def test_errors_are_those_of_codec(client: Client, tmp_path: Path) -> None:
     blob = client.encode(picture())
     with pytest.raises(CorruptFileError, match="checksum"):
         client.decode(blob[:-9] + b"123456789")
-    with pytest.raises(InputError, match="not a picture"):
+    with pytest.raises(InputError, match="not an image"):
         client.encode(b"hello")
     with pytest.raises(LimitError, match="pixels"):
         client.encode(picture(1100, 1000))
@@ -157,14 +157,14 @@ PROBLEM, TEXT, SIC = "application/problem+json", "text/plain", "image/x-sic"
 def test_busy_services_and_broken_connections_are_asked_again(flaky: Callable[..., Flaky]) -> None:
     server = flaky((503, PROBLEM), None, (500, TEXT), (200, SIC))
     with Client(server.url) as client:
-        assert client.encode(b"a picture") == b"sic"
-    assert server.bodies == [b"a picture"] * 4
+        assert client.encode(b"an image") == b"sic"
+    assert server.bodies == [b"an image"] * 4
 
 
 def test_patience_ends(flaky: Callable[..., Flaky]) -> None:
     server = flaky(None, (503, PROBLEM), (200, SIC))
     with Client(server.url, attempts=2) as client, pytest.raises(ServiceError, match="Busy"):
-        client.encode(b"a picture")
+        client.encode(b"an image")
     assert len(server.bodies) == 2
 
 
@@ -174,17 +174,17 @@ def test_what_the_service_means_is_not_asked_again(
 ) -> None:
     server = flaky((status, PROBLEM), (200, SIC))
     with Client(server.url) as client, pytest.raises(DeepsicError):
-        client.encode(b"a picture")
+        client.encode(b"an image")
     assert len(server.bodies) == 1
 
 
 def test_what_took_too_long_is_asked_once_more(flaky: Callable[..., Flaky]) -> None:
     server = flaky((504, PROBLEM), (200, SIC))
     with Client(server.url) as client:
-        assert client.encode(b"a picture") == b"sic"
+        assert client.encode(b"an image") == b"sic"
     server = flaky((504, PROBLEM), (504, PROBLEM), (200, SIC))
     with Client(server.url) as client, pytest.raises(DeepsicError):
-        client.encode(b"a picture")
+        client.encode(b"an image")
     assert len(server.bodies) == 2
 
 

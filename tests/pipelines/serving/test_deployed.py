@@ -250,7 +250,7 @@ def test_pictures_are_batched(url: str) -> None:
         for line in text.splitlines()
         if line.startswith("deepsic_batch_pictures_bucket")
     }
-    assert counts["+Inf"] > counts["1.0"], "never were two pictures encoded together"
+    assert counts["+Inf"] > counts["1.0"], "never were two images encoded together"
 
 
 def test_overload_is_refused_at_once_and_passes(url: str) -> None:

@@ -98,7 +98,7 @@ def test_an_animation_is_refused(service: Service) -> None:
     out = io.BytesIO()
     frames = [picture(seed=seed) for seed in range(3)]
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
-    check_problem(service.post("/v1/encode", out.getvalue()), 415, "Unsupported picture")
+    check_problem(service.post("/v1/encode", out.getvalue()), 415, "Unsupported image")
 
 
 @pytest.mark.parametrize("verb", ["decode", "labels", "info"])

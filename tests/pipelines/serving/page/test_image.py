@@ -38,7 +38,7 @@ def test_a_picture_is_encoded_and_shown(
     assert re.fullmatch(r"[\d.]+ dB", page.locator("#psnr").inner_text())
     assert int(page.locator("#prefix-count").inner_text()) < 64
     yellow = pixel(page, "right", 120, 120)
-    assert abs(yellow[0] - 0xF6) < 30, "the decoded picture isn't the one that was given"
+    assert abs(yellow[0] - 0xF6) < 30, "the decoded image isn't the one that was given"
     assert abs(yellow[2] - 0x45) < 40
     keep(page, "desktop")
 
