@@ -51,8 +51,9 @@ class PngCodec:
         return pack(container)
 
     def decode(
-        self, blob: bytes, *, region: tuple[int, int, int, int] | None = None
+        self, blob: bytes, *, region: tuple[int, int, int, int] | None = None, scale: float = 1
     ) -> Image.Image:
+        assert scale == 1
         container = unpack(blob)
         rgb = np.asarray(Image.open(io.BytesIO(container.tiles[0])))
         kept = {name: getattr(container, name) for name in ("exif", "icc", "xmp")}
