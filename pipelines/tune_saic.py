@@ -95,6 +95,8 @@ def _run(
 
     # Ray's newer reporter prints a box to stdout, which is for results.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Trials are short: their states are kept often, and Ray need not warn of it.
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     folder = out / job.name
     folder.mkdir(parents=True, exist_ok=True)
     total = job.runs(space)
