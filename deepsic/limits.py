@@ -17,7 +17,7 @@ class Limits:
     >>> Limits(max_pixels=100).check_size(500, 500)
     Traceback (most recent call last):
         ...
-    deepsic.errors.LimitError: picture of 500x500 has 250,000 pixels, more than the limit of 100; raise max_pixels if you trust it
+    deepsic.errors.LimitError: image of 500x500 has 250,000 pixels, more than the limit of 100; raise max_pixels if you trust it
     """  # noqa: E501
 
     max_pixels: int = 200_000_000

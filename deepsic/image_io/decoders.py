@@ -90,7 +90,9 @@ def decoding(name: str) -> Iterator[None]:
     except DeepsicError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LimitError(f"{name}: {error}") from None
+        raise LimitError(
+            f"{name}: its header claims a size beyond what Pillow opens ({error})"
+        ) from None
     except MemoryError:
         raise LimitError(f"{name}: decoding it needs more memory than there is") from None
     except Exception as error:

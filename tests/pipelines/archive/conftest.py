@@ -61,7 +61,7 @@ def make_job() -> Callable[..., ArchiveJob]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_here() -> Iterator[Resources]:
     """A small Ray, whose workers have the S3 servers' keys; addresses tell them the endpoint."""
     from pipelines.stage.runtime import RuntimeOptions, ray_runtime
