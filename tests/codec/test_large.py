@@ -18,7 +18,7 @@ codec = Codec.load(sys.argv[1], device="cpu")
 if sys.argv[2] == "encode":
     tile = np.random.default_rng(0).integers(0, 256, (25, 25, 3)).astype(np.uint8)
     image = np.tile(tile.repeat(16, 0).repeat(16, 1), (25, 25, 1))
-    assert picture.shape == (10000, 10000, 3)
+    assert image.shape == (10000, 10000, 3)
     open(sys.argv[3], "wb").write(codec.encode(image, quality=30))
 else:
     image = codec.decode(open(sys.argv[3], "rb").read())
