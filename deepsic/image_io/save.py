@@ -34,9 +34,14 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
         raise
     except Exception as error:  # encoders raise what they like, as decoders do
         raise UsageError(f"can't write this image as {suffix}: {error}") from error
-    if image.mode in ("LA", "RGBA") and not _has_alpha(out):
+    # A file without alpha says the same as one whose alpha is opaque everywhere.
+    if _is_seen_through(image) and not _has_alpha(out):
         raise UsageError(f"{suffix} files don't keep this image's alpha; write .png or .webp")
     return out.getvalue()
+
+
+def _is_seen_through(image: Image.Image) -> bool:
+    return image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() != (255, 255)
 
 
 def _has_alpha(file: io.BytesIO) -> bool:

@@ -112,7 +112,7 @@ def _faults(codec: Codec, blob: bytes, price: Callable[[], float]) -> list[str]:
         cost = measured(meet)  # the first time may have compiled or loaded something
         facts = info(blob)
         # Tiles are coded with both sides rounded up to 32.
-        pixels = max(facts.width, 32) * max(facts.height, 32)
+        pixels = (-(-facts.width // 32) * 32) * (-(-facts.height // 32) * 32)
         if cost.seconds > max(SECONDS, 1.5 * price() * pixels) or cost.bytes > BYTES:
             size = f"{facts.width}x{facts.height}, {facts.tiles} tiles"
             faults.append(f"{cost.seconds:.1f} s, {cost.bytes >> 20} MiB for {size}")

@@ -17,6 +17,7 @@ from deepsic.image_io.load import load_image, to_pil
 from deepsic.image_io.save import picture_bytes
 from tests.image_io import strange
 from tests.image_io.strange import RAMP, stored
+from tests.support.small_model import photograph
 
 # Pillow's, about the same damage.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
@@ -291,3 +292,18 @@ def test_sources_of_every_kind(tmp_path: Any) -> None:
         load_image(tensor[None])
     with pytest.raises(InputError):
         load_image("\0")
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".png", ".avif"])
+def test_alpha_that_is_opaque_everywhere_needs_no_alpha_in_the_file(suffix: str) -> None:
+    image = Image.fromarray(photograph(24, 32))
+    image.putalpha(255)
+    with Image.open(io.BytesIO(picture_bytes(image, suffix))) as back:
+        assert back.size == image.size
+
+
+def test_alpha_that_a_kind_of_file_cannot_keep_is_refused() -> None:
+    image = Image.fromarray(photograph(24, 32))
+    image.putalpha(7)
+    with pytest.raises(UsageError, match=r"\.ppm files don't keep this image's alpha"):
+        picture_bytes(image, ".ppm")
