@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -66,7 +67,9 @@ def claims_to_be_picture(file: IO[bytes]) -> bool:
     if jpeg_xl.is_jpeg_xl(start):
         return True  # to open it would be to decode it
     try:
-        Image.open(file, formats=known_formats()).close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is damaged is said when it is read
+            Image.open(file, formats=known_formats()).close()
     except UnidentifiedImageError:
         return _unreadable_kind(start) is not None
     except Exception:  # a decoder that knew it fell over it, see `decoding`
