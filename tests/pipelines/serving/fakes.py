@@ -70,6 +70,7 @@ class FakeCodec:
                 semantics=Semantics.of(labels) if labels else None,
                 exif=exif[6:] if exif else None,
                 icc=image.info.get("icc_profile"),
+                xmp=image.info.get("xmp"),
             )
         )
 
@@ -83,6 +84,8 @@ class FakeCodec:
         image = Image.open(io.BytesIO(container.tiles[0])).convert("RGB")
         if container.exif:
             image.info["exif"] = b"Exif\0\0" + container.exif
+        if container.xmp:
+            image.info["xmp"] = container.xmp
         return image
 
     def labels(self, blob: bytes, top: int = 5) -> list[Label]:

@@ -232,6 +232,15 @@ def test_a_baseline_fits_as_well_as_it_can(service: Service, name: str) -> None:
     assert len(coder.encode(image, min(more, coder.high))) > 4000 or more >= coder.high
 
 
+def test_xmp_goes_there_and_back(service: Service) -> None:
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    out = io.BytesIO()
+    picture(64, 48).save(out, "JPEG", xmp=xmp)
+    blob = service.post("/v1/encode", out.getvalue()).content
+    png = Image.open(io.BytesIO(service.post("/v1/decode", blob).content))
+    assert png.info["xmp"] == xmp
+
+
 def test_metadata_comes_on_top_of_a_baseline_and_is_the_same(service: Service) -> None:
     image, out = picture(256, 192), io.BytesIO()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
