@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -181,7 +182,7 @@ def from_and_to_s3(
             source.put(path.name, path.read_bytes())
         for number in range(repeats):
             before = _tree()
-            own.append(own_seconds(lambda: work(source.url, f"s3://photos/out{number}")))  # noqa: B023
+            own.append(own_seconds(partial(work, source.url, f"s3://photos/out{number}")))
             store.append(_tree() - before - own[-1])
     return own, store
 
