@@ -17,6 +17,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from tests.support.ports import LOOPBACK, free_port
 
 __all__ = ["CREDENTIALS", "ceph_gateway", "missing_ceph", "moto_server"]
@@ -107,8 +109,15 @@ def ceph_gateway() -> Iterator[str]:
         yield f"http://{LOOPBACK}:{gateway}"
 
 
+@retry(
+    retry=retry_if_exception_type(RuntimeError),
+    stop=stop_after_delay(START_SECONDS),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
 def _run(*command: str) -> None:
-    # One that hangs waits for a monitor that isn't there.
+    # A monitor that has just started refuses for a moment what it will allow; one that isn't there
+    # lets the command hang.
     done = subprocess.run(
         command, check=False, timeout=START_SECONDS, capture_output=True, text=True
     )
