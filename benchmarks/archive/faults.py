@@ -1,7 +1,7 @@
 """Kill and break everything while an archive is compressed, and count what was lost.
 
-    python benchmarks/archive/faults.py --objects 5000 --faults 50 --json faults.json
-    python benchmarks/archive/faults.py --objects 300 --faults 5 --kinds worker s3   # a quick look
+    python benchmarks/archive/faults.py --objects 5000 --faults 50 --out faults.json
+    python benchmarks/archive/faults.py --objects 300 --faults 5 --kind worker --kind s3   # a look
 
 For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder to another, or to
 S3 (moto or Ceph behind a proxy that misbehaves), on a Ray cluster of a head and two worker nodes on
@@ -17,7 +17,6 @@ them. Every run is compared with one that nothing disturbed:
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -25,7 +24,6 @@ import random
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -33,13 +31,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import psutil
+import typer
 
-from benchmarks.archive.small_photos import make_pictures, new_parser
-from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks import options
+from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_pictures
 from pipelines.stage import console
+from pipelines.stage.exits import fail_if
 from tests.support.fault_proxy import FAULTS, FaultProxy
 from tests.support.s3_servers import CREDENTIALS, ceph_gateway, moto_server
 
@@ -109,23 +109,32 @@ class Nodes:
         self._cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FaultPlan:
+    """What was asked for."""
+
+    objects: int
+    faults: int
+    kinds: list[str]
+    server: str
+    pace: float
+    photos: Path | None
+    command: list[str]
+    out: Path | None
+
+
 class FaultTrial:
     """One kind of fault: the injector, and the command run to its end."""
 
     def __init__(
-        self,
-        kind: str,
-        options: argparse.Namespace,
-        proxy: FaultProxy,
-        nodes: Nodes,
-        state: Path,
+        self, kind: str, plan: FaultPlan, proxy: FaultProxy, nodes: Nodes, state: Path
     ) -> None:
         self.outcome = Outcome(kind=kind)
         self.state = state
         if kind not in (*TO_S3, "storage") and state.exists():
             self.outcome = Outcome(**json.loads(state.read_text()))
-        self.command, self.proxy, self.nodes = shlex.split(options.command), proxy, nodes
-        self.faults, self.pace = options.faults, options.pace
+        self.command, self.proxy, self.nodes = plan.command, proxy, nodes
+        self.faults, self.pace = plan.faults, plan.pace
         self.dice = random.Random(str(self.outcome))
         proxy.counts.clear()
         self.destination = ""
@@ -285,23 +294,15 @@ def judge(outcome: Outcome, url: str, sources: set[str], undisturbed: dict[str, 
     outcome.corrupt += sum(undisturbed.get(key) != digest for key, digest in made.items())
 
 
-def save(options: argparse.Namespace, found: list[Outcome]) -> None:
-    """Write what is known so far: a run takes long."""
-    if options.json:
-        results = {"objects": options.objects, "results": [asdict(one) for one in found]}
-        options.json.write_text(json.dumps(describe_run() | results, indent=2) + "\n")
-
-
-def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
-    """All kinds, one after the other."""
+def benchmark(plan: FaultPlan, folder: Path) -> list[Outcome]:
+    """All kinds, one after the other; what is known is kept as it comes."""
     import boto3
 
     source = folder / "source"
-    sources = make_pictures(source, options.objects, options.photos)
-    command = shlex.split(options.command)
+    sources = make_pictures(source, plan.objects, plan.photos)
     calm = str(folder / "undisturbed")
     found = []
-    server = ceph_gateway if options.server == "ceph" else moto_server
+    server = ceph_gateway if plan.server == "ceph" else moto_server
     with server() as endpoint, FaultProxy(endpoint, {}) as proxy:
         os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, to judge by
         boto3.client("s3").create_bucket(Bucket="faults")
@@ -310,11 +311,13 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
         os.environ["AWS_ENDPOINT_URL"] = endpoint
         try:
             environment = os.environ | {"RAY_ADDRESS": nodes.address}
-            subprocess.run([*command, str(source), calm], check=True, cwd=ROOT, env=environment)
+            subprocess.run(
+                [*plan.command, str(source), calm], check=True, cwd=ROOT, env=environment
+            )
             undisturbed = outputs(calm)
-            for kind in options.kinds:
-                trial = FaultTrial(kind, options, proxy, nodes, folder / f"{kind}.json")
-                while not trial.outcome.runs or trial.outcome.injected < options.faults:
+            for kind in plan.kinds:
+                trial = FaultTrial(kind, plan, proxy, nodes, folder / f"{kind}.json")
+                while not trial.outcome.runs or trial.outcome.injected < plan.faults:
                     place = "s3://faults" if kind in (*TO_S3, "storage") else str(folder)
                     url = f"{place}/{kind}{trial.outcome.runs}"
                     trial.run(source, url)
@@ -322,22 +325,35 @@ def benchmark(options: argparse.Namespace, folder: Path) -> list[Outcome]:
                     trial.keep()
                     console.say(str(trial.outcome))
                 found.append(trial.outcome)
-                save(options, found)
+                results = [asdict(one) for one in found]
+                options.keep(plan.out, {"objects": plan.objects, "results": results})
         finally:
             nodes.close()
     return found
 
 
-def main() -> int:
-    """Parse, run, print the table; 1 when anything was lost, duplicated or corrupt."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--objects", type=int, default=5000)
-    parser.add_argument("--faults", type=int, default=50, help="at least so many of each kind")
-    parser.add_argument("--kinds", nargs="+", choices=(*KILLS, *TO_S3, *MIXED), default=list(MIXED))
-    parser.add_argument("--server", choices=("moto", "ceph"), default="moto", help="behind S3")
-    parser.add_argument("--pace", type=float, default=1.0, help="pauses times this")
-    options = parser.parse_args()
-    clean_up_when_terminated()
+def main(
+    objects: Annotated[int, typer.Option(min=1, metavar="N", help="Photographs a run.")] = 5000,
+    faults: Annotated[int, typer.Option(min=1, metavar="N", help="At least, of each kind.")] = 50,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join((*KILLS, *TO_S3, *MIXED))}; repeatable.  [default: kills, storage]"
+        ),
+    ] = None,
+    server: Annotated[Literal["moto", "ceph"], typer.Option(help="Behind S3.")] = "moto",
+    pace: Annotated[float, typer.Option(min=0, help="Pauses times this.")] = 1.0,
+    photos: Photos = None,
+    work: Work = None,
+    command: Command = COMMAND,
+    out: options.Out = None,
+) -> None:
+    """Run, print the table; fails when anything was lost, duplicated or corrupt."""
+    plan = FaultPlan(
+        objects=objects, faults=faults,
+        kinds=options.chosen(kind or MIXED, (*KILLS, *TO_S3, *MIXED)),
+        server=server, pace=pace, photos=photos, command=shlex.split(command), out=out,
+    )  # fmt: skip
     defaults = {
         "RAY_AUTH_MODE": "disabled",
         "DEEPSIC_NUM_CPUS": "2", "DEEPSIC_OBJECT_STORE_MB": "200", "PYTHONPATH": str(ROOT),
@@ -345,15 +361,16 @@ def main() -> int:
     }  # fmt: skip
     os.environ.update(CREDENTIALS | defaults)
     with tempfile.TemporaryDirectory() as folder:
-        found = benchmark(options, options.work or Path(folder))
+        found = benchmark(plan, work or Path(folder))
     columns = ["kind", "faults", "runs", "restarts", "lost", "duplicated", "corrupt", "seconds"]
     rows = [
         [o.kind, o.injected, o.runs, o.restarts, o.lost, o.duplicated, o.corrupt, round(o.seconds)]
         for o in found
     ]
-    console.table(f"Faults, {options.objects} objects a run", columns, rows)
-    return int(any(one.lost or one.duplicated or one.corrupt for one in found))
+    console.table(f"Faults, {objects} objects a run", columns, rows)
+    wrong = sum(one.lost + one.duplicated + one.corrupt for one in found)
+    fail_if(wrong, "objects lost, duplicated or corrupt")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

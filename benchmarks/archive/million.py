@@ -1,6 +1,6 @@
 """A ledger of a million objects: what do resume, find and compaction take, 20 ms from the store?
 
-    python benchmarks/archive/million.py --objects 250000 500000 1000000 --json million.json
+    python benchmarks/archive/million.py --objects 250000 --objects 1000000 --out million.json
 
 Rows and keys are synthetic, as a run over small images leaves them: a part for 128 objects. Each
 in a process of its own, with imports, without Ray's start:
@@ -16,7 +16,6 @@ between the sizes: microseconds and bytes a key.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -26,12 +25,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
+from benchmarks import options
 from benchmarks.archive.scaling_keys import slopes
-from benchmarks.machine import clean_up_when_terminated, describe_run
 from pipelines.stage import console
 from tests.support.s3_servers import CREDENTIALS
 from tests.support.slow_store import ETAG, SIZE, slow_store
@@ -188,36 +188,31 @@ def fitted(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     )
 
 
-def main() -> int:
-    """Parse, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--objects", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
-    parser.add_argument("--seconds", type=float, default=0.02, help="of each request")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", choices=list(WORK), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        _one(options.one)
-        return 0
-    clean_up_when_terminated()
+def main(
+    objects: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="Repeatable.  [default: 250000, 500000, 1000000]"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, metavar="S", help="Of each request.")] = 0.02,
+    one: Annotated[str, typer.Option(hidden=True)] = "",
+    out: options.Out = None,
+) -> None:
+    """Measure, print the table."""
+    if one:
+        _one(one)
+        return
     rows = []
-    for count in options.objects:
-        rows += trial(count, options.seconds)
-        if options.json:
-            found = describe_run() | {"results": rows, "slopes": fitted(rows)}
-            options.json.write_text(json.dumps(found, indent=2) + "\n")
+    for count in objects or [250_000, 500_000, 1_000_000]:
+        rows += trial(count, seconds)
+        options.keep(out, {"results": rows, "slopes": fitted(rows)})
     columns = ["objects", "work", "result", "seconds", "cpu_seconds", "mb"]
     console.table("Ledger", columns, [[row[name] for name in columns] for row in rows])
-    if len(options.objects) > 1:
-        found = fitted(rows)
+    if found := fitted(rows):
         head = list(next(iter(found.values())))
         console.table(
             "Slopes", ["", *head], [[work, *line.values()] for work, line in found.items()]
         )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

@@ -1,6 +1,6 @@
 """What the archive job adds to the codec: processor time for each object, from and to a folder.
 
-    python benchmarks/archive/object_cost.py PHOTOS --json object_cost.json
+    python benchmarks/archive/object_cost.py PHOTOS --out object_cost.json
 
 The codec here hands out files that were made before, so that it costs nothing and what is left is
 the job: list, read, hash, check, write, sync, read back, ledger. All of it in this process, its
@@ -18,28 +18,26 @@ Microseconds an object, the smallest of `--repeats`: other load only adds.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import cProfile
 import io
-import json
 import os
 import pstats
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from unittest.mock import patch
 
 import psutil
+import typer
 from PIL import Image
 
-from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks import options
 from deepsic.bitstream import Container, Header, Label, Semantics, pack
 from deepsic.limits import DEFAULT_LIMITS
 from pipelines.archive import cluster
@@ -100,7 +98,7 @@ class ReadySource:
 
 def squares(photos: Path, count: int, folder: Path) -> list[Path]:
     """`count` photographs of 224x224 as JPEG; beyond those that there are, copies."""
-    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    found = options.images_in(photos)
     folder.mkdir()
     made: list[Path] = []
     for number in range(count):
@@ -205,60 +203,60 @@ def profiled(work: Callable[[], None]) -> None:
     pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Microseconds an object of each figure."""
-    source = folder / "source"
-    paths = squares(options.photos, options.objects, source)
+def main(
+    photos: options.Images,
+    objects: Annotated[int, typer.Option(min=1, metavar="N", help="Photographs.")] = 2000,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Times each is run.")] = 5,
+    ray: Annotated[bool, typer.Option("--ray", help="Measure Ray's share as well.")] = False,
+    server: Annotated[
+        Literal["ceph", "moto"] | None, typer.Option(help="Measure this S3 as well.")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the job's time goes.")
+    ] = False,
+    out: options.Out = None,
+) -> None:
+    """Measure, print the table."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     found: dict[str, float] = {}
 
     def note(name: str, seconds: Sequence[float]) -> None:
-        found[name] = round(1e6 * min(seconds) / options.objects, 1)
+        found[name] = round(1e6 * min(seconds) / objects, 1)
         console.say(f"{name}: {found[name]} us an object")
 
-    note("decode", [own_seconds(lambda: decoded(paths)) for _ in range(options.repeats)])
+    with tempfile.TemporaryDirectory() as name:
+        measure(Path(name), squares(photos, objects, Path(name) / "source"), note, repeats=repeats,
+                ray=ray, server=server, profile=profile)  # fmt: skip
+    found["added"] = round(found["job"] - found["decode"], 1)
+    if ray:
+        found["ray"] = round(found["with ray"] - found["job"], 1)
+    console.table("Processor time", ["", "us an object"], [[*pair] for pair in found.items()])
+    options.keep(out, {"objects": objects, "us_an_object": found})
+
+
+def measure(
+    folder: Path, paths: Sequence[Path], note: Callable[[str, Sequence[float]], None], *,
+    repeats: int, ray: bool, server: str | None, profile: bool,
+) -> None:  # fmt: skip
+    """Note the processor seconds of each figure, `repeats` times."""
+    source = folder / "source"
+    note("decode", [own_seconds(lambda: decoded(paths)) for _ in range(repeats)])
     with patch.object(cluster, "spread", in_this_process):
         run(source, folder)  # imports, the codec's first picture
-        note("job", [own_seconds(lambda: run(source, folder)) for _ in range(options.repeats)])
-        if options.profile:
+        note("job", [own_seconds(lambda: run(source, folder)) for _ in range(repeats)])
+        if profile:
             profiled(lambda: run(source, folder))
-    found["added"] = round(found["job"] - found["decode"], 1)
-    if options.ray:
+    if ray:
         with ray_runtime(RuntimeOptions(address="local", num_cpus=2, object_store_mb=200)):
             run(source, folder)
-            whole = [tree_seconds(lambda: run(source, folder)) for _ in range(options.repeats)]
+            whole = [tree_seconds(lambda: run(source, folder)) for _ in range(repeats)]
         note("with ray", whole)
-        found["ray"] = round(found["with ray"] - found["job"], 1)
-    if options.server:
+    if server:
         with patch.object(cluster, "spread", in_this_process):
-            own, store = from_and_to_s3(options.server, paths, options.repeats)
+            own, store = from_and_to_s3(server, paths, repeats)
         note("s3", own)
         note("store", store)
-    return found
-
-
-def main() -> int:
-    """Parse, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--objects", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--ray", action="store_true", help="measure Ray's share as well")
-    parser.add_argument("--server", choices=("ceph", "moto"), help="measure S3 as well")
-    parser.add_argument("--profile", action="store_true", help="show where the job's time goes")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    clean_up_when_terminated()
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    with tempfile.TemporaryDirectory() as name:
-        found = measure(options, Path(name))
-    console.table("Processor time", ["", "us an object"], [[*pair] for pair in found.items()])
-    if options.json:
-        results = describe_run() | {"objects": options.objects, "us_an_object": found}
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

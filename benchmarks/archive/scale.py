@@ -1,6 +1,6 @@
 """Does the archive job stay small as archives grow? Memory, and the time that a resume takes.
 
-    python benchmarks/archive/scale.py --objects 1000 5000 20000 --json scale.json
+    python benchmarks/archive/scale.py --objects 1000 --objects 20000 --out scale.json
 
 Compresses so many photographs of 64 to 96 pixels from folder to folder with the command that users
 run, samples the unique memory (USS) of the driver and of every worker, then runs the same command
@@ -16,18 +16,19 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import psutil
+import typer
 
+from benchmarks import options
 from benchmarks.archive.faults import ROOT
-from benchmarks.archive.small_photos import make_pictures, new_parser
-from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_pictures
 from pipelines.stage import console
 
 SAMPLE_SECONDS = 1.0
@@ -97,22 +98,27 @@ def _sample(pid: int, peaks: dict[str, float], done: threading.Event) -> None:
                     peaks["worker"] = max(peaks["worker"], used)
 
 
-def main() -> int:
-    """Parse, run, print the table."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--objects", type=int, nargs="+", default=[1000, 5000, 20000])
-    options = parser.parse_args()
-    clean_up_when_terminated()
+def main(
+    objects: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="Repeatable.  [default: 1000, 5000, 20000]"),
+    ] = None,
+    photos: Photos = None,
+    work: Work = None,
+    command: Command = COMMAND,
+    out: options.Out = None,
+) -> None:
+    """Run, print the table."""
     os.environ.setdefault("PYTHONPATH", str(ROOT))
     os.environ.setdefault("DEEPSIC_OBJECT_STORE_MB", "200")
     results, samples = [], []
-    for count in options.objects:
+    for count in objects or [1000, 5000, 20000]:
         with tempfile.TemporaryDirectory() as name:
-            folder = (options.work or Path(name)) / str(count)
+            folder = (work or Path(name)) / str(count)
             source, archive = folder / "source", folder / "archive"
-            make_pictures(source, count, options.photos)
-            command = [*shlex.split(options.command), str(source), str(archive)]
-            run, resume = run_sampled(command), run_sampled(command)
+            make_pictures(source, count, photos)
+            line = [*shlex.split(command), str(source), str(archive)]
+            run, resume = run_sampled(line), run_sampled(line)
         results.append(
             {
                 "objects": count,
@@ -129,12 +135,8 @@ def main() -> int:
         console.say(str(results[-1]))
     columns = list(results[0])
     console.table("Scale", columns, [[row[name] for name in columns] for row in results])
-    if options.json:
-        options.json.write_text(
-            json.dumps(describe_run() | {"results": results, "samples": samples}, indent=2) + "\n"
-        )
-    return 0
+    options.keep(out, {"results": results, "samples": samples})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

@@ -1,6 +1,6 @@
 """What do a hundred million pictures cost before the first is opened? Lists of keys.
 
-    python benchmarks/archive/scaling_keys.py --json scaling_keys.json
+    python benchmarks/archive/scaling_keys.py --out scaling_keys.json
 
 Runs the code that the stages run on synthetic keys, one process for each figure, at growing
 numbers, and fits time and memory a key. Nothing is extrapolated but the slope.
@@ -14,7 +14,6 @@ What a finished archive costs (resume, find, report, compaction): `million.py`.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import http.server
 import json
@@ -28,11 +27,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from benchmarks.machine import describe_run
+from benchmarks import options
 from pipelines.stage import console
 from pipelines.storage import LocalStorage, ObjectInfo
 
@@ -205,20 +205,20 @@ def slopes(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def main() -> int:
-    """Parse, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--only", nargs="*", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        _one(options.one[0], int(options.one[1]), options.one[2])
-        return 0
+def main(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(KINDS)}; repeatable.  [default: all]"),
+    ] = None,
+    one: Annotated[tuple[str, int, str] | None, typer.Option(hidden=True)] = None,
+    out: options.Out = None,
+) -> None:
+    """Measure, print the table."""
+    if one:
+        _one(*one)
+        return
     rows = []
-    for kind in options.only:
+    for kind in options.chosen(only, KINDS):
         for count in SIZES[kind]:
             with tempfile.TemporaryDirectory() as folder:
                 began = time.monotonic()
@@ -227,11 +227,8 @@ def main() -> int:
     found = slopes(rows)
     head = list(next(iter(found.values())))
     console.table("Keys", ["", *head], [[kind, *line.values()] for kind, line in found.items()])
-    if options.json:
-        text = json.dumps(describe_run() | {"results": rows, "slopes": found}, indent=2)
-        options.json.write_text(text + "\n", "utf-8")
-    return 0
+    options.keep(out, {"results": rows, "slopes": found})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

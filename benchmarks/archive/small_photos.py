@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import random
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
 
+from benchmarks.options import images_in
 from deepsic import atomic
 from deepsic.data.photographs import photographs
-from deepsic.image_io.suffixes import is_image
 
-__all__ = ["make_pictures", "new_parser"]
+__all__ = ["COMMAND", "Command", "Photos", "Work", "make_pictures"]
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDES = (64, 80, 96)
@@ -23,20 +24,14 @@ SIDES = (64, 80, 96)
 DISTINCT = 5000
 
 
-def new_parser(about: str | None) -> argparse.ArgumentParser:
-    """Options that benchmarks over small photographs have."""
-    parser = argparse.ArgumentParser(
-        description=about, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--photos", type=Path, help="photographs to shrink; scikit-image's")
-    parser.add_argument("--work", type=Path, help="keep images and archives there")
-    parser.add_argument("--json", type=Path, help="write the results there as well")
-    parser.add_argument(
-        "--command",
-        default=f"{sys.executable} {ROOT / 'pipelines' / 'compress_archive.py'}",
-        help="what is run, with source and destination appended",
-    )
-    return parser
+COMMAND = f"{sys.executable} {ROOT / 'pipelines' / 'compress_archive.py'}"
+
+Photos = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Photographs to shrink.  [default: scikit-image's]"),
+]
+Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep images and archives there.")]
+Command = Annotated[str, typer.Option(help="What is run; source and destination are appended.")]
 
 
 def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:
@@ -44,8 +39,7 @@ def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[s
 
     photos: where the photographs are (all are cut and shrunk in turn); None: scikit-image's.
     """
-    found = sorted(p for p in photos.rglob("*") if is_image(p)) if photos else []
-    sources = found or photographs()
+    sources = images_in(photos) if photos else photographs()
     keys = {f"{number // 100:03d}/{number:06d}.png" for number in range(count)}
     for number, key in enumerate(sorted(keys)):
         path = folder / key

@@ -1,6 +1,6 @@
 """Pictures a second of the archive job, against its own codec in memory and against peers.
 
-    python benchmarks/archive/throughput.py PHOTOS --json throughput.json
+    python benchmarks/archive/throughput.py PHOTOS --out throughput.json
 
 All in one run, on the same pictures and the same number of cores:
 
@@ -16,11 +16,9 @@ All in one run, on the same pictures and the same number of cores:
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import io
-import json
 import multiprocessing
 import os
 import shutil
@@ -30,13 +28,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from PIL import Image
 
-from benchmarks.machine import clean_up_when_terminated, describe_run
-from deepsic.image_io.suffixes import is_image
+from benchmarks import options
 from pipelines.stage import console
+from pipelines.stage import options as stage_options
 
 QUALITY = 50
 AVIF_QUALITY, AVIF_SPEED = 60, 6
@@ -61,7 +60,7 @@ print("SECONDS", marks[1] - marks[0], file=sys.__stdout__)
 
 def choose(photos: Path, count: int, folder: Path) -> list[Path]:
     """Copy the first `count` pictures, by name, to one folder."""
-    found = sorted(p for p in photos.rglob("*") if is_image(p))
+    found = options.images_in(photos)
     folder.mkdir()
     made = []
     for path in found[:count]:
@@ -230,58 +229,49 @@ def rayim(source: Path, out: Path, paths: list[Path], cpus: int) -> float | None
     return len(paths) / seconds
 
 
-def main() -> int:
-    """Parse, run, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--model", default="sic")
-    parser.add_argument("--cpus", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=Path, help="write the results there as well")
-    options = parser.parse_args()
-    clean_up_when_terminated()
+def main(
+    photos: options.Images,
+    images: Annotated[int, typer.Option(min=2, metavar="N", help="JPEGs made of them.")] = 1000,
+    model: options.Model = "sic",
+    workers: stage_options.Workers = None,
+    out: options.Out = None,
+) -> None:
+    """Run, print the table."""
+    cpus = workers or len(os.sched_getaffinity(0))
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["OMP_NUM_THREADS"] = "1"
-    results: dict[str, Any] = {"cpus": options.cpus, "quality": QUALITY}
+    results: dict[str, Any] = {"cpus": cpus, "quality": QUALITY}
     speed: dict[str, float | None] = {}
 
     def note(name: str, value: float | None) -> None:
         speed[name] = value
         console.say(f"{name}: {value}")
-        if options.json:
-            options.json.write_text(
-                json.dumps(describe_run() | results | {"speed": speed}, indent=2) + "\n"
-            )
+        options.keep(out, results | {"speed": speed})
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, warm_up = folder / "source", folder / "warm-up"
-        paths = choose(options.photos, options.pictures, source)
-        choose(options.photos, WARM_UP * options.cpus, warm_up)
+        paths = choose(photos, images, source)
+        choose(photos, WARM_UP * cpus, warm_up)
         results["pictures"] = len(paths)
-        single = in_memory(options.model, paths[: options.pictures // 2])
-        note("one process x cores", single * options.cpus)
-        note("in memory", in_memory_at_once(options.model, paths, options.cpus))
-        job = (options.model, source, warm_up)
-        note("archive", archive(*job, folder / "one", options.cpus, None))
+        single = in_memory(model, paths[: images // 2])
+        note("one process x cores", single * cpus)
+        note("in memory", in_memory_at_once(model, paths, cpus))
+        job = (model, source, warm_up)
+        note("archive", archive(*job, folder / "one", cpus, None))
         made = (folder / "one" / "measured").rglob("*.sic")
         results["sic_bytes_a_picture"] = sum(path.stat().st_size for path in made) / len(paths)
-        half = paths[: options.pictures // 2]
-        rate, size = avif_pool(half, folder / "avif", options.cpus)
+        half = paths[: images // 2]
+        rate, size = avif_pool(half, folder / "avif", cpus)
         results["avif_bytes_a_picture"] = size / len(half)
         note("avif pool", rate)
-        note("rayim", rayim(source, folder / "rayim", paths, options.cpus))
-        with three_nodes(options.cpus) as address:
-            note("cluster", archive(*job, folder / "three", options.cpus, address))
+        note("rayim", rayim(source, folder / "rayim", paths, cpus))
+        with three_nodes(cpus) as address:
+            note("cluster", archive(*job, folder / "three", cpus, address))
     ceiling = speed["in memory"] or 1.0
     rows = [[name, value, value and value / ceiling] for name, value in speed.items()]
-    console.table(
-        f"{len(paths)} images, {options.cpus} cores", ["", "pictures/s", "of in memory"], rows
-    )
-    return 0
+    console.table(f"{len(paths)} images, {cpus} cores", ["", "images/s", "of in memory"], rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

@@ -1,9 +1,9 @@
 """A host dies during each stage: does the stage end as if nothing had happened?
 
-    python benchmarks/cluster/faults.py --venv .venv --json cluster_faults.json
-    python benchmarks/cluster/faults.py --venv .venv --only preprocess archive
+    python benchmarks/cluster/faults.py --venv .venv --out cluster_faults.json
+    python benchmarks/cluster/faults.py --venv .venv --only preprocess --only archive
 
-Three hosts as in `cluster_stages.py`. For every stage: an undisturbed run, then the same into
+Three hosts as in `stages.py`. For every stage: an undisturbed run, then the same into
 another place, and once it is well under way a worker host is killed (its cable pulled, all its
 processes ended). The host comes back afterwards, and Ray's autoscaler starts it again.
 
@@ -17,21 +17,26 @@ processes ended). The host comes back afterwards, and Ray's autoscaler starts it
 from __future__ import annotations
 
 import io
-import json
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from benchmarks import options
 from benchmarks.cluster.kit import (
     BUCKET,
+    FOLDER,
+    VENV,
+    Checkout,
     ClusterJob,
+    Folder,
     LocalCluster,
-    end_on_sigterm,
-    new_parser,
+    Venv,
+    need_hosts,
     s3_server,
     wait_until,
 )
@@ -49,12 +54,13 @@ from benchmarks.cluster.work import (
     upload,
     written,
 )
-from benchmarks.machine import describe_run
 from pipelines.stage import console
-from tests.support.hosts import HOSTS, Hosts, missing
+from pipelines.stage.exits import fail_if
+from tests.support.hosts import HOSTS, ROOT, Hosts
 
 __all__ = ["Faults"]
 
+STAGES = ("preprocess", "archive", "train", "tune", "serve")
 CLIENTS, ATTEMPTS = 3, 4
 SERVE_SECONDS = 120.0
 TRAIN_STEPS = 400
@@ -244,34 +250,35 @@ def _client(number: int, calls: list[Call], over: threading.Event) -> None:
                     break
 
 
-def main() -> int:
-    """Parse, run, print."""
-    if reason := missing():
-        console.error(reason)
-        return 2
-    parser = new_parser(__doc__)
-    names = ("preprocess", "archive", "train", "tune", "serve")
-    parser.add_argument("--only", nargs="*", default=list(names), choices=names)
-    options = parser.parse_args()
-    end_on_sigterm()
+def main(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(STAGES)}; repeatable.  [default: all]"),
+    ] = None,
+    venv: Venv = VENV,
+    folder: Folder = FOLDER,
+    checkout: Checkout = ROOT,
+    out: options.Out = None,
+) -> None:
+    """Run, print; fails where a stage doesn't end as undisturbed."""
+    need_hosts()
+    names = options.chosen(only, STAGES)
     results: dict[str, Any] = {}
-    with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
+    with Hosts(folder, venv=venv) as hosts, s3_server() as endpoint:
         upload("photos", 240, photograph, damaged=1)
         upload("tiny", 768, tiny)
-        logs = options.folder / "logs"
-        with LocalCluster(hosts, endpoint, logs, checkout=options.checkout) as cluster:
+        logs = folder / "logs"
+        with LocalCluster(hosts, endpoint, logs, checkout=checkout) as cluster:
             faults = Faults(hosts, cluster)
-            for name in options.only:
+            for name in names:
                 try:
                     results[name] = getattr(faults, name)()
                 except Exception as error:  # one stage's trouble must not hide the others'
                     results[name] = {"error": f"{type(error).__name__}: {error}"[-3000:]}
                     _revive(hosts, cluster)
                 console.say(f"{name}: {results[name]}")
-                if options.json:
-                    text = json.dumps(describe_run() | {"results": results}, indent=2)
-                    options.json.write_text(text + "\n", "utf-8")
-    return 0 if all(found.get("same") for found in results.values()) else 1
+                options.keep(out, {"results": results})
+    fail_if(sum(not found.get("same") for found in results.values()), "stages ended otherwise")
 
 
 def _revive(hosts: Hosts, cluster: LocalCluster) -> None:
@@ -281,4 +288,4 @@ def _revive(hosts: Hosts, cluster: LocalCluster) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

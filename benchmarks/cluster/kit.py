@@ -7,14 +7,12 @@ with Hosts(...) as hosts, s3_server() as s3, LocalCluster(hosts, s3, folder) as 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,27 +20,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import yaml
 
+from deepsic.errors import UsageError
 from pipelines.stage import console
-from tests.support.hosts import GATEWAY, HOSTS, ROOT, Hosts
+from tests.support.hosts import GATEWAY, HOSTS, ROOT, Hosts, missing
 from tests.support.s3_servers import CREDENTIALS, moto_server
 
 __all__ = [
     "BUCKET",
+    "FOLDER",
+    "VENV",
+    "Checkout",
     "ClusterJob",
     "Done",
+    "Folder",
     "LocalCluster",
-    "end_on_sigterm",
-    "new_parser",
+    "Venv",
+    "need_hosts",
     "s3_server",
     "wait_until",
 ]
 
 BUCKET = "data"
 UP_SECONDS = 500.0
+VENV, FOLDER = Path(sys.prefix), Path("/var/tmp/deepsic-hosts")
+
+Venv = Annotated[Path, typer.Option(metavar="DIR", help="The hosts' Python.")]
+Folder = Annotated[Path, typer.Option(metavar="DIR", help="The hosts' files, and all logs.")]
+Checkout = Annotated[Path, typer.Option(metavar="DIR", help="What is copied to the hosts.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,25 +69,10 @@ class Done:
         return self
 
 
-def new_parser(about: str | None) -> argparse.ArgumentParser:
-    """Options that all benchmarks of a cluster have."""
-    parser = argparse.ArgumentParser(
-        description=about, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--venv", type=Path, default=Path(sys.prefix), help="the hosts' Python")
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/deepsic-hosts"))
-    parser.add_argument("--checkout", type=Path, default=ROOT, help="what is copied to the hosts")
-    parser.add_argument("--json", type=Path, help="write the results there; other rows in it stay")
-    return parser
-
-
-def end_on_sigterm() -> None:
-    """Let SIGTERM end the blocks that are open, as Ctrl-C does."""
-
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
+def need_hosts() -> None:
+    """Raise `UsageError` where this machine can't make hosts."""
+    if reason := missing():
+        raise UsageError(reason)
 
 
 def wait_until(what: str, seconds: float, question: Any) -> None:

@@ -1,6 +1,6 @@
 """What does distribution cost? The same work on one, two and three nodes with equal total cores.
 
-    python benchmarks/cluster/scaling.py --venv .venv --json scaling.json
+    python benchmarks/cluster/scaling.py --venv .venv --out scaling.json
 
 Three logical CPUs, as 3, 2 + 1 and 1 + 1 + 1 hosts of this machine (`tests/support/hosts.py`), for
 each stage the wall time and the processor time of all processes of all hosts, Ray's included, from
@@ -12,17 +12,29 @@ same. Processor time says it best on a machine that others use as well.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
-from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, new_parser, s3_server
+import typer
+
+from benchmarks import options
+from benchmarks.cluster.kit import (
+    FOLDER,
+    VENV,
+    Checkout,
+    Folder,
+    LocalCluster,
+    Venv,
+    need_hosts,
+    s3_server,
+)
 from benchmarks.cluster.work import (
     PORT,
     TimedStage,
@@ -32,9 +44,8 @@ from benchmarks.cluster.work import (
     tiny,
     upload,
 )
-from benchmarks.machine import describe_run
 from pipelines.stage import console
-from tests.support.hosts import HOSTS, Hosts, missing
+from tests.support.hosts import HOSTS, ROOT, Hosts
 
 __all__ = ["overheads"]
 
@@ -43,6 +54,18 @@ CPUS = 3
 IDLE_SECONDS = 20.0
 LAYOUTS: dict[int, tuple[int, ...]] = {1: (3,), 2: (2, 1), 3: (1, 1, 1)}
 """CPUs of each host, by the number of nodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingPlan:
+    """What is measured, and how much of it."""
+
+    only: list[str]
+    steps: int
+    evaluated: int
+    requests: int
+    logs: Path
+    checkout: Path
 
 
 def overheads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -59,18 +82,18 @@ def overheads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def measure(nodes: int, options: argparse.Namespace, hosts: Hosts, endpoint: str) -> list[Any]:
+def measure(nodes: int, plan: ScalingPlan, hosts: Hosts, endpoint: str) -> list[Any]:
     """All chosen stages on so many nodes."""
     rows = []
     with LocalCluster(
         hosts,
         endpoint,
-        options.folder / "logs" / str(nodes),
+        plan.logs / str(nodes),
         workers=nodes - 1,
         cpus=LAYOUTS[nodes],
-        checkout=options.checkout,
+        checkout=plan.checkout,
     ) as cluster:
-        for name, work in works(cluster, nodes, options):
+        for name, work in works(cluster, nodes, plan):
             before, began = hosts.cpu_seconds(), time.monotonic()
             outcome = work()
             row = {"stage": name, "nodes": nodes, "seconds": round(time.monotonic() - began, 1),
@@ -82,24 +105,24 @@ def measure(nodes: int, options: argparse.Namespace, hosts: Hosts, endpoint: str
 
 
 def works(
-    cluster: LocalCluster, nodes: int, options: argparse.Namespace
+    cluster: LocalCluster, nodes: int, plan: ScalingPlan
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and work of each chosen stage; what must be there before is made on the way."""
 
     def job(stage: TimedStage) -> str:
         return stage.outcome(cluster, cluster.job(stage.command).log)
 
-    if "idle" in options.only:
+    if "idle" in plan.only:
         time.sleep(IDLE_SECONDS)  # what the start has left to do
         yield "idle", idle
-    work = stages(f"n{nodes}", steps=options.steps, epoch=options.steps, workers=CPUS,
-                  limit=options.evaluated)  # fmt: skip
+    work = stages(f"n{nodes}", steps=plan.steps, epoch=plan.steps, workers=CPUS,
+                  limit=plan.evaluated)  # fmt: skip
     for stage in work:
-        if stage.name in options.only:
+        if stage.name in plan.only:
             yield stage.name, functools.partial(job, stage)
-    if "serve" in options.only:
+    if "serve" in plan.only:
         serve_file(cluster, replicas=CPUS)
-        yield "serve", lambda: requests(options.requests)
+        yield "serve", lambda: requests(plan.requests)
 
 
 def idle() -> str:
@@ -122,45 +145,52 @@ def requests(count: int) -> str:
     return f"{count} requests, {total} bytes"
 
 
-def kept_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rows of an earlier run that this one doesn't measure again."""
-    if not options.json or not options.json.exists():
+def kept_rows(out: Path | None, again: set[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Rows of an earlier run, without those of a stage and number of nodes in `again`."""
+    if not out or not out.exists():
         return []
-    rows: list[dict[str, Any]] = json.loads(options.json.read_text("utf-8"))["results"]
-    again = {(stage, nodes) for stage in options.only for nodes in options.nodes}
+    rows: list[dict[str, Any]] = json.loads(out.read_text("utf-8"))["results"]
     return [row for row in rows if (row["stage"], row["nodes"]) not in again]
 
 
-def main() -> int:
-    """Parse, measure, print the table."""
-    if reason := missing():
-        console.error(reason)
-        return 2
-    parser = new_parser(__doc__)
-    parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
-    parser.add_argument("--nodes", nargs="*", type=int, default=[1, 3, 2], choices=list(LAYOUTS))
-    parser.add_argument("--photos", type=int, default=480)
-    parser.add_argument("--tiny", type=int, default=1536)
-    parser.add_argument("--steps", type=int, default=150, help="of the training")
-    parser.add_argument("--evaluated", type=int, default=12, help="pictures")
-    parser.add_argument("--requests", type=int, default=240)
-    options = parser.parse_args()
-    end_on_sigterm()
-    rows = kept_rows(options)
-    for nodes in options.nodes:
+def main(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(STAGES)}; repeatable.  [default: all]"),
+    ] = None,
+    nodes: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=3, metavar="N", help="Repeatable.  [default: 1, 3, 2]"),
+    ] = None,
+    photos: Annotated[int, typer.Option(min=1, metavar="N", help="Of 480x320 pixels.")] = 480,
+    tiny_images: Annotated[int, typer.Option(min=1, metavar="N", help="For the archive.")] = 1536,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Of the training.")] = 150,
+    evaluated: Annotated[int, typer.Option(min=1, metavar="N", help="Images.")] = 12,
+    requests: Annotated[int, typer.Option(min=1, metavar="N", help="Of the service.")] = 240,
+    venv: Venv = VENV,
+    folder: Folder = FOLDER,
+    checkout: Checkout = ROOT,
+    out: options.Out = None,
+) -> None:
+    """Measure, print the table; rows that are in --out and not measured again stay."""
+    need_hosts()
+    plan = ScalingPlan(
+        only=options.chosen(only, STAGES), steps=steps, evaluated=evaluated, requests=requests,
+        logs=folder / "logs", checkout=checkout,
+    )  # fmt: skip
+    counts = nodes or [1, 3, 2]
+    rows = kept_rows(out, {(stage, count) for stage in plan.only for count in counts})
+    for count in counts:
         # Hosts and S3 anew: nothing is warm for the second layout that wasn't for the first.
-        with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
-            upload("photos", options.photos, photograph)
-            upload("tiny", options.tiny, tiny)
-            rows += measure(nodes, options, hosts, endpoint)
-        if options.json:
-            rows.sort(key=lambda row: (row["stage"], row["nodes"]))
-            text = json.dumps(describe_run() | {"results": overheads(rows)}, indent=2)
-            options.json.write_text(text + "\n", "utf-8")
+        with Hosts(folder, venv=venv) as hosts, s3_server() as endpoint:
+            upload("photos", photos, photograph)
+            upload("tiny", tiny_images, tiny)
+            rows += measure(count, plan, hosts, endpoint)
+        rows.sort(key=lambda row: (row["stage"], row["nodes"]))
+        options.keep(out, {"results": overheads(rows)})
     rows = overheads(rows)
     console.table("Distribution", list(rows[0]), [list(row.values()) for row in rows])
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

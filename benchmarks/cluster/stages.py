@@ -1,6 +1,6 @@
 """`ray up`, all six stages, `ray down`, on three hosts of this machine.
 
-    python benchmarks/cluster/stages.py --venv .venv --json stages.json
+    python benchmarks/cluster/stages.py --venv .venv --out stages.json
 
 Hosts are namespaces with ssh daemons (`tests/support/hosts.py`), the cluster is cluster-local.yaml
 brought up by Ray over ssh, S3 is a moto server. Every stage is submitted as a Ray job by
@@ -12,22 +12,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from PIL import Image
 
-from benchmarks.cluster.kit import LocalCluster, end_on_sigterm, new_parser, s3_server, wait_until
+from benchmarks import options
+from benchmarks.cluster.kit import (
+    FOLDER,
+    VENV,
+    Checkout,
+    Folder,
+    LocalCluster,
+    Venv,
+    need_hosts,
+    s3_server,
+    wait_until,
+)
 from benchmarks.cluster.work import PORT, TimedStage, photograph, serve_file, stages, tiny, upload
-from benchmarks.machine import describe_run
 from pipelines.stage import console
-from tests.support.hosts import HOSTS, Hosts, missing
+from pipelines.stage.exits import fail_if
+from tests.support.hosts import HOSTS, ROOT, Hosts
 
 __all__ = ["Notes", "run_all"]
 
@@ -46,9 +56,7 @@ class Notes:
         """A stage has ended."""
         self.rows.append({"stage": stage, "seconds": round(seconds, 1), "outcome": outcome})
         console.say(f"{stage}: {seconds:.0f} s: {outcome}")
-        if self.path:
-            text = json.dumps(describe_run() | {"results": self.rows}, indent=2)
-            self.path.write_text(text + "\n", "utf-8")
+        options.keep(self.path, {"results": self.rows})
 
     def attempt(self, stage: str, work: Callable[[], str]) -> None:
         """Do a stage; when it fails the others still have their turn."""
@@ -62,7 +70,7 @@ class Notes:
 
 
 def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) -> None:
-    """All stages, or those named, begun before `end`; one by RAY_ADDRESS, the others as jobs."""
+    """The stages named, begun before `end`; one by RAY_ADDRESS, the others as jobs."""
 
     def run(stage: TimedStage) -> str:
         if stage.name == "evaluate":
@@ -79,7 +87,7 @@ def run_all(cluster: LocalCluster, only: list[str], notes: Notes, end: float) ->
     work.append(("mlflow", _tracked))
     work.append(("serve", lambda: f"ready after {serve_file(cluster):.0f} s; {_served()}"))
     for name, do in work:
-        if only and name not in only:
+        if name not in only:
             continue
         if time.monotonic() > end:
             notes.failed += 1
@@ -117,25 +125,29 @@ def _served() -> str:
     return ", ".join(said)
 
 
-def main() -> int:
-    """Parse, run, print the table."""
-    if reason := missing():
-        console.error(reason)
-        return 2
-    parser = new_parser(__doc__)
-    parser.add_argument("--only", nargs="*", default=[], help="names of stages")
-    parser.add_argument("--seconds", type=float, default=1e6, help="begin no stage later")
-    options = parser.parse_args()
-    end_on_sigterm()
-    notes = Notes(options.json)
-    end = time.monotonic() + options.seconds
-    with Hosts(options.folder, venv=options.venv) as hosts, s3_server() as endpoint:
+def main(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(ORDER)}, mlflow; repeatable.  [default: all]"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Begin no stage later.")] = 1e6,
+    venv: Venv = VENV,
+    folder: Folder = FOLDER,
+    checkout: Checkout = ROOT,
+    out: options.Out = None,
+) -> None:
+    """Run, print the table; fails where a stage does, or Ray leaves a process."""
+    need_hosts()
+    names = options.chosen(only, (*ORDER, "mlflow"))
+    notes = Notes(out)
+    end = time.monotonic() + seconds
+    with Hosts(folder, venv=venv) as hosts, s3_server() as endpoint:
         upload("photos", 48, photograph, damaged=1)
         upload("tiny", 300, tiny)
-        logs = options.folder / "logs"
-        with LocalCluster(hosts, endpoint, logs, checkout=options.checkout) as cluster:
+        logs = folder / "logs"
+        with LocalCluster(hosts, endpoint, logs, checkout=checkout) as cluster:
             notes.add("ray up", cluster.seconds["ray up"], f"{cluster.nodes()} nodes")
-            run_all(cluster, options.only, notes, end)
+            run_all(cluster, names, notes, end)
         # Workers' daemons leave a minute after their head has.
         with contextlib.suppress(TimeoutError):
             wait_until("Ray's end", 100, lambda: not any(cluster.ray_processes().values()))
@@ -143,8 +155,8 @@ def main() -> int:
         notes.add("ray down", cluster.seconds["ray down"], f"Ray's processes left: {left}")
     head = list(notes.rows[0])
     console.table("Three hosts", head, [list(row.values()) for row in notes.rows])
-    return 1 if notes.failed or any(left.values()) else 0
+    fail_if(notes.failed + sum(left.values()), "stages failed, or Ray's processes were left")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    options.run(main)

@@ -2,9 +2,9 @@
 
     python benchmarks/first_paper/run.py rd kodak/ runs/deepsic deepsic-pre sic jpeg jpeg2000
     python benchmarks/first_paper/run.py contexts kodak/ runs/deepsic deepsic-pre
-    python benchmarks/first_paper/run.py table1 imagenette/val runs/deepsic deepsic-pre \
+    python benchmarks/first_paper/run.py table1 imagenette/val runs/deepsic deepsic-pre \\
           --classifier efficientnet-lite0 --classifier squeezenet
-    python benchmarks/first_paper/run.py label_cost imagenette/val runs/deepsic deepsic-pre \
+    python benchmarks/first_paper/run.py label_cost imagenette/val runs/deepsic deepsic-pre \\
           deepsic-post
     python benchmarks/first_paper/run.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
     python benchmarks/first_paper/run.py show runs/deepsic --reference REFERENCE
@@ -29,8 +29,9 @@ from benchmarks.first_paper import label_cost, rd, sheets, tables
 from benchmarks.first_paper.contexts import compare_contexts
 from benchmarks.first_paper.table1 import measure_table
 from pipelines.stage.exits import exit_codes
+from pipelines.stage.options import new_app
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+app = new_app(__doc__)
 Pictures = Annotated[Path, typer.Argument(help="Folder of images")]
 Classes = Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")]
 Out = Annotated[Path, typer.Argument(help="Folder of measurements")]

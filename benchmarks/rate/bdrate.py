@@ -9,8 +9,7 @@ pictures in one run. `pipelines/evaluate.py` measures far more; this is the shor
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import bjontegaard
 import numpy as np
@@ -19,8 +18,8 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks import options
 from deepsic.codec import Codec
-from deepsic.image_io.suffixes import is_image
 
 QUALITIES = (8, 22, 36, 50, 64, 80)
 BASELINES: dict[str, tuple[str, list[dict[str, Any]]]] = {
@@ -43,13 +42,13 @@ def measure(blob: bytes, decoded: Image.Image, rgb: NDArray[np.uint8]) -> tuple[
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="folder of images")],
-    model: Annotated[str, typer.Option(help="shipped name or model file")] = "sic",
+    folder: options.Images,
+    model: options.Model = "sic",
 ) -> None:
     """Print the model's curve and its BD-rate against each baseline."""
     torch.set_num_threads(1)
     codec = Codec.load(model)
-    paths = sorted(p for p in folder.iterdir() if is_image(p))
+    paths = options.images_in(folder)
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     typer.echo(f"{len(pictures)} images, model {codec.name} {codec.identity.hex()}")
     ours = []
@@ -79,4 +78,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

@@ -15,6 +15,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks import options
 from deepsic.evaluation.baselines import find_codecs
 from deepsic.evaluation.measure import Measurement
 from deepsic.evaluation.summary import CodecSummaries, summarise
@@ -32,6 +33,7 @@ def main(
     results: Annotated[Path, typer.Argument(help="results.jsonl of an evaluation of Kodak.")],
     out: Annotated[Path, typer.Argument(help="Folder for three PNG files.")],
 ) -> None:
+    """Draw them."""
     lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
     rows = [Measurement(**line) for line in lines if line["kind"] == "ladder"]
     count = len({row.picture for row in rows})
@@ -72,4 +74,4 @@ def _write(path: Path, series: list[Series], quality: str, title: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

@@ -15,7 +15,6 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,11 +25,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import options
 from deepsic.codec import Codec
 from deepsic.coding import binarisation
 from deepsic.coding.range_coder import POSITION
 from deepsic.errors import UsageError
-from deepsic.image_io.suffixes import is_image
 from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32, I16
@@ -175,14 +174,14 @@ def constriction_rates(
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="folder of images")],
-    model: Annotated[str, typer.Option(help="shipped name or model file")] = "sic",
-    limit: Annotated[int, typer.Option(help="images at most")] = 6,
+    folder: options.Images,
+    model: options.Model = "sic",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Images at most.")] = 6,
 ) -> None:
     """Time the coder on the pictures of a folder."""
     torch.set_num_threads(1)
     codec = Codec.load(model, device="cpu")
-    paths = sorted(p for p in folder.iterdir() if is_image(p))[:limit]
+    paths = options.images_in(folder)[:limit]
     table = Table(title=f"entropy coder, {len(paths)} images, one thread")
     heads = (
         "quality",
@@ -229,4 +228,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

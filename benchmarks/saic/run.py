@@ -3,7 +3,7 @@
     # three variants from one start, same steps, three seeds
     python benchmarks/saic/run.py train variants/ --data runs/imagenette
     python benchmarks/saic/run.py measure imagenette/val runs/saic variants/*.safetensors
-    python benchmarks/saic/run.py detect coco runs/saic variants/*-0.safetensors jpeg webp avif \
+    python benchmarks/saic/run.py detect coco runs/saic variants/*-0.safetensors jpeg webp avif \\
           --weights fastestdet.pth
     python benchmarks/saic/run.py show runs/saic
 
@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.saic import detection, tables
 from benchmarks.saic import measure as measuring
 from pipelines.stage.exits import exit_codes
+from pipelines.stage.options import new_app
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+app = new_app(__doc__)
 
 
 @app.command()

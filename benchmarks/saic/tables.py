@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.saic.numbers import ArmNumbers, Interval, load, mean_interval
 from benchmarks.saic.paper import TABLES
+from benchmarks.saic.summary import ArmNumbers, Interval, load, mean_interval
 from deepsic.evaluation.metrics.semantic_information import SemanticInformation
 from pipelines.stage import console
 

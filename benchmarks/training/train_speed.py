@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.machine import clean_up_when_terminated, describe_run
+from benchmarks import options
 from deepsic.recipes import recipe
 from deepsic.training.data.batches import Batches
 from deepsic.training.data.crops import CropSize
@@ -140,11 +140,10 @@ def main(
     rounds: Annotated[int, typer.Option(help="Times that each loop runs.")] = 1,
     against: Annotated[str, typer.Option(help="Commit whose step is timed beside ours.")] = "",
     compressai_python: Annotated[Path | None, typer.Option(help="Its environment.")] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
+    out: options.Out = None,
 ) -> None:
     """Measure."""
-    clean_up_when_terminated()
-    result: dict[str, Any] = {"run": describe_run(), "batch": batch, "crop": crop, "steps": steps}
+    result: dict[str, Any] = {"batch": batch, "crop": crop, "steps": steps}
     rows: list[tuple[str, object]] = []
     if against:
         seconds = steps_of(against, batch, crop, steps, rounds)
@@ -157,9 +156,7 @@ def main(
         if compressai_python:
             result["compressai"] = compressai(compressai_python, batch, crop, steps)
             rows.append(("CompressAI bmshj2018-factorized", result["compressai"]))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1))
+    options.keep(out, result)
     console.table(f"sic, {batch} crops of {crop}, one thread a worker", ("loop", "value"), rows)
 
 
@@ -198,4 +195,4 @@ def _loops(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    options.run(main)

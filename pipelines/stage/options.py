@@ -31,8 +31,8 @@ BODY_BYTES: Any = "20MB"
 
 
 def new_app(about: str | None) -> typer.Typer:
-    """A stage's command line; its help is the module's docstring, examples line by line."""
-    text = (about or "").replace("\n\n    python", "\n\n\b\n    python")  # "\b" keeps line breaks
+    """A stage's command line; its help is the module's docstring, what is indented as it is."""
+    text = (about or "").replace("\n\n    ", "\n\n\b\n    ")  # "\b" keeps line breaks
     return typer.Typer(
         help=text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

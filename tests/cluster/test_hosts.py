@@ -50,8 +50,17 @@ def test_hosts_are_apart_and_come_back(folder: Path) -> None:
 def test_ray_up_stages_ray_down(folder: Path) -> None:
     results = folder / "stages.json"
     folder.mkdir()
-    command = [sys.executable, str(ROOT / "benchmarks" / "cluster_stages.py")]
-    options = ["--folder", str(folder), "--json", str(results), "--only", "preprocess", "archive"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "cluster" / "stages.py")]
+    options = [
+        "--folder",
+        str(folder),
+        "--out",
+        str(results),
+        "--only",
+        "preprocess",
+        "--only",
+        "archive",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]

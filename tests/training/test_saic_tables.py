@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.saic import measure as measuring
 from benchmarks.saic import tables, variants
-from benchmarks.saic.numbers import load
+from benchmarks.saic.summary import load
 from deepsic.errors import InputError
 from deepsic.losses import TDIC
 
