@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,25 +50,27 @@ class LabelQuery:
         wanted = (self.name.casefold(), *self.wnids)
         return any(part.labels.get(name, -1.0) >= least - 1e-6 for name in wanted)
 
-    def hits(self, table: pa.Table, least: float) -> Iterator[tuple[int, str, float]]:
-        """(row, label, probability) of each row that answers, by its most probable answer."""
+    def hits(self, labels: pa.ListArray, least: float) -> pa.Table:
+        """(row, name, probability) of each row that answers, by its most probable answer."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        labels = table["labels"].combine_chunks()
         flat, rows = labels.flatten(), pc.list_parent_indices(labels)
         wnids, names, chances = (
             pc.struct_field(flat, name) for name in ("wnid", "name", "probability")
         )
-        named = pc.equal(pc.utf8_lower(names), self.name.casefold())
-        match = pc.or_(named, pc.is_in(wnids, value_set=pa.array(sorted(self.wnids), pa.string())))
+        below, name = pa.array(sorted(self.wnids), pa.string()), self.name.casefold()
+        match = pc.or_(
+            _tested(names, lambda values: pc.equal(pc.utf8_lower(values), name)),
+            _tested(wnids, lambda values: pc.is_in(values, value_set=below)),
+        )
         enough = pc.greater_equal(chances, pa.scalar(least, pa.float32()))
-        last = None
-        for hit in pc.indices_nonzero(pc.and_(match, enough)).to_pylist():
-            row = rows[hit].as_py()  # labels are stored most probable first
-            if row != last:
-                last = row
-                yield row, names[hit].as_py(), chances[hit].as_py()
+        hits = pc.indices_nonzero(pc.and_(match, enough))
+        of = rows.take(hits)  # labels are stored most probable first
+        first = pa.concat_arrays([pa.array([True]), pc.not_equal(of[1:], of[:-1])])
+        hits = hits.filter(first.slice(0, len(hits)))
+        found = {"row": rows, "name": names, "probability": chances}
+        return pa.table({name: values.take(hits) for name, values in found.items()})
 
     def unknown(self, seen: Iterable[str]) -> UsageError:
         """The error when neither WordNet nor any label has that name; `seen`: the labels' names."""
@@ -79,6 +81,15 @@ class LabelQuery:
             f"did you mean {' or '.join(near)}?" if near else "try a wider word, such as animal"
         )
         return UsageError(f"neither WordNet nor any label here knows {self.name!r}; {advice}")
+
+
+def _tested(values: pa.Array, test: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
+    """`test` of each value; of what comes often once, where the values are a dictionary's."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.DictionaryArray):
+        return test(values.dictionary).take(values.indices)
+    return test(values)
 
 
 def _singulars(text: str) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +16,29 @@ from pipelines.storage.errors import ObjectMissingError
 
 __all__ = ["ObjectFile", "filesystem"]
 
+#: Requests of one file at once.
+REQUESTS = 8
+#: Bytes that are read sooner than a request is made because of them.
+HOLE = 65_536
+
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file that is read in parts; each read is one request."""
+    """An object as a file that is read in parts; each read is one request, unless fetched before.
+
+    Arrow reads a Python file one stretch after another, whatever waits for the store meanwhile.
+    """
 
     def __init__(self, storage: Storage, key: str, size: int) -> None:
         self._storage, self._key, self._size, self._at = storage, key, size, 0
+        self._fetched: dict[int, bytes] = {}
+
+    def fetch(self, stretches: Iterable[tuple[int, int]]) -> None:
+        """Ask for (first byte, length) of each at once; in place of those asked for before."""
+        wanted = list(_joined(sorted(stretches)))
+        ask = functools.partial(self._storage.get_range, self._key)
+        with ThreadPoolExecutor(REQUESTS, "ranges") as pool:
+            answers = pool.map(lambda stretch: ask(*stretch), wanted)
+            self._fetched = {first: data for (first, _), data in zip(wanted, answers, strict=True)}
 
     def readable(self) -> bool:
         return True
@@ -36,12 +56,32 @@ class ObjectFile(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self._size - self._at)
         wanted = left if size is None or size < 0 else min(size, left)
-        data = self._storage.get_range(self._key, self._at, wanted) if wanted else b""
+        data = self._stretch(self._at, wanted) if wanted else b""
         self._at += len(data)
         return data
 
     def readall(self) -> bytes:
         return self.read()
+
+    def _stretch(self, first: int, length: int) -> bytes:
+        for begin, data in self._fetched.items():
+            if begin <= first and first + length <= begin + len(data):
+                return data[first - begin : first - begin + length]
+        return self._storage.get_range(self._key, first, length)
+
+
+def _joined(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Stretches in order, those made one between which little lies."""
+    begin = end = -HOLE
+    for first, length in stretches:
+        if first - end < HOLE:
+            end = max(end, first + length)
+            continue
+        if end > begin:
+            yield begin, end - begin
+        begin, end = first, first + length
+    if end > begin:
+        yield begin, end - begin
 
 
 class _Upload(io.BytesIO):

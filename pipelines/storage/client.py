@@ -19,7 +19,8 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 CONNECTIONS = 64
 #: Where an answer of ListObjectsV2 has its objects, in place of boto3's `Contents`.
 OBJECTS = "Objects"
-_LISTING = "before-parse.s3.ListObjectsV2"
+#: Any service's, which puts it before boto3's own look for errors in a page: that parses it whole.
+_LISTING = "before-parse.*.ListObjectsV2"
 
 
 def s3_client(options: S3Options) -> Any:
@@ -74,16 +75,16 @@ def _read_objects(
     time_of, class_of = f"{space}LastModified", f"{space}StorageClass"
     found = []
     for entry in root.findall(f"{space}Contents"):
-        key = entry.findtext(key_of, "")
-        modified = datetime.fromisoformat(entry.findtext(time_of, "")).timestamp()
+        told = {part.tag: part.text or "" for part in entry}
+        key = told[key_of]
         found.append(
             ObjectInfo(
                 unquote_plus(key) if encoded and ("%" in key or "+" in key) else key,
-                int(entry.findtext(size_of, "")),
-                entry.findtext(tag_of, "").strip('"'),
+                int(told[size_of]),
+                told.get(tag_of, "").strip('"'),
                 "",
-                modified,
-                entry.findtext(class_of, ""),
+                datetime.fromisoformat(told[time_of]).timestamp(),
+                told.get(class_of, ""),
             )
         )
         root.remove(entry)

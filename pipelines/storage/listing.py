@@ -114,6 +114,6 @@ def describe(key: str, path: str) -> ObjectInfo:
         problem = "a link to a folder; links to folders are not followed"
     elif not stat.S_ISREG(status.st_mode):
         problem = "not a regular file"
-    elif any("\udc80" <= letter <= "\udcff" for letter in path):
+    elif not path.isascii() and any("\udc80" <= letter <= "\udcff" for letter in path):
         problem = "its name is not valid UTF-8; rename it"
     return ObjectInfo(key, status.st_size, etag_of(status), problem, status.st_mtime)

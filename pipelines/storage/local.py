@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from deepsic.errors import StorageError, UsageError
-from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo
+from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo, mark_of
 from pipelines.storage.errors import (
     AccessError,
     MissingBucketError,
@@ -33,6 +33,10 @@ TEMPORARY = ".deepsic/tmp"
 #: A temporary file untouched for this long belongs to nobody, seconds.
 STALE_SECONDS = 600
 READS = 3
+#: The extended attribute of a file that says who wrote it.
+MARK = "user.deepsic"
+#: What is said where there is no such attribute.
+NO_ATTRIBUTE = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)
 #: What file systems say that have no links.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 #: ... no files without a name; the last two without /proc.
@@ -114,9 +118,10 @@ class LocalStorage:
             with _named(path), open(path, "rb") as file:
                 before = os.fstat(file.fileno())
                 data = file.read()
+                mark = _mark(file)
                 after = os.fstat(file.fileno())
             if etag_of(before) == etag_of(after) and len(data) == after.st_size:
-                return Fetched(data, etag_of(after))
+                return Fetched(data, etag_of(after), mark=mark)
         raise ObjectMissingError(f"{path} keeps changing while it is read; run again later")
 
     def exists(self, key: str) -> bool:
@@ -213,9 +218,30 @@ def _put_unnamed(path: str, data: bytes, about: ObjectAbout) -> bool:
 def _write(file: BinaryIO, data: bytes, about: ObjectAbout) -> None:
     file.write(data)
     file.flush()
+    if about.owner and hasattr(os, "setxattr"):
+        with _without_attributes():
+            os.setxattr(file.fileno(), MARK, mark_of(about.owner, data))
     if about.modified is not None:
         os.utime(file.fileno(), (about.modified, about.modified))
     os.fsync(file.fileno())
+
+
+def _mark(file: BinaryIO) -> bytes:
+    """The mark of who wrote a file; empty where there is none."""
+    if hasattr(os, "getxattr"):
+        with _without_attributes():
+            return os.getxattr(file.fileno(), MARK)
+    return b""
+
+
+@contextlib.contextmanager
+def _without_attributes() -> Iterator[None]:
+    """Do without extended attributes where the file system has none, or the file not this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ATTRIBUTE:
+            raise
 
 
 def _opened(temporary: str, path: str) -> BinaryIO:

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -90,7 +90,7 @@ class S3Storage:
                 if upto is not None and key > upto:
                     return
                 if key:
-                    yield replace(info, key=key) if root else info
+                    yield info._replace(key=key) if root else info
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

@@ -13,6 +13,7 @@ import contextlib
 import email.utils
 import hashlib
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,8 +59,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _names(self, bucket: str, prefix: str) -> Sequence[str]:
         if bucket == "source":
             return self.keys
-        found = (path for path in self.folder.rglob("*") if path.is_file())
-        return sorted(str(path.relative_to(self.folder)) for path in found)
+        # Only the folder that the prefix names: a large archive's others would take their time.
+        root = f"{self.folder}/"
+        found = os.walk(root + prefix.rpartition("/")[0])
+        return sorted(
+            f"{folder}/{name}"[len(root) :].lstrip("/")
+            for folder, _, names in found
+            for name in names
+        )
 
     def _page(self, names: Sequence[str], bucket: str, query: dict[str, str]) -> None:
         prefix, most = query.get("prefix", ""), int(query.get("max-keys", 1000))

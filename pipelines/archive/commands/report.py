@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.archive.ledger import FAILED, OK, SKIPPED, UNSUPPORTED, Ledger
 from pipelines.archive.ledger.rules import counting, newest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ArchiveReport", "failures", "report_archive"]
 
@@ -78,10 +81,10 @@ def report_archive(ledger: Ledger) -> ArchiveReport:
         bad = pc.and_(pc.equal(table["status"], OK), pc.not_equal(last["status"], OK))
         report.stale += pc.sum(bad).as_py() or 0
         for status in (SKIPPED, UNSUPPORTED):
-            said = table.filter(pc.equal(table["status"], status))["reason"].to_pylist()
-            report.reasons.update((status, reason) for reason in said)
-        report.status.update(table["status"].to_pylist())
-        report.kinds.update(table.filter(pc.equal(table["status"], FAILED))["kind"].to_pylist())
+            said = _counts(table.filter(pc.equal(table["status"], status))["reason"])
+            report.reasons.update({(status, reason): count for reason, count in said.items()})
+        report.status.update(_counts(table["status"]))
+        report.kinds.update(_counts(table.filter(pc.equal(table["status"], FAILED))["kind"]))
         done = table.filter(pc.equal(table["status"], OK))
         if not done.num_rows:
             continue
@@ -92,8 +95,15 @@ def report_archive(ledger: Ledger) -> ArchiveReport:
         measured = done["psnr"].drop_null()
         report.psnr_sum += pc.sum(measured).as_py() or 0.0
         report.psnr_count += len(measured)
-        report.labels.update(found[0]["name"] for found in done["labels"].to_pylist() if found)
+        labels = done["labels"].filter(pc.greater(pc.list_value_length(done["labels"]), 0))
+        best = pc.list_element(labels, 0)  # they are stored most probable first
+        report.labels.update(_counts(pc.struct_field(best, "name")))
     return report
+
+
+def _counts(values: pa.ChunkedArray) -> Counter[str]:
+    """How often each value comes."""
+    return Counter({pair["values"]: pair["counts"] for pair in values.value_counts().to_pylist()})
 
 
 def failures(ledger: Ledger, limit: int) -> list[tuple[str, str, str]]:

@@ -117,16 +117,13 @@ def restore_archive(
 
 def _chosen(table: pa.Table, options: RestoreOptions) -> pa.Table:
     """The rows that the options ask for."""
-    import pyarrow as pa
-
     if options.include and table.num_rows:
         wanted = [selected(key, options.include) for key in table["source_key"].to_pylist()]
         table = table.filter(wanted)
     if options.label is not None and table.num_rows:
         query = LabelQuery.parse(options.label)
-        table = table.combine_chunks()
-        hits = [row for row, _, _ in query.hits(table, options.min_prob)]
-        table = table.take(pa.array(hits, pa.int64()))
+        labels = table["labels"].combine_chunks()
+        table = table.take(query.hits(labels, options.min_prob)["row"])
     return table
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from deepsic.errors import StorageError
-from pipelines.archive.ledger.files import key_ranges, opened_part
+from pipelines.archive.ledger.files import PartFile
 from pipelines.stage import console
 from pipelines.storage import ObjectInfo, ObjectMissingError, Storage
 
@@ -107,11 +107,11 @@ def _look(storage: Storage, infos: Sequence[ObjectInfo]) -> list[LedgerPart]:
 def _describe(storage: Storage, info: ObjectInfo) -> LedgerPart | None:
     """A part by its footer; None where a compaction has removed it meanwhile."""
     try:
-        with opened_part(storage, info.key, info.size) as file:
-            ranges, rows = key_ranges(file), file.metadata.num_rows
+        file = PartFile(storage, info.key, info.size)
     except ObjectMissingError:
         return None
+    ranges = file.key_ranges()
     if not ranges:
         return None
     first, last = min(low for low, _ in ranges), max(high for _, high in ranges)
-    return LedgerPart(first, last, rows, info.key, info.size)
+    return LedgerPart(first, last, file.rows, info.key, info.size)

@@ -89,9 +89,12 @@ class Sweep:
                 return
 
     def _ahead(self) -> Iterator[tuple[str, int]]:
-        """(first key, rows at most) of what isn't read yet, in key order."""
+        """(first key, rows at most) of what isn't read yet, in key order.
+
+        Of a part that isn't open, all rows: where its row groups begin isn't known.
+        """
         begun = sorted((first, GROUP_ROWS) for part in self._open for first in part.firsts)
-        waiting = ((part.first, min(part.rows, GROUP_ROWS)) for part in self._waiting)
+        waiting = ((part.first, part.rows) for part in self._waiting)
         return heapq.merge(begun, waiting)
 
     def _read_all(self, key: str | None) -> list[tuple[pa.Table, bool]]:

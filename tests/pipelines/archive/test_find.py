@@ -11,12 +11,27 @@ from deepsic.bitstream import Label
 from deepsic.errors import UsageError
 from pipelines.archive.commands.find import find
 from pipelines.archive.ledger import FAILED, OK, Ledger, LedgerRow
+from pipelines.archive.ledger import store as store_module
+from pipelines.archive.ledger.compact import compact
 from pipelines.storage import open_storage
 
 SPRINGER = Label("English springer", "n02102040", 0.9)
 BEAGLE = Label("beagle", "n02088364", 0.25)
 CHURCH = Label("church", "n03028079", 0.75)
 NOTE = Label("my own word", "", 0.5)
+
+
+def row(output: str, labels: list[Label], attempt: int = 0) -> LedgerRow:
+    return LedgerRow(
+        source_key=output.removesuffix(".sic"),
+        source_etag="",
+        source_size=1,
+        output_key=output,
+        labels=labels,
+        job="j",
+        status=OK,
+        attempt=attempt,
+    )
 
 
 @pytest.fixture
@@ -29,18 +44,8 @@ def ledger(tmp_path: Path) -> Ledger:
         "d": [],
         "e": [SPRINGER],
     }
-    rows = [
-        LedgerRow(
-            source_key=key,
-            source_etag="",
-            source_size=1,
-            output_key=f"{key}.sic",
-            labels=labels,
-            job="j",
-            status=FAILED if key == "e" else OK,
-        )
-        for key, labels in pictures.items()
-    ]
+    rows = [row(f"{key}.sic", labels) for key, labels in pictures.items()]
+    rows[-1] = replace(rows[-1], status=FAILED)
     made.append("1.parquet", rows[:2])
     made.append("2.parquet", rows[2:])
     return made
@@ -77,16 +82,28 @@ def test_known_words_may_find_nothing_unknown_ones_are_an_error(ledger: Ledger) 
 def test_the_most_probable_come_first_and_noise_is_left_out(ledger: Ledger) -> None:
     label = replace(BEAGLE, probability=0.99)
     faint = replace(BEAGLE, probability=0.02)
-    rows = [
-        LedgerRow(
-            source_key=key, source_etag="", source_size=1, output_key=f"{key}.sic",
-            labels=[one], job="j", status=OK,
-        )
-        for key, one in (("x", faint), ("y", label))
-    ]  # fmt: skip
-    ledger.append("3.parquet", rows)
+    ledger.append("3.parquet", [row("x.sic", [faint]), row("y.sic", [label])])
     ranked = find(ledger, "beagle")
     assert [match.output_key for match in ranked.matches] == ["y.sic", "a.sic", "b.sic"]
     assert [match.output_key for match in find(ledger, "beagle", limit=1).matches] == ["y.sic"]
     assert find(ledger, "beagle", limit=1).total == 3
     assert find(ledger, "beagle", 0.0).total == 4
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_what_counts_is_found_once_however_the_ledger_lies(
+    compacted: bool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made again, turned bad after it was good, another job's: in parts that overlap or not."""
+    monkeypatch.setattr(store_module, "GROUP_ROWS", 2)
+    again = row("a.sic", [CHURCH], attempt=1)
+    turned_bad = replace(row("b.sic", [], attempt=1), status=FAILED)
+    other = replace(row("bb.sic", [BEAGLE]), job="other")
+    ledger.append("4.parquet", [again, turned_bad, other])
+    own = Ledger(ledger.storage, "j")
+    if compacted:
+        compact(own)
+        assert len(own.parts()) == 1
+    assert found(own, "dog") == [("b.sic", "beagle")]
+    assert found(own, "church") == [("a.sic", "church"), ("b.sic", "church")]
+    assert find(own, "church", limit=1).total == 2

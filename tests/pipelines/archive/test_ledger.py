@@ -28,6 +28,7 @@ from pipelines.archive.ledger import (
 from pipelines.archive.ledger import compact as compact_module
 from pipelines.archive.ledger import files as files_module
 from pipelines.archive.ledger import store as store_module
+from pipelines.archive.ledger import sweep as sweep_module
 from pipelines.archive.ledger.compact import compact
 from pipelines.archive.ledger.files import PartReader
 from pipelines.archive.ledger.parts import INDEX, LedgerIndex
@@ -248,12 +249,18 @@ def test_of_a_large_part_only_the_row_groups_that_matter_are_read(
     assert found == [names[35:46], ["k46"], names[47:62]]
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize(("compacted", "part_rows"), [(False, 0), (True, 1000), (True, 20)])
 def test_windows_are_small_and_keep_the_rows_of_a_key_together(
-    compacted: bool, ledger: Ledger, many: list[str], monkeypatch: pytest.MonkeyPatch
+    compacted: bool,
+    part_rows: int,
+    ledger: Ledger,
+    many: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(store_module, "GROUP_ROWS", 5)
+    monkeypatch.setattr(sweep_module, "GROUP_ROWS", 5)
     monkeypatch.setattr(store_module, "WINDOW_ROWS", 10)
+    monkeypatch.setattr(compact_module, "PART_ROWS", part_rows)
     if compacted:
         compact(ledger)
     windows = [table["source_key"].to_pylist() for table in ledger.windows(())]
@@ -264,6 +271,7 @@ def test_windows_are_small_and_keep_the_rows_of_a_key_together(
         key for window in filled for key in window
     )
     if compacted:
+        assert len(ledger.parts()) == (1 if part_rows > len(many) else 3)
         assert len(filled) > 4
         assert max(map(len, filled)) <= 20
 

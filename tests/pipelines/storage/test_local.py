@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from pipelines.storage import (
 )
 from pipelines.storage import listing as listing_module
 from pipelines.storage import local as local_module
+from pipelines.storage.arrow import ObjectFile
 
 
 @pytest.fixture(params=["without a name", "temporary names"])
@@ -198,3 +200,32 @@ def test_addresses() -> None:
     for wrong in ("s3://", "s3:///x", "gs://b/p", "http://x"):
         with pytest.raises(UsageError):
             open_storage(wrong)
+
+
+def test_stretches_of_a_file_are_asked_for_at_once_and_read_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(str(tmp_path))
+    data = bytes(range(256)) * 1000
+    storage.put("x", data)
+    asked: list[tuple[int, int]] = []
+    together = threading.Barrier(2, timeout=30)
+    whole = LocalStorage.get_range
+
+    def get_range(self: LocalStorage, key: str, start: int, length: int) -> bytes:
+        asked.append((start, length))
+        if len(asked) <= 2:
+            together.wait()
+        return whole(self, key, start, length)
+
+    monkeypatch.setattr(LocalStorage, "get_range", get_range)
+    file = ObjectFile(storage, "x", len(data))
+    file.fetch([(200_000, 50), (10, 100), (500, 100)])
+    assert sorted(asked) == [(10, 590), (200_000, 50)]
+    for at, length in ((10, 100), (550, 50), (200_010, 40), (599, 1)):
+        file.seek(at)
+        assert file.read(length) == data[at : at + length]
+    assert len(asked) == 2
+    file.seek(599)
+    assert file.read(2) == data[599:601]
+    assert asked[2:] == [(599, 2)]
