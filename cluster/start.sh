@@ -7,7 +7,7 @@ role=$1
 # shellcheck source=cluster/environment.sh
 . "$(dirname "$0")/environment.sh" "${2:-head}"
 
-# Every picture in work has open files and sockets.
+# Every image in work has open files and sockets.
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 options=(--node-ip-address="$own_ip" --object-manager-port=8076)
 [ -z "${DEEPSIC_NODE_CPUS:-}" ] || options+=(--num-cpus="$DEEPSIC_NODE_CPUS")

@@ -1,4 +1,4 @@
-"""DeepSIC: a learned image codec whose files say what is in the picture.
+"""DeepSIC: a learned image codec whose files say what is in the image.
 
 >>> import deepsic
 >>> codec = deepsic.Codec.load("sic")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import httpx
     from PIL import Image
 
-__all__ = ["Client", "ServiceError", "error_of", "label_of", "picture_file", "read"]
+__all__ = ["Client", "ServiceError", "error_of", "image_file", "label_of", "read"]
 
 #: Enough for the header and labels of nearly every file; `labels` sends more if it isn't.
 FIRST_BYTES = 256
@@ -108,10 +108,10 @@ class Client:
         model: str | None = None,
         labels: bool = True,
     ) -> bytes:
-        """A picture as a `.sic` file.
+        """An image as a `.sic` file.
 
         Args:
-            image: a PIL image, or a picture file as bytes or path; files are sent as they are.
+            image: a PIL image, or an image file as bytes or path; files are sent as they are.
             quality: 1 to 100; 50 if neither `bpp` nor `max_bytes` is given.
             bpp: bits a pixel to aim at, header included.
             max_bytes: what the file must stay below.
@@ -124,7 +124,7 @@ class Client:
         query = {key: value for key, value in wanted.items() if value is not None}
         if not labels:
             query["labels"] = "false"
-        return self._post("encode", picture_file(image), query).content
+        return self._post("encode", image_file(image), query).content
 
     def decode(self, blob: bytes | str | Path) -> Image.Image:
         """A `.sic` file as a PIL image; EXIF, ICC profile and XMP are in its `info`.
@@ -198,7 +198,7 @@ class Client:
 
 def _passing(answer: httpx.Response, attempt: int) -> bool:
     """Whether the same request may succeed later: the service is busy, or a part of it died."""
-    # A picture that takes too long, or a machine that was lost with it: the second time shows.
+    # An image that takes too long, or a machine that was lost with it: the second time shows.
     if answer.status_code == 504 and attempt == 1:
         return True
     # What isn't a problem document was said by something in front of the service.
@@ -245,8 +245,8 @@ def read(file: bytes | str | Path) -> bytes:
         raise InputError(f"{file}: {error.strerror}") from error
 
 
-def picture_file(image: Image.Image | bytes | str | Path) -> bytes:
-    """A picture as a file that the service reads; PIL images travel as PNG, without loss."""
+def image_file(image: Image.Image | bytes | str | Path) -> bytes:
+    """An image as a file that the service reads; PIL images travel as PNG, without loss."""
     if isinstance(image, (bytes, str, Path)):
         return read(image)
     from deepsic.image_io.metadata import metadata_of, save_options

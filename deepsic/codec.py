@@ -1,4 +1,4 @@
-"""The codec: pictures to `.sic` files and back, by one loaded model.
+"""The codec: images to `.sic` files and back, by one loaded model.
 
 >>> from deepsic import Codec
 >>> codec = Codec.load("sic")
@@ -120,17 +120,17 @@ class Codec:
         refiner: Refiner | None = None,
         metadata: bool = True,
     ) -> bytes:
-        """Return the `.sic` file of a picture.
+        """Return the `.sic` file of an image.
 
         Args:
-            image: PIL image, array (H, W, 3) uint8, path, or bytes of a picture file.
+            image: PIL image, array (H, W, 3) uint8, path, or bytes of an image file.
             quality: 1 (smallest) to 100 (best); 50 if no target is given.
             bpp: target for the whole file in bits per pixel, not exceeded.
             max_bytes: target for the whole file in bytes, not exceeded.
             labels: what to store in the semantics part.
-            labeler: called on the picture for labels, if `labels` is None.
+            labeler: called on the image for labels, if `labels` is None.
             refiner: of the same model; fits the latents to networks that will look at the
-                picture, in about a hundred times the time.
+                image, in about a hundred times the time.
             metadata: whether EXIF, ICC and XMP are kept.
 
         Raises:
@@ -180,7 +180,7 @@ class Codec:
         refiner: Refiner | None = None,
         metadata: bool = True,
     ) -> list[bytes]:
-        """Return the files of several pictures, in order. Arguments and errors as `encode`."""
+        """Return the files of several images, in order. Arguments and errors as `encode`."""
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
         one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes)
         return [one(image, labeler=labeler, refiner=refiner, metadata=metadata) for image in images]
@@ -188,18 +188,18 @@ class Codec:
     def decode(
         self, blob: SicFile, *, region: Region | None = None, scale: float = 1
     ) -> Image.Image:
-        """Return the picture of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
+        """Return the image of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
 
         Args:
             blob: the whole file's bytes, or its path.
             region: left, top, right, bottom; only tiles that it touches are decoded.
             scale: 1, 1/2, 1/4 or 1/8 of both sides, rounded up. Less is read and decoded: the
-                wavelet levels that a smaller picture has.
+                wavelet levels that a smaller image has.
 
         Raises:
             CorruptFileError, UnknownVersionError, LimitError: as `deepsic.bitstream.unpack`.
             UnknownModelError: the file was written by another model.
-            UsageError: the region isn't inside the picture, or a scale that the model hasn't.
+            UsageError: the region isn't inside the image, or a scale that the model hasn't.
         """
         shift = halvings(scale)
         blob = read_file(blob, self.limits)
@@ -232,11 +232,11 @@ class Codec:
         return to_pil(LoadedImage(rgb=rgb, alpha=alpha, gray=header.gray, **kept))
 
     def decode_batch(self, blobs: Sequence[SicFile]) -> list[Image.Image]:
-        """Return the pictures of several files, in order. Errors as `decode`."""
+        """Return the images of several files, in order. Errors as `decode`."""
         return [self.decode(blob) for blob in blobs]
 
     def labels(self, blob: bytes, *, top: int = TOP) -> list[Label]:
-        """Return what is in the picture, most probable first.
+        """Return what is in the image, most probable first.
 
         Stored labels (pre-semantic) are read without a network; the rest of the file may be
         missing. Without stored labels, the model's post-semantic head reads the decoded latents:
@@ -255,7 +255,7 @@ class Codec:
         return self._head().file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
 
     def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
-        """Return what the pre-semantic head sees in a picture, in the latents before rounding.
+        """Return what the pre-semantic head sees in an image, in the latents before rounding.
 
         It is a labeler as well: `codec.encode(image, labeler=codec.read)`.
 
@@ -267,7 +267,7 @@ class Codec:
         rgb = load_image(image, self.limits).rgb
         side = 1 << tiling.TILE_LOG2 if max(rgb.shape[:2]) > tiling.ONE_TILE else 0
         height, width = rgb.shape[:2]
-        return reader.picture(rgb, tiles(height, width, side), quality)[:top]
+        return reader.image(rgb, tiles(height, width, side), quality)[:top]
 
     def _head(self) -> Reader:
         if self.reader is None:
@@ -327,7 +327,7 @@ class Codec:
     ) -> tuple[bytes, F32]:
         """A tile's stream, and what a pre-semantic module says of the same features.
 
-        `refined` latents are those of the whole picture; without, the tile's window is analysed.
+        `refined` latents are those of the whole image; without, the tile's window is analysed.
         """
         if refined is None:
             top, left, bottom, right = tile.window(tiling.HALO, *rgb.shape[:2])

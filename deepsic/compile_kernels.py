@@ -1,7 +1,7 @@
 """Compile codec and metrics for this machine, once: `python -m deepsic.compile_kernels`.
 
 numba keeps what it compiled beside the sources, or in the user's cache folder where that can't be
-written. A node or an image that is set up with this command doesn't compile at its first picture.
+written. A node or an image that is set up with this command doesn't compile at its first image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIDE = 192
 
 
 def compile_kernels(model: str = "sic") -> None:
-    """Encode, decode and measure one small picture."""
+    """Encode, decode and measure one small image."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     pixels = np.stack((rows, columns, (rows * columns) % 256), -1).astype(np.uint8)
     codec = Codec.load(model)

@@ -2,7 +2,7 @@
 
     DeepsicError                      exit  HTTP
     ├── UsageError                       2   400   the call makes no sense
-    ├── InputError                       3   415   the picture or file can't be read
+    ├── InputError                       3   415   the image or file can't be read
     │   └── UnsupportedImageError        3   415   readable, but of a kind we refuse by name
     ├── CorruptFileError                 4   422   a .sic file is damaged or truncated
     ├── UnknownVersionError              5   422   format version newer than this library
@@ -57,7 +57,7 @@ class UsageError(DeepsicError, ValueError):
 
 
 class InputError(DeepsicError):
-    """An input that can't be read: missing, unreadable, or not a picture."""
+    """An input that can't be read: missing, unreadable, or not an image."""
 
     exit_code = 3
     http_status = 415
@@ -65,7 +65,7 @@ class InputError(DeepsicError):
 
 
 class UnsupportedImageError(InputError):
-    """A picture that we can read but refuse, such as an animation."""
+    """An image that we can read but refuse, such as an animation."""
 
     title = "Unsupported image"
 

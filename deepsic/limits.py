@@ -11,7 +11,7 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Upper bounds for one picture or file.
+    """Upper bounds for one image or file.
 
     >>> Limits(max_pixels=1_000_000).check_size(500, 500)
     >>> Limits(max_pixels=100).check_size(500, 500)
@@ -21,7 +21,7 @@ class Limits:
     """  # noqa: E501
 
     max_pixels: int = 200_000_000
-    """Width x height of a picture, pixels."""
+    """Width x height of an image, pixels."""
     max_side: int = 65_535
     """Longest side, pixels (the format's own bound)."""
     max_input_bytes: int = 1_000_000_000
@@ -35,7 +35,7 @@ class Limits:
                 raise UsageError(f"limit {name}={value} must be positive")
 
     def check_size(self, width: int, height: int) -> None:
-        """Raise `LimitError` if a picture of width x height pixels is too large."""
+        """Raise `LimitError` if an image of width x height pixels is too large."""
         if max(width, height) > self.max_side:
             raise LimitError(
                 f"image of {width}x{height} is longer than the limit of "

@@ -1,13 +1,13 @@
-"""Refinement: a slow encoder that fits one picture's latents to the networks that will look at it.
+"""Refinement: a slow encoder that fits one image's latents to the networks that will look at it.
 
 >>> from deepsic import Codec, Refiner
 >>> codec = Codec.load("sic-machine")
 >>> refiner = Refiner.load("sic-machine", ["efficientnet-lite0"], steps=4)
 >>> blob = codec.encode("photo.jpg", quality=20, refiner=refiner)
 
-The analysis transform gives latents that are good for the average picture. Refinement goes on from
+The analysis transform gives latents that are good for the average image. Refinement goes on from
 there by gradient descent on `bpp + lambda D` (DeepSIC Eq. 4, SAIC Eq. 10) with the latents of this
-picture as the only unknowns (Campos et al. 2019). Files and decoders stay as they are.
+image as the only unknowns (Campos et al. 2019). Files and decoders stay as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from deepsic.tasks.observer import Observer
 __all__ = ["REFINED", "Refiner"]
 
 REFINED = DistortionMix(pixel=0.05, agreement=60.0, feature=0.2)
-"""What is kept of a picture. Maps count for more than in `sic-machine`'s training (agreement 250,
+"""What is kept of an image. Maps count for more than in `sic-machine`'s training (agreement 250,
 feature 0.01): answers are easy to bend for one network, maps are what networks share, and what
 networks gain that were not named."""
 STEPS = 16
@@ -46,12 +46,12 @@ RATE = 0.03
 SHIFT = 1 / 14
 """Of each side, at most, in what networks see in a step."""
 MAX_PIXELS = 13_000_000
-"""The gradients of a whole picture are in memory at once: about 0.8 kB a pixel."""
+"""The gradients of a whole image are in memory at once: about 0.8 kB a pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Picture:
-    """What stays the same while a picture's latents move."""
+class _Image:
+    """What stays the same while an image's latents move."""
 
     x: Tensor
     """(1, 3, H, W) in [0, 255], sides multiples of 32."""
@@ -65,7 +65,7 @@ class _Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """What networks see of a picture in one step.
+    """What networks see of an image in one step.
 
     Views change from step to step: what holds in all of them serves networks that nobody named
     as well, where descent on one view would find noise that only this network reads.
@@ -88,7 +88,7 @@ class Refiner:
         identity: of that model.
         networks: frozen; they take turns, a step each.
         steps: of gradient descent.
-        mix: what is kept of a picture.
+        mix: what is kept of an image.
 
     Raises:
         UsageError: no networks, or no steps.
@@ -129,7 +129,7 @@ class Refiner:
             model: the one that will encode; of preset `sic`.
             networks: of `deepsic.tasks.CLASSIFIERS`.
             steps: of gradient descent; each costs about as much as a training step.
-            mix: what is kept of a picture.
+            mix: what is kept of an image.
             device: "auto", "cpu" or "cuda" (untested on a GPU).
 
         Raises:
@@ -145,7 +145,7 @@ class Refiner:
         return cls(net, identity, found, steps=steps, mix=mix, device=device)
 
     def latents(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
-        """Latents of a picture, fitted to the networks.
+        """Latents of an image, fitted to the networks.
 
         Never worse than the analysis transform's by `bpp + lambda D`: where descent didn't help,
         those come back.
@@ -177,7 +177,7 @@ class Refiner:
     def _descend(self, x: Tensor, size: tuple[int, int], place: Tensor) -> tuple[F32, F32]:
         with torch.no_grad(), self._autocast():
             start, _ = self.net.analyse(x, place)
-        picture = _Picture(x=x, size=size, place=place, start=start)
+        image = _Image(x=x, size=size, place=place, start=start)
         first = [start.y8 / start.step8, start.y16 / start.step16]
         moved = [v.clone().requires_grad_() for v in first]
         optimiser = torch.optim.Adam(moved, lr=RATE, betas=(0.9, 0.98))
@@ -186,13 +186,13 @@ class Refiner:
             for group in optimiser.param_groups:
                 group["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
             judge = self.distortions[step % len(self.distortions)]
-            loss = self._loss(moved, picture, [judge], _draw(views, *size))
+            loss = self._loss(moved, image, [judge], _draw(views, *size))
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
         with torch.no_grad():
-            before = self._loss(first, picture, self.distortions, _View())
-            after = self._loss(moved, picture, self.distortions, _View())
+            before = self._loss(first, image, self.distortions, _View())
+            after = self._loss(moved, image, self.distortions, _View())
         kept = moved if float(after) < float(before) else first
         v8, v16 = (v.detach()[0].permute(1, 2, 0).contiguous().cpu().numpy() for v in kept)
         return v8, v16
@@ -200,23 +200,22 @@ class Refiner:
     def _loss(
         self,
         latents: Sequence[Tensor],
-        picture: _Picture,
+        image: _Image,
         judges: Sequence[Distortion],
         view: _View,
     ) -> Tensor:
         """`bpp + lambda D` of latents in steps, D averaged over the judges: a scalar."""
-        start = picture.start
+        start = image.start
         given = replace(start, y8=latents[0] * start.step8, y16=latents[1] * start.step16)
-        height, width = picture.size
+        height, width = image.size
         with self._autocast():
-            output = self.net.code(given, picture.place)
+            output = self.net.code(given, image.place)
             seen, meant = (
-                view(whole[..., :height, :width].float()) / 255
-                for whole in (output.x_hat, picture.x)
+                view(whole[..., :height, :width].float()) / 255 for whole in (output.x_hat, image.x)
             )
             terms = [judge(seen, meant)["total"] for judge in judges]
         bpp = output.bits / (height * width)
-        return (bpp + lagrangian(picture.place) * torch.stack(terms).mean(0)).sum()
+        return (bpp + lagrangian(image.place) * torch.stack(terms).mean(0)).sum()
 
     def _autocast(self) -> torch.autocast:
         fast = self.device.type == "cuda" or has_bf16()
@@ -224,6 +223,6 @@ class Refiner:
 
 
 def _draw(rng: np.random.Generator, height: int, width: int) -> _View:
-    """A picture of that size shifted by up to `SHIFT` of each side, mirrored or not."""
+    """An image of that size shifted by up to `SHIFT` of each side, mirrored or not."""
     down, right = (round(SHIFT * side * rng.uniform(-1, 1)) for side in (height, width))
     return _View(shift=(down, right), mirrored=bool(rng.random() < 0.5))

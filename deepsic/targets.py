@@ -1,4 +1,4 @@
-"""Meeting a size: the best picture whose file is not larger than a target."""
+"""Meeting a size: the best image whose file is not larger than a target."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 Configuration, label set (and the names of its classes, where they are the user's own) and
 provenance lie in the file's metadata as JSON. A `.sic` file names
 its model by the first 8 bytes of the SHA-256 of this file, so a wrong model is an error and never
-a wrong picture. Nothing is ever unpickled or downloaded.
+a wrong image. Nothing is ever unpickled or downloaded.
 """
 
 from __future__ import annotations

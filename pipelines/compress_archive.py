@@ -98,7 +98,7 @@ def compress(
         ),
         target=target,
         check=Check(verify=verify, psnr_floor=psnr_floor),
-        seconds_per_picture=image_seconds or 0.0,
+        seconds_per_image=image_seconds or 0.0,
         overwrite=force,
         beside=Beside(
             preserve=preserve,

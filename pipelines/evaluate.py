@@ -36,7 +36,7 @@ from pipelines.evaluation.models import local_codecs
 from pipelines.evaluation.outputs import build_report, numbers, show_tables, write_report
 from pipelines.evaluation.record import Record
 from pipelines.evaluation.settings import Settings, default_codecs, make_evaluators
-from pipelines.evaluation.sources import PictureRef, annotated_classes, find_pictures
+from pipelines.evaluation.sources import ImageRef, annotated_classes, find_images
 from pipelines.stage import console, options, tracking
 from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.stage.runtime import RuntimeOptions, cluster_cpus, ray_runtime
@@ -132,35 +132,33 @@ def evaluate(
 
 
 def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
-    """Do it; raises `PartialFailureError` at the end when pictures couldn't be read."""
+    """Do it; raises `PartialFailureError` at the end when images couldn't be read."""
     tracking.check_store(tracking_uri)
-    pictures = find_pictures(settings.source, include=settings.include, limit=settings.limit)
+    images = find_images(settings.source, include=settings.include, limit=settings.limit)
     names, models = local_codecs(settings.codecs)
     coders, problems = find_codecs(names)
     if not coders:
         raise InputError(f"not one codec can run here: {problems}")
-    evaluators, missing = _evaluators(settings, pictures)
+    evaluators, missing = _evaluators(settings, images)
     problems |= missing
     for name, reason in problems.items():
         console.say(f"without {name}: {reason}")
     folder = Path(settings.out)
     about = provenance()
-    rows = _measure(settings, pictures, coders, evaluators, folder / "results.jsonl", about, models)
+    rows = _measure(settings, images, coders, evaluators, folder / "results.jsonl", about, models)
     unreadable = {row.picture: row.error or "" for row in rows if row.kind == "unreadable"}
     rows = [row for row in rows if row.kind != "unreadable"]
     if not rows:
-        raise InputError(f"not one of {len(pictures)} images can be read: {unreadable}")
-    summary = summarise(
-        rows, tolerance=settings.plan.tolerance, classes=annotated_classes(pictures)
-    )
+        raise InputError(f"not one of {len(images)} images can be read: {unreadable}")
+    summary = summarise(rows, tolerance=settings.plan.tolerance, classes=annotated_classes(images))
     problems |= unreadable | summary.failures
     problems |= {f"{name}, left out of averages": why for name, why in summary.left_out.items()}
-    report = build_report(settings, pictures, rows, summary, coders, problems, about)
+    report = build_report(settings, images, rows, summary, coders, problems, about)
     page = folder / "report.html"
     write_report(page, report)
     show_tables(report)
     params = {"source": settings.source or "embedded", "codecs": ",".join(settings.codecs),
-              "pictures": len(pictures), "bpp": settings.plan.bpp}  # fmt: skip
+              "pictures": len(images), "bpp": settings.plan.bpp}  # fmt: skip
     with tracking.tracked(
         "evaluate", run_name=run_name, uri=tracking_uri, params=params, tags=about
     ) as tracked:
@@ -170,15 +168,15 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     if problems:
         console.say(f"{len(problems)} problems, all named in the report")
     console.say(f"report: {page}")
-    fail_if(len(unreadable), f"of {len(pictures)} images can't be read; the rest is measured")
+    fail_if(len(unreadable), f"of {len(images)} images can't be read; the rest is measured")
 
 
 def _evaluators(
-    settings: Settings, pictures: list[PictureRef]
+    settings: Settings, images: list[ImageRef]
 ) -> tuple[list[Evaluator], dict[str, str]]:
     from deepsic.evaluation.evaluators import find_evaluators
 
-    classes = tuple(sorted({ref.label for ref in pictures if ref.label is not None}))
+    classes = tuple(sorted({ref.label for ref in images if ref.label is not None}))
     evaluators, missing = find_evaluators(make_evaluators(settings, classes))
     for evaluator in evaluators:
         vars(evaluator).pop("loaded", None)  # workers load their own
@@ -193,7 +191,7 @@ def _made(
     evaluators: list[Evaluator],
     models: Mapping[str, str],
 ) -> Iterator[Iterator[list[Measurement]]]:
-    """The rows of each picture as they are made, on Ray or in this process."""
+    """The rows of each image as they are made, on Ray or in this process."""
     from pipelines.evaluation.measurer import measure_all, measure_here
 
     count = f"{len(work)} images, {len(coders)} codecs"
@@ -209,16 +207,16 @@ def _made(
 
 def _measure(
     settings: Settings,
-    pictures: list[PictureRef],
+    images: list[ImageRef],
     coders: list[MeasuredCodec],
     evaluators: list[Evaluator],
     path: Path,
     about: dict[str, str],
     models: Mapping[str, str],
 ) -> list[Measurement]:
-    """Measure what is left, writing the lines of each picture as it is done; all rows."""
+    """Measure what is left, writing the lines of each image as it is done; all rows."""
     started = time.monotonic()
-    by_key = {ref.key: ref for ref in pictures}
+    by_key = {ref.key: ref for ref in images}
     try:
         record = Record.open(
             path, source=settings.source, plan=settings.plan, coders=coders, evaluators=evaluators,
@@ -228,8 +226,8 @@ def _measure(
         # Stopped early, it has seen something of every folder, and the same with every codec.
         random.Random(0).shuffle(work)
         work.sort(key=lambda item: item[1].original)
-        if len(work) < len(pictures):
-            console.say(f"{len(pictures) - len(work)} images are measured already, in {path}")
+        if len(work) < len(images):
+            console.say(f"{len(images) - len(work)} images are measured already, in {path}")
         if work:
             with (
                 _made(settings, work, coders, evaluators, models) as made,

@@ -1,4 +1,4 @@
-"""The manifest of prepared pictures: what preprocessing writes and training reads."""
+"""The manifest of prepared images: what preprocessing writes and training reads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A version of prepared pictures."""
+    """A version of prepared images."""
 
     version: str
     source_hash: str
@@ -37,7 +37,7 @@ class Manifest:
     """Policy and sources."""
     classes: list[str]
     counts: dict[str, int]
-    """files, pictures, quarantined; and quarantined by reason."""
+    """files, images, quarantined; and quarantined by reason."""
     class_counts: dict[str, int] = field(default_factory=dict)
     shards: list[Shard] = field(default_factory=list)
 

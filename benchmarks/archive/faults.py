@@ -7,7 +7,7 @@ For each kind of fault: photographs, shrunk to 64 to 96 pixels, go from a folder
 S3 (moto or Ceph behind a proxy that misbehaves), on a Ray cluster of a head and two worker nodes on
 this machine, with the command that users run, until it ends with exit code 0. Where a run ends
 before enough faults were injected, another begins in a new destination. With `--work FOLDER`,
-pictures, the undisturbed run and runs that were killed are kept, and the next call goes on with
+images, the undisturbed run and runs that were killed are kept, and the next call goes on with
 them. Every run is compared with one that nothing disturbed:
 
     lost        sources without an ok row, or without an object of that SHA-256 at their key
@@ -37,7 +37,7 @@ import psutil
 import typer
 
 from benchmarks import options
-from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_pictures
+from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_images
 from pipelines.stage import console
 from pipelines.stage.exits import fail_if
 from tests.support.fault_proxy import FAULTS, FaultProxy
@@ -299,7 +299,7 @@ def benchmark(plan: FaultPlan, folder: Path) -> list[Outcome]:
     import boto3
 
     source = folder / "source"
-    sources = make_pictures(source, plan.objects, plan.photos)
+    sources = make_images(source, plan.objects, plan.photos)
     calm = str(folder / "undisturbed")
     found = []
     server = ceph_gateway if plan.server == "ceph" else moto_server

@@ -242,7 +242,7 @@ def measure(
     source = folder / "source"
     note("decode", [own_seconds(lambda: decoded(paths)) for _ in range(repeats)])
     with patch.object(cluster, "spread", in_this_process):
-        run(source, folder)  # imports, the codec's first picture
+        run(source, folder)  # imports, the codec's first image
         note("job", [own_seconds(lambda: run(source, folder)) for _ in range(repeats)])
         if profile:
             profiled(lambda: run(source, folder))

@@ -28,7 +28,7 @@ import typer
 
 from benchmarks import options
 from benchmarks.archive.faults import ROOT
-from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_pictures
+from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_images
 from pipelines.stage import console
 
 SAMPLE_SECONDS = 1.0
@@ -116,7 +116,7 @@ def main(
         with tempfile.TemporaryDirectory() as name:
             folder = (work or Path(name)) / str(count)
             source, archive = folder / "source", folder / "archive"
-            make_pictures(source, count, photos)
+            make_images(source, count, photos)
             line = [*shlex.split(command), str(source), str(archive)]
             run, resume = run_sampled(line), run_sampled(line)
         results.append(

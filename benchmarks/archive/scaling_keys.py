@@ -1,4 +1,4 @@
-"""What do a hundred million pictures cost before the first is opened? Lists of keys.
+"""What do a hundred million images cost before the first is opened? Lists of keys.
 
     python benchmarks/archive/scaling_keys.py --out scaling_keys.json
 

@@ -1,4 +1,4 @@
-"""Thousands of small pictures that are photographs: real ones, cut and shrunk, always the same."""
+"""Thousands of small images that are photographs: real ones, cut and shrunk, always the same."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.options import images_in
 from deepsic import atomic
 from deepsic.data.photographs import photographs
 
-__all__ = ["COMMAND", "Command", "Photos", "Work", "make_pictures"]
+__all__ = ["COMMAND", "Command", "Photos", "Work", "make_images"]
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDES = (64, 80, 96)
-#: Beyond so many, pictures are links to the first ones.
+#: Beyond so many, images are links to the first ones.
 DISTINCT = 5000
 
 
@@ -34,7 +34,7 @@ Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep images and 
 Command = Annotated[str, typer.Option(help="What is run; source and destination are appended.")]
 
 
-def make_pictures(folder: Path, count: int, photos: Path | None = None) -> set[str]:
+def make_images(folder: Path, count: int, photos: Path | None = None) -> set[str]:
     """`count` photographs of 64 to 96 pixels as PNG, in folders of a hundred; their keys.
 
     photos: where the photographs are (all are cut and shrunk in turn); None: scikit-image's.

@@ -1,8 +1,8 @@
-"""Pictures a second of the archive job, against its own codec in memory and against peers.
+"""Images a second of the archive job, against its own codec in memory and against peers.
 
     python benchmarks/archive/throughput.py PHOTOS --out throughput.json
 
-All in one run, on the same pictures and the same number of cores:
+All in one run, on the same images and the same number of cores:
 
     one process  decode the JPEG, encode, no files; beside it nothing runs
     in memory    the same in as many processes as cores at once: what the machine can give. Where
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import multiprocessing
 import os
 import shutil
@@ -34,11 +33,12 @@ import typer
 from PIL import Image
 
 from benchmarks import options
+from deepsic.evaluation.baselines.modern import Avif
 from pipelines.stage import console
 from pipelines.stage import options as stage_options
 
 QUALITY = 50
-AVIF_QUALITY, AVIF_SPEED = 60, 6
+AVIF_KNOB = 38.0  # libavif's quality 60
 WARM_UP = 64
 RAYIM_SECONDS = 60
 #: rayim starts and stops Ray itself: take the time between.
@@ -59,7 +59,7 @@ print("SECONDS", marks[1] - marks[0], file=sys.__stdout__)
 
 
 def choose(photos: Path, count: int, folder: Path) -> list[Path]:
-    """Copy the first `count` pictures, by name, to one folder."""
+    """Copy the first `count` images, by name, to one folder."""
     found = options.images_in(photos)
     folder.mkdir()
     made = []
@@ -80,7 +80,7 @@ def _join(barrier: Any) -> None:
 
 
 def in_memory_at_once(model: str, paths: list[Path], processes: int) -> float:
-    """Pictures a second of `processes` that each encode their share at the same time."""
+    """Images a second of `processes` that each encode their share at the same time."""
     spawn = multiprocessing.get_context("spawn")
     shares = [(model, paths[number::processes]) for number in range(processes)]
     with spawn.Pool(processes, _join, (spawn.Barrier(processes),)) as pool:
@@ -88,7 +88,7 @@ def in_memory_at_once(model: str, paths: list[Path], processes: int) -> float:
 
 
 def in_memory(model: str, paths: list[Path]) -> float:
-    """Pictures a second of one process on one thread, batched as the job batches them."""
+    """Images a second of one process on one thread, batched as the job batches them."""
     import torch
 
     from deepsic.limits import DEFAULT_LIMITS
@@ -130,7 +130,7 @@ def in_memory(model: str, paths: list[Path]) -> float:
 def archive(
     model: str, source: Path, warm_up: Path, out: Path, cpus: int, address: str | None
 ) -> float:
-    """Pictures a second of the job; Ray is up and its workers have the model."""
+    """Images a second of the job; Ray is up and its workers have the model."""
     from deepsic.bitstream import VERSION
     from pipelines.archive.cluster import Resources
     from pipelines.archive.job import run_job
@@ -189,19 +189,16 @@ def three_nodes(cpus: int) -> Iterator[str]:
 
 
 def save_avif(paths: tuple[Path, Path]) -> int:
-    """One picture of the pool."""
+    """One image of the pool."""
     source, target = paths
-    buffer = io.BytesIO()
     with Image.open(source) as image:
-        image.convert("RGB").save(
-            buffer, "AVIF", quality=AVIF_QUALITY, speed=AVIF_SPEED, max_threads=1
-        )
-    target.write_bytes(buffer.getvalue())
-    return len(buffer.getvalue())
+        blob = Avif().encode(image.convert("RGB"), AVIF_KNOB)
+    target.write_bytes(blob)
+    return len(blob)
 
 
 def avif_pool(paths: list[Path], out: Path, cpus: int) -> tuple[float, int]:
-    """(pictures a second, bytes) of a plain pool."""
+    """(images a second, bytes) of a plain pool."""
     out.mkdir()
     pairs = [(path, out / f"{path.name}.avif") for path in paths]
     with multiprocessing.get_context("spawn").Pool(cpus) as pool:
@@ -213,7 +210,7 @@ def avif_pool(paths: list[Path], out: Path, cpus: int) -> tuple[float, int]:
 
 
 def rayim(source: Path, out: Path, paths: list[Path], cpus: int) -> float | None:
-    """Pictures a second of the peer, its own Ray's start-up taken off; None where not installed."""
+    """Images a second of the peer, its own Ray's start-up taken off; None where not installed."""
     if importlib.util.find_spec("rayim") is None:
         return None
     code = RAYIM.format(cpus=cpus)

@@ -233,14 +233,14 @@ def _client(number: int, calls: list[Call], over: threading.Event) -> None:
     import deepsic
     from deepsic.client import ServiceError
 
-    picture = photograph(number)
+    image = photograph(number)
     url = f"http://{HOSTS['head']}:{PORT}"
     with deepsic.Client(url, attempts=1, timeout_s=70) as client:
         while not over.is_set():
             for attempt in range(1, ATTEMPTS + 1):
                 began = time.monotonic()
                 try:
-                    client.encode(picture, quality=50)
+                    client.encode(image, quality=50)
                 except ServiceError as error:
                     console.say(f"client {number}, attempt {attempt}: {error}")
                     calls.append(Call(began, time.monotonic(), False, attempt))

@@ -132,7 +132,7 @@ def idle() -> str:
 
 
 def requests(count: int) -> str:
-    """Encode so many pictures over the head's proxy, as many at a time as there are CPUs."""
+    """Encode so many images over the head's proxy, as many at a time as there are CPUs."""
     import deepsic
 
     with deepsic.Client(f"http://{HOSTS['head']}:{PORT}") as client:

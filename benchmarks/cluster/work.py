@@ -41,7 +41,7 @@ def photograph(number: int) -> bytes:
 
 
 def tiny(number: int) -> bytes:
-    """A 32x24 picture that differs with its number, as PNG."""
+    """A 32x24 image that differs with its number, as PNG."""
     noise = np.random.default_rng(number).integers(0, 255, (3, 4, 3), dtype=np.uint8)
     return _png(Image.fromarray(noise).resize((32, 24), Image.Resampling.BICUBIC))
 
@@ -53,7 +53,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def upload(prefix: str, count: int, make: Callable[[int], bytes], *, damaged: int = 0) -> None:
-    """`count` pictures below a prefix, in ten folders, the last `damaged` of them unreadable."""
+    """`count` images below a prefix, in ten folders, the last `damaged` of them unreadable."""
     import boto3
 
     client = boto3.client("s3")
@@ -117,7 +117,7 @@ def stages(
 
     Args:
         steps, epoch, workers: of the training.
-        limit: pictures to evaluate.
+        limit: images to evaluate.
     """
     return [
         TimedStage(

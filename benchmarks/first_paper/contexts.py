@@ -34,19 +34,19 @@ def _fixed_bytes(m: NDArray[np.int16], engine: FourStageEngine, sets: int, quali
 
 
 def compare_contexts(
-    model: str, pictures: Sequence[Path], qualities: Sequence[int]
+    model: str, images: Sequence[Path], qualities: Sequence[int]
 ) -> list[dict[str, float]]:
-    """Bytes of all pictures at each quality: whole files, and streams by each kind of context."""
+    """Bytes of all images at each quality: whole files, and streams by each kind of context."""
     codec = Codec.load(model, device="cpu")
     engine = codec.engine
     if not isinstance(engine, FourStageEngine):
         raise UsageError(f"{model} is no model of deepsic-pre or deepsic-post")
     rows = []
-    with console.progress("contexts", len(qualities) * len(pictures)) as counter:
+    with console.progress("contexts", len(qualities) * len(images)) as counter:
         for quality in qualities:
             row: dict[str, float] = {"quality": quality, "pixels": 0, "raw": 0, "trained": 0}
             row |= {f"fixed{sets}": 0 for sets in SETS}
-            for path in pictures:
+            for path in images:
                 rgb = load_image(path).rgb
                 v8, v16, _ = engine.analyse(pad(rgb), quality)
                 m = bordered(engine.symbols(v8))

@@ -21,7 +21,7 @@ from deepsic.errors import UsageError
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.tasks import load_classifier
 
-__all__ = ["macs_of", "measure_looks"]
+__all__ = ["macs_of", "measure_label_cost"]
 
 _CLASSIFIER = "efficientnet-lite0"
 
@@ -47,8 +47,8 @@ def macs_of(module: nn.Module, call: Callable[[], object]) -> int:
     return total
 
 
-def measure_looks(folder: Path, out: Path, models: Sequence[str], limit: int) -> None:
-    """Write `out`/looks.json: medians over pictures at quality 40, one thread."""
+def measure_label_cost(folder: Path, out: Path, models: Sequence[str], limit: int) -> None:
+    """Write `out`/looks.json: medians over images at quality 40, one thread."""
     torch.set_num_threads(1)
     samples = class_folder(folder)
     samples = samples[:: max(1, len(samples) // limit)][:limit]

@@ -19,7 +19,7 @@ from pipelines.stage import console
 __all__ = ["Curve", "at_rates", "curves", "measure_rd", "published"]
 
 Curve = dict[str, list[float]]
-"""bpp, psnr_y, ms_ssim_y, psnr_rgb: means over pictures, by rising rate."""
+"""bpp, psnr_y, ms_ssim_y, psnr_rgb: means over images, by rising rate."""
 MEASURES = ("bpp", "psnr_y", "ms_ssim_y", "psnr_rgb")
 PUBLISHED = {
     "JPEG 4:2:0": "jpeg420",
@@ -37,21 +37,21 @@ def _knobs(coder: MeasuredCodec) -> tuple[float, ...]:
 
 
 def measure_rd(folder: Path, out: Path, names: Sequence[str], every: int) -> None:
-    """Add to `out`/rd.jsonl what isn't there yet: every coder at every knob on every picture."""
+    """Add to `out`/rd.jsonl what isn't there yet: every coder at every knob on every image."""
     out.mkdir(parents=True, exist_ok=True)
     target = out / "rd.jsonl"
     done = {(row["coder"], row["picture"], row["knob"]) for row in _rows(target)}
-    pictures = sorted(p for p in folder.iterdir() if p.suffix in (".png", ".webp"))[::every]
+    images = sorted(p for p in folder.iterdir() if p.suffix in (".png", ".webp"))[::every]
     coders = [find_arm(name) for name in names]
     (out / "rd_about.json").write_text(json.dumps(describe_run(), indent=1) + "\n", "utf-8")
-    jobs = [(path, coder, knob) for path in pictures for coder in coders for knob in _knobs(coder)]
+    jobs = [(path, coder, knob) for path in images for coder in coders for knob in _knobs(coder)]
     with console.progress("rd", len(jobs)) as counter, target.open("a", encoding="utf-8") as file:
         for path, coder, knob in jobs:
             if (coder.name, path.name, knob) not in done:
-                picture = load_image(path)
-                blob = coder.encode(to_pil(picture), knob)
+                image = load_image(path)
+                blob = coder.encode(to_pil(image), knob)
                 back = np.asarray(coder.decode(blob).convert("RGB"))
-                found = compare(picture.rgb, back)
+                found = compare(image.rgb, back)
                 row = {
                     "coder": coder.name, "picture": path.name, "knob": knob,
                     "bpp": 8 * len(blob) / (back.shape[0] * back.shape[1]),
@@ -70,7 +70,7 @@ def _rows(path: Path) -> list[dict[str, object]]:
 
 
 def curves(out: Path) -> tuple[dict[str, Curve], int]:
-    """Mean curve of each coder over the pictures that all coders coded, and how many those are."""
+    """Mean curve of each coder over the images that all coders coded, and how many those are."""
     found: dict[str, dict[float, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
     for row in _rows(out / "rd.jsonl"):
         values = [float(row[name]) for name in MEASURES]  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ from pipelines.stage.exits import exit_codes
 from pipelines.stage.options import new_app
 
 app = new_app(__doc__)
-Pictures = Annotated[Path, typer.Argument(help="Folder of images")]
+Images = Annotated[Path, typer.Argument(help="Folder of images")]
 Classes = Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")]
 Out = Annotated[Path, typer.Argument(help="Folder of measurements")]
 Models = Annotated[list[str], typer.Argument(help="Model files, or names of coders")]
@@ -41,26 +41,26 @@ Models = Annotated[list[str], typer.Argument(help="Model files, or names of code
 @app.command("rd")
 @exit_codes
 def rd_command(
-    pictures: Pictures,
+    images: Images,
     out: Out,
     models: Models,
     every: Annotated[int, typer.Option(help="Take every n-th image")] = 1,
 ) -> None:
     """Figures 6 and 7: rate, luma PSNR and MS-SSIM of whole files."""
-    rd.measure_rd(pictures, out, models, every)
+    rd.measure_rd(images, out, models, every)
 
 
 @app.command("contexts")
 @exit_codes
 def contexts_command(
-    pictures: Pictures,
+    images: Images,
     out: Out,
     model: Annotated[str, typer.Argument(help="A model of the presets")],
     every: Annotated[int, typer.Option(help="Take every n-th image")] = 1,
     quality: Annotated[list[int] | None, typer.Option(help="Repeat")] = None,
 ) -> None:
     """Section III-B: trained contexts against adaptive-only ones and raw bits."""
-    paths = sorted(p for p in pictures.iterdir() if p.suffix in (".png", ".webp"))[::every]
+    paths = sorted(p for p in images.iterdir() if p.suffix in (".png", ".webp"))[::every]
     rows = compare_contexts(model, paths, quality or [13, 33, 58])
     out.mkdir(parents=True, exist_ok=True)
     (out / "contexts.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
@@ -70,33 +70,33 @@ def contexts_command(
 @app.command()
 @exit_codes
 def table1(
-    pictures: Classes,
+    images: Classes,
     out: Out,
     models: Models,
     classifier: Annotated[list[str] | None, typer.Option(help="On originals; repeat")] = None,
     limit: Annotated[int, typer.Option(help="Most images, evenly spaced")] = 10_000,
 ) -> None:
     """Table I: accuracy of labels read from files."""
-    measure_table(pictures, out, models, classifier or [], limit)
+    measure_table(images, out, models, classifier or [], limit)
 
 
 @app.command("label_cost")
 @exit_codes
-def looks_command(
-    pictures: Classes,
+def label_cost_command(
+    images: Classes,
     out: Out,
     models: Models,
-    limit: Annotated[int, typer.Option(help="Pictures")] = 20,
+    limit: Annotated[int, typer.Option(help="Images")] = 20,
 ) -> None:
     """What labels without pixels save: time and multiplications."""
-    label_cost.measure_looks(pictures, out, models, limit)
+    label_cost.measure_label_cost(images, out, models, limit)
 
 
 @app.command("sheets")
 @exit_codes
-def sheets_command(kodak: Pictures, pictures: Classes, out: Out, models: Models) -> None:
+def sheets_command(kodak: Images, images: Classes, out: Out, models: Models) -> None:
     """Figures 5 and 8 as contact sheets."""
-    sheets.draw(kodak, pictures, out, models)
+    sheets.draw(kodak, images, out, models)
 
 
 @app.command()

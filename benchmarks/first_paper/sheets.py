@@ -54,8 +54,8 @@ def _figure5(kodak: Path, out: Path, models: Sequence[str]) -> None:
     _sheet(rows, out / "figure5.jpg")
 
 
-def _figure8(pictures: Path, out: Path, models: Sequence[str], count: int = 5) -> None:
-    samples = class_folder(pictures)
+def _figure8(images: Path, out: Path, models: Sequence[str], count: int = 5) -> None:
+    samples = class_folder(images)
     chosen = samples[count :: len(samples) // count][:count]
     originals = [sample.image() for sample in chosen]
     rows = [[("original", Image.fromarray(picture)) for picture in originals]]
@@ -71,8 +71,8 @@ def _figure8(pictures: Path, out: Path, models: Sequence[str], count: int = 5) -
     _sheet(rows, out / "figure8.jpg")
 
 
-def draw(kodak: Path, pictures: Path, out: Path, models: Sequence[str]) -> None:
+def draw(kodak: Path, images: Path, out: Path, models: Sequence[str]) -> None:
     """Write figure5.jpg and figure8.jpg."""
     out.mkdir(parents=True, exist_ok=True)
     _figure5(kodak, out, models[:1])
-    _figure8(pictures, out, models)
+    _figure8(images, out, models)

@@ -2,7 +2,7 @@
 
 The labels come out of files: of `deepsic-pre` from the semantics part, without a network; of
 `deepsic-post` from decoded features, without pixels. As in the paper a rate is the mean over the
-pictures: one quality for all, searched on every n-th of them, whole files, labels included.
+images: one quality for all, searched on every n-th of them, whole files, labels included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["RATES", "measure_table"]
 RATES = (0.25, 0.5, 1.0, 1.5)
 _TOP = 5
 _SEARCHED = 6
-"""Pictures that a quality is searched on."""
+"""Images that a quality is searched on."""
 
 
 def _samples(folder: Path, limit: int) -> tuple[list[LabelledImage], list[str]]:

@@ -21,10 +21,8 @@ from deepsic.evaluation.measure import Measurement
 from deepsic.evaluation.summary import CodecSummaries, summarise
 from deepsic.zoo import names
 from pipelines.report.figures import Series, draw_chart
-from pipelines.report.page import published_series
+from pipelines.report.page import CHARTED, published_series
 
-#: Beside `sic` in README's chart, and beside our own codecs in the others' large part.
-BASELINES = ("avif", "webp", "jpeg")
 BPP = "bits per pixel (whole files)"
 DECIBELS = {"psnr_rgb": "PSNR of RGB, dB", "ms_ssim_rgb": "MS-SSIM of RGB, -10 log10(1 - x), dB"}
 
@@ -42,7 +40,7 @@ def main(
     titles = {coder.name: coder.title for coder in find_codecs(summary.codecs())[0]}
     _write(
         out / "kodak.png",
-        _series(summary, titles, "psnr_rgb", ["sic", *BASELINES]),
+        _series(summary, titles, "psnr_rgb", ["sic", *CHARTED]),
         "psnr_rgb",
         title,
     )
@@ -61,7 +59,7 @@ def _series(
             ours = codec in names()
             found.append(
                 Series(title=titles[codec], x=curve.bpp, y=curve.quality, ours=ours,
-                       small=not ours and codec not in BASELINES)
+                       small=not ours and codec not in CHARTED)
             )  # fmt: skip
     return found
 

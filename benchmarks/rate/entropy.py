@@ -1,4 +1,4 @@
-"""Speed and efficiency of the entropy coder on the real latents of real pictures.
+"""Speed and efficiency of the entropy coder on the real latents of real images.
 
     python benchmarks/rate/entropy.py PICTURES --model sic
 
@@ -6,7 +6,7 @@ Prints, for a few qualities: binary decisions a second each way (one thread, net
 the streams' length and the whole files' (containers included) against the ideal code length of the
 coder's own initial probabilities, which is the model's estimate of the rate, and
 `constriction`'s range coder on the wavelet's symbols in the same run, with 64 static tables fitted
-to each picture (the tables themselves not counted in its bytes).
+to each image (the tables themselves not counted in its bytes).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Call = tuple[PassPlan, I16, U8]
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A picture's latents, and what the nets said of every pass."""
+    """An image's latents, and what the nets said of every pass."""
 
     tables: EntropyTables
     quality: int
@@ -108,7 +108,7 @@ class Recording:
 
 
 def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
-    """Code a picture once and keep what the coder was given."""
+    """Code an image once and keep what the coder was given."""
     engine = codec.engine
     if not isinstance(engine, SicEngine):
         raise UsageError(f"model {codec.name!r} isn't of the preset sic")
@@ -178,7 +178,7 @@ def main(
     model: options.Model = "sic",
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Images at most.")] = 6,
 ) -> None:
-    """Time the coder on the pictures of a folder."""
+    """Time the coder on the images of a folder."""
     torch.set_num_threads(1)
     codec = Codec.load(model, device="cpu")
     paths = options.images_in(folder)[:limit]

@@ -1,4 +1,4 @@
-"""Table 5: a detector's mean average precision on decoded pictures."""
+"""Table 5: a detector's mean average precision on decoded images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.stage import console
 
 __all__ = ["detect"]
 
-#: COCO scores the hundred surest objects of a picture.
+#: COCO scores the hundred surest objects of an image.
 _MOST = 100
 
 

@@ -1,4 +1,4 @@
-"""Code pictures with every arm and keep outputs of classifiers and distortions as arrays."""
+"""Code images with every arm and keep outputs of classifiers and distortions as arrays."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def _samples(folder: Path, only: str, limit: int) -> list[LabelledImage]:
 
 
 @torch.no_grad()
-def _outputs(classifier: Classifier, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
+def _outputs(classifier: Classifier, images: Sequence[Pixels]) -> NDArray[np.float32]:
     rows = []
-    for pixels in pictures:
+    for pixels in images:
         x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
         rows.append(classifier.logits(x)[0].numpy())
     return np.stack(rows)
@@ -48,7 +48,7 @@ def _outputs(classifier: Classifier, pictures: Sequence[Pixels]) -> NDArray[np.f
 def _feature_errors(
     classifier: Classifier, originals: Sequence[Pixels], decoded: Sequence[Pixels]
 ) -> NDArray[np.float32]:
-    """Table 1: mean square error of the default layer's maps, for each picture."""
+    """Table 1: mean square error of the default layer's maps, for each image."""
     errors = []
     for pair in zip(originals, decoded, strict=True):
         x = torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1) for p in pair]).float()

@@ -1,4 +1,4 @@
-"""The SAIC paper's Tables 1-6 and Figure 4 in their form, on the pictures at hand, from real files.
+"""The SAIC paper's Tables 1-6 and Figure 4 in their form, on the images at hand, from real files.
 
     # three variants from one start, same steps, three seeds
     python benchmarks/saic/run.py train variants/ --data runs/imagenette
@@ -7,7 +7,7 @@
           --weights fastestdet.pth
     python benchmarks/saic/run.py show runs/saic
 
-Every arm codes every picture into a file of the rate asked for, header included. `measure` and
+Every arm codes every image into a file of the rate asked for, header included. `measure` and
 `detect` keep what they measured and go on where they stopped; `show` prints all tables that the
 measurements allow, with the paper's numbers beside, and writes figure4.png where there are models
 named `saic-tau<number>-<seed>`.
@@ -50,7 +50,7 @@ def train(
 @app.command()
 @exit_codes
 def measure(
-    pictures: Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")],
+    images: Annotated[Path, typer.Argument(help="Folder with a folder for each class (wnid)")],
     out: Annotated[Path, typer.Argument(help="Folder for measurements")],
     models: Annotated[list[str], typer.Argument(help="Model files, or names of coders")],
     rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
@@ -58,9 +58,9 @@ def measure(
     only: Annotated[str, typer.Option(help="File names to take")] = "*",
     limit: Annotated[int, typer.Option(help="Most images, evenly spaced")] = 10_000,
 ) -> None:
-    """Code pictures at each rate and keep what classifiers say of them."""
+    """Code images at each rate and keep what classifiers say of them."""
     measuring.measure(
-        pictures,
+        images,
         out,
         models,
         rates=rate or [0.125, 0.25, 0.5],
@@ -73,14 +73,14 @@ def measure(
 @app.command()
 @exit_codes
 def detect(
-    pictures: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (YOLO)")],
+    images: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (YOLO)")],
     out: Annotated[Path, typer.Argument(help="Folder for measurements")],
     models: Annotated[list[str], typer.Argument(help="Model files, or names of coders")],
     weights: Annotated[Path, typer.Option(help="FastestDet's state dict")],
     rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
 ) -> None:
-    """Code pictures at each rate and score a detector on them (Table 5)."""
-    detection.detect(pictures, out, models, weights=weights, rates=rate or [0.25, 0.5])
+    """Code images at each rate and score a detector on them (Table 5)."""
+    detection.detect(images, out, models, weights=weights, rates=rate or [0.25, 0.5])
 
 
 @app.command()

@@ -43,7 +43,7 @@ def _per_cent(answers: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class ArmNumbers:
-    """One arm, seed and rate over all pictures; `rate` is None for the originals."""
+    """One arm, seed and rate over all images; `rate` is None for the originals."""
 
     arm: str
     seed: int
@@ -57,7 +57,7 @@ class ArmNumbers:
         return [name for name in self.original if name != "labels"]
 
     def hits(self, classifier: str) -> NDArray[np.float64]:
-        """100 where the class is the label's, else 0, for each picture."""
+        """100 where the class is the label's, else 0, for each image."""
         return _per_cent(self.arrays[classifier].argmax(1) == self.original["labels"])
 
     def agrees(self, classifier: str) -> NDArray[np.float64]:
@@ -104,9 +104,9 @@ def mean_interval(
     values: Callable[[ArmNumbers], NDArray[np.float64]],
     minus: Sequence[ArmNumbers] = (),
 ) -> Interval:
-    """Mean over pictures and seeds of `values`, less that of `minus` on the same pictures.
+    """Mean over images and seeds of `values`, less that of `minus` on the same images.
 
-    The interval comes from a bootstrap over the pictures of the means over seeds: for a
+    The interval comes from a bootstrap over the images of the means over seeds: for a
     difference it is paired.
     """
     rows = np.mean([values(run) for run in runs], 0)

@@ -112,7 +112,7 @@ def cluster(cpus: int) -> Iterator[Cluster]:
 
 
 def main(
-    picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    image: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     seconds: Annotated[
         float, typer.Option(metavar="S", help="Load after the last old replica has left.")
     ] = 20,
@@ -120,7 +120,7 @@ def main(
     out: options.Out = None,
 ) -> None:
     """Deploy twice, print what became of the requests."""
-    truth = Truth(picture.read_bytes())
+    truth = Truth(image.read_bytes())
     with cluster(cpus) as made:
         run = redeploy(made.service, truth, seconds, lambda: made.deploy(retry_after_s=3))
         report({"serve_deploy": asyncio.run(run)}, out)

@@ -143,7 +143,7 @@ def slow_loris(service: RunningService) -> str:
 
 
 def aborted(service: RunningService, data: bytes) -> str:
-    """Promise a picture, send half of it, and hang up."""
+    """Promise an image, send half of it, and hang up."""
     parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as link:
         head = f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"

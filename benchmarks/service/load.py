@@ -31,7 +31,7 @@ EVERYTHING = "speed overload fair redeploy chaos drain"
 
 
 def main(
-    picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    image: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     only: Annotated[str, typer.Option(help="Which experiments, in this order.")] = EVERYTHING,
     seconds: Annotated[float, typer.Option(metavar="S", help="Length of each load.")] = 20,
     chaos_seconds: Annotated[float, typer.Option(metavar="S", help="Length of the chaos.")] = 600,
@@ -43,7 +43,7 @@ def main(
     out: options.Out = None,
 ) -> None:
     """Run the experiments."""
-    truth = Truth(picture.read_bytes())
+    truth = Truth(image.read_bytes())
     log = Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
     results: dict[str, Any] = {}
     with serving(*PLAIN.split(), *serve_options.split(), log=log) as service:

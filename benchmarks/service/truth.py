@@ -80,7 +80,7 @@ class InProcess:
             order.recv()
 
     def rate(self, seconds: float) -> float:
-        """Pictures a second that all of them encode together."""
+        """Images a second that all of them encode together."""
         for order in self.orders:
             order.send(seconds)
         return sum(float(order.recv()) for order in self.orders)

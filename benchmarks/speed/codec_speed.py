@@ -3,18 +3,17 @@
     python benchmarks/speed/codec_speed.py kodak/ --rounds 3
     python benchmarks/speed/codec_speed.py kodak/ --compressai-python venv-cai/bin/python
 
-Every round takes each picture through all codecs one after the other, at one thread and at two,
+Every round takes each image through all codecs one after the other, at one thread and at two,
 so that whatever else the machine does hits all alike. Baselines are at the setting whose file is
 nearest to `--bpp`, with their default effort, as users run them: WebP method 4, AVIF speed 6.
-Printed: medians over pictures and rounds in MP/s, and the ratio of our time to each baseline's, the
-median of ratios within one picture and round. CompressAI's models have random weights, which
+Printed: medians over images and rounds in MP/s, and the ratio of our time to each baseline's, the
+median of ratios within one image and round. CompressAI's models have random weights, which
 serves for time; without its environment they are absent, and the table says so.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import statistics
 import subprocess
@@ -46,11 +45,7 @@ class DefaultWebP(WebP):
     """WebP at Pillow's default effort, which is what its users wait for."""
 
     settings = "libwebp, method 4"
-
-    def encode(self, image: Image.Image, knob: float) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=knob, method=4)
-        return buffer.getvalue()
+    method = 4
 
 
 class ThreadedAvif(Avif):
@@ -62,7 +57,7 @@ class ThreadedAvif(Avif):
 
 @dataclass(frozen=True)
 class Timing:
-    """One file of one picture."""
+    """One file of one image."""
 
     codec: str
     threads: int
@@ -76,7 +71,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class SpeedTask:
-    """One codec at one setting on one picture."""
+    """One codec at one setting on one image."""
 
     codec: str
     threads: int
@@ -96,7 +91,7 @@ class SpeedWorker:
         self._to, self._from = cast(TextIO, self._process.stdin), cast(TextIO, self._process.stdout)
 
     def run(self, path: Path, model: str, threads: int) -> tuple[int, float, float]:
-        """Encode and decode one picture. Raises: `InputError` if the worker died."""
+        """Encode and decode one image. Raises: `InputError` if the worker died."""
         ask = json.dumps({"path": str(path.resolve()), "model": model, "threads": threads})
         with contextlib.suppress(BrokenPipeError):  # what it said before it died follows
             self._to.write(ask + "\n")
@@ -134,7 +129,7 @@ def main(
     timings: list[Timing] = []
     try:
         for path in paths:
-            timings += _time_picture(path, bpp, rounds, model, worker, absent)
+            timings += _time_image(path, bpp, rounds, model, worker, absent)
     finally:
         if worker is not None:
             worker.close()
@@ -159,7 +154,7 @@ def _worker(python: Path | None, path: Path, absent: dict[str, str]) -> SpeedWor
     return worker
 
 
-def _time_picture(
+def _time_image(
     path: Path,
     bpp: float,
     rounds: int,

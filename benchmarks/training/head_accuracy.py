@@ -6,9 +6,9 @@
 Pre-semantic labels are what `deepsic encode --labeler head` stores: read from the encoder's latents
 before rounding. Post-semantic ones are read from the decoded latents of the file: no pixel is made.
 The rate is that of the file without labels. `--teacher` adds the teacher's accuracy on the decoded
-pictures and on the originals.
+images and on the originals.
 
-Pictures named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw;
+Images named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw;
 the others of imagenette/val are from ImageNet's training set, which it did. Both are told.
 """
 
@@ -34,7 +34,7 @@ UNSEEN = "ILSVRC2012_val_"
 
 
 def ask(codec: Codec, path: Path, quality: int) -> dict[str, Any]:
-    """What the head says of a picture's files, and what they weigh."""
+    """What the head says of an image's files, and what they weigh."""
     with Image.open(path) as image:
         rgb = np.asarray(image.convert("RGB"))
     seen = codec.read(rgb, quality=quality)

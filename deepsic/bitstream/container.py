@@ -1,12 +1,12 @@
 """The whole `.sic` file: parts in, bytes out, and back.
 
     prefix     signature, header, semantics, CRC-32       `header.py`, `semantics.py`
-    picture    if there are n > 1 tiles: n - 1 varint lengths, CRC-32 of them;
+    image    if there are n > 1 tiles: n - 1 varint lengths, CRC-32 of them;
                then every tile's stream followed by its CRC-32
     alpha      if flagged: varint length, stream, CRC-32 of both
     metadata   if flagged: chunks, CRC-32                 `metadata.py`
 
-The last tile's length follows from the size of the picture part, which the header gives, so a
+The last tile's length follows from the size of the image part, which the header gives, so a
 one-tile file needs no table: 30 bytes of overhead for streams up to 2 MB, 29 below 16 kB.
 """
 
@@ -71,10 +71,10 @@ class Layout:
         limits.check_bytes(len(blob))
         prefix = Prefix.unpack(blob)
         limits.check_size(prefix.header.width, prefix.header.height)
-        reader = Reader(blob, "picture", prefix.size)
-        reader.take(prefix.picture_bytes)
-        picture_end = reader.position
-        tiles = _tile_spans(blob, prefix, picture_end)
+        reader = Reader(blob, "image", prefix.size)
+        reader.take(prefix.image_bytes)
+        image_end = reader.position
+        tiles = _tile_spans(blob, prefix, image_end)
         alpha = None
         if prefix.header.alpha:
             reader.what = "alpha"
@@ -82,7 +82,7 @@ class Layout:
             start = reader.position
             reader.take(length)
             alpha = start, reader.position
-            reader.check_crc(picture_end)
+            reader.check_crc(image_end)
         if not prefix.has_metadata and reader.left:
             raise CorruptFileError(f"{reader.left:,} bytes follow the end of the file")
         metadata = reader.position if prefix.has_metadata else None
@@ -98,13 +98,11 @@ class Layout:
 
 
 def _tile_spans(blob: bytes | memoryview, prefix: Prefix, end: int) -> list[tuple[int, int]]:
-    """Return (start, end) of every tile's stream inside the picture part that ends at `end`."""
+    """Return (start, end) of every tile's stream inside the image part that ends at `end`."""
     count = prefix.header.tile_count
     # Before looping: every tile has a CRC, so a lie about the size can't make us build a long list.
-    if count * 4 > prefix.picture_bytes:
-        raise CorruptFileError(
-            f"image of {prefix.picture_bytes:,} bytes can't hold {count:,} tiles"
-        )
+    if count * 4 > prefix.image_bytes:
+        raise CorruptFileError(f"image of {prefix.image_bytes:,} bytes can't hold {count:,} tiles")
     reader = Reader(blob, "tile table", prefix.size, end)
     lengths = [reader.varint() for _ in range(count - 1)]
     if count > 1:
@@ -126,25 +124,25 @@ def pack(container: Container) -> bytes:
     Raises:
         UsageError: a value doesn't fit the format, such as more than 31 labels.
     """
-    picture = bytearray()
+    image = bytearray()
     for stream in container.tiles[:-1]:
-        picture += varint(len(stream))
+        image += varint(len(stream))
     if len(container.tiles) > 1:
-        picture += _crc(picture)
+        image += _crc(image)
     for stream in container.tiles:
-        picture += stream + _crc(stream)
-    if len(picture) > MAX_VARINT:
+        image += stream + _crc(stream)
+    if len(image) > MAX_VARINT:
         raise UsageError("image part of 4 GB or more doesn't fit the format")
     metadata = Metadata(exif=container.exif, icc=container.icc, xmp=container.xmp)
     start, semantics = Prefix(
         header=container.header,
-        picture_bytes=len(picture),
+        image_bytes=len(image),
         semantics=None if container.semantics is None else container.semantics.pack(),
         has_metadata=bool(metadata),
         size=0,
     ).pack()
     out = start + semantics
-    out += _crc(out) + picture
+    out += _crc(out) + image
     if container.alpha is not None:
         alpha = varint(len(container.alpha)) + container.alpha
         out += alpha + _crc(alpha)

@@ -17,7 +17,7 @@ __all__ = ["Info", "info", "read_file", "read_start"]
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Facts from a file's first bytes and its size; the picture itself isn't checked."""
+    """Facts from a file's first bytes and its size; the image itself isn't checked."""
 
     width: int
     """Pixels."""
@@ -39,13 +39,13 @@ class Info:
     """Entropy coder and context model."""
     tiles: int
     tile_side: int
-    """Pixels; 0: the picture is one tile."""
+    """Pixels; 0: the image is one tile."""
     bytes_total: int
     bytes_semantics: int
     bytes_picture: int
     """The tiles' streams with their table and checksums."""
     bytes_metadata: int
-    """EXIF, ICC, XMP and the alpha channel: everything after the picture."""
+    """EXIF, ICC, XMP and the alpha channel: everything after the image."""
     bpp: float
     """Bits a pixel, the whole file counted."""
     label_set: str | None
@@ -96,10 +96,10 @@ def info(source: bytes | str | os.PathLike[str]) -> Info:
         start, total = read_start(Path(source), PREFIX_BYTES)
     prefix = Prefix.unpack(start)
     header = prefix.header
-    after = total - prefix.size - prefix.picture_bytes
+    after = total - prefix.size - prefix.image_bytes
     if after < 0:
         raise CorruptFileError(
-            f"truncated: {total:,} bytes of at least {prefix.size + prefix.picture_bytes:,}"
+            f"truncated: {total:,} bytes of at least {prefix.size + prefix.image_bytes:,}"
         )
     semantics = None if prefix.semantics is None else Semantics.unpack(prefix.semantics)
     return Info(
@@ -116,7 +116,7 @@ def info(source: bytes | str | os.PathLike[str]) -> Info:
         tile_side=1 << header.tile_log2 if header.tile_log2 else 0,
         bytes_total=total,
         bytes_semantics=len(prefix.semantics or b""),
-        bytes_picture=prefix.picture_bytes,
+        bytes_picture=prefix.image_bytes,
         bytes_metadata=after,
         bpp=8 * total / (header.width * header.height),
         label_set=semantics.label_set if semantics else None,

@@ -8,7 +8,7 @@ Byte layout (`docs/FORMAT.md` section 2), little-endian:
     6   1  flags: gray, alpha, reduced from 16 bits, semantics, metadata, reserved, 2 unused
     7   8  model identity: the first bytes of the model file's SHA-256
     15  2  width      17  2  height      both in pixels, 1..65535
-    19  …  varint: bytes of the picture part
+    19  …  varint: bytes of the image part
         …  varint: bytes of the semantics part, only if its flag is set
         …  semantics
         4  CRC-32 of everything before it
@@ -43,11 +43,11 @@ class Header:
     height: int
     """Pixels, 1 to 65535."""
     model_id: bytes
-    """First 8 bytes of the SHA-256 of the model file that decodes the picture."""
+    """First 8 bytes of the SHA-256 of the model file that decodes the image."""
     quality: int = 50
-    """1 (smallest file) to 100 (best picture)."""
+    """1 (smallest file) to 100 (best image)."""
     tile_log2: int = 0
-    """Tiles are squares of 2**tile_log2 pixels (6 to 15); 0: the picture is one tile."""
+    """Tiles are squares of 2**tile_log2 pixels (6 to 15); 0: the image is one tile."""
     coder: int = 0
     """Which entropy coder and context model wrote the streams, 0 to 7."""
     gray: bool = False
@@ -89,7 +89,7 @@ class Header:
 
     @property
     def tile_count(self) -> int:
-        """How many streams the picture part has."""
+        """How many streams the image part has."""
         rows, columns = self.grid
         return rows * columns
 
@@ -99,13 +99,13 @@ class Prefix:
     """The header with the sizes that place the other parts."""
 
     header: Header
-    picture_bytes: int
-    """Bytes of the picture part, its table and checksums included."""
+    image_bytes: int
+    """Bytes of the image part, its table and checksums included."""
     semantics: bytes | None
     """The semantics part, undecoded; None: the file has none."""
     has_metadata: bool
     size: int
-    """Bytes before the picture part."""
+    """Bytes before the image part."""
 
     def pack(self) -> tuple[bytes, bytes]:
         """Return the bytes before the semantics part, and that part (its CRC is missing yet)."""
@@ -120,7 +120,7 @@ class Prefix:
         fixed = bytes((head.quality, head.tile_log2 | head.coder << 4, flags))
         size = head.width.to_bytes(2, "little") + head.height.to_bytes(2, "little")
         start = SIGNATURE + bytes((0x80 + VERSION,)) + fixed + head.model_id + size
-        start += varint(self.picture_bytes)
+        start += varint(self.image_bytes)
         if self.semantics is None:
             return start, b""
         if len(self.semantics) > MAX_SEMANTICS:
@@ -151,7 +151,7 @@ class Prefix:
         quality, layout, flags = reader.uint(1), reader.uint(1), reader.uint(1)
         model_id = bytes(reader.take(8))
         width, height = reader.uint(2), reader.uint(2)
-        picture_bytes = reader.varint()
+        image_bytes = reader.varint()
         semantics: bytes | None = None
         if flags & _SEMANTICS:
             length = reader.varint()
@@ -179,7 +179,7 @@ class Prefix:
             raise CorruptFileError(f"header: {error}") from None
         return cls(
             header=header,
-            picture_bytes=picture_bytes,
+            image_bytes=image_bytes,
             semantics=semantics,
             has_metadata=bool(flags & _METADATA),
             size=reader.position,

@@ -22,7 +22,7 @@ _DEFLATED, _SKIPPABLE = 0x40, 0x80
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What travels beside the picture; None where the original had none."""
+    """What travels beside the image; None where the original had none."""
 
     exif: bytes | None = None
     """The TIFF structure, without the `Exif\\0\\0` that JPEG puts before it."""

@@ -1,4 +1,4 @@
-"""The semantics part: what is in the picture, in a few bytes, readable without a model.
+"""The semantics part: what is in the image, in a few bytes, readable without a model.
 
     0  1  label set, 0 = names as text, 3 = names of a user's own classes
     1  1  bits 0-4 number of labels; bit 5 boxes; bit 6 depths; bit 7 reserved
@@ -40,7 +40,7 @@ _HASH_BYTES = 8
 
 @dataclass(frozen=True)
 class Label:
-    """One thing seen in a picture."""
+    """One thing seen in an image."""
 
     name: str
     """In English, such as "English springer"."""
@@ -56,7 +56,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Semantics:
-    """The labels of a picture, most probable first, and the label set they come from.
+    """The labels of an image, most probable first, and the label set they come from.
 
     `label_set` is a name from `deepsic.labels.SETS`, that of a custom set, or "text" for labels of
     any other vocabulary. The last two are stored by name, without wnid.

@@ -68,7 +68,7 @@ def encode(
     goals = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes}
     chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
     target = files.Target(output, ".sic", **writing)
-    jobs = files.plan(files.found(sources, files.not_a_picture), target)
+    jobs = files.plan(files.found(sources, files.not_an_image), target)
     codec = _load_codec(model, device)
     if labeler is not None:
         from deepsic.models.semantic.labeler import load_labeler
@@ -127,12 +127,12 @@ def decode(
                 facts = info(blob)
                 codec = _codec_for(facts, model, device, codecs)
                 image = codec.decode(blob, region=region, scale=scale)
-                from deepsic.image_io.save import picture_bytes
+                from deepsic.image_io.save import image_bytes
 
                 if strip:
                     image.info.clear()
                 kind = job.target.suffix if job.target != files.STREAM else ""
-                target.write(job, picture_bytes(image, kind or suffix))
+                target.write(job, image_bytes(image, kind or suffix))
                 item.done(_facts(facts, str(job.target)), _decoded_line)
 
 
@@ -207,7 +207,7 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
         module = import_module("deepsic.evaluation.bench")
     except ModuleNotFoundError as error:
         raise UsageError(f"bench needs {error.name}; pip install 'deepsic[bench]'") from error
-    paths = [path for path, _ in files.found(sources, files.not_a_picture).files]
+    paths = [path for path, _ in files.found(sources, files.not_an_image).files]
 
     def show(line: str) -> None:
         sys.stderr.write(line + "\n")

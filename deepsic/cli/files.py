@@ -26,8 +26,8 @@ __all__ = [
     "Target",
     "expand",
     "found",
-    "not_a_picture",
     "not_a_sic_file",
+    "not_an_image",
     "plan",
     "read",
     "read_start",
@@ -153,15 +153,15 @@ def found(sources: Sequence[str], left_out: Reason = not_a_sic_file) -> Found:
     return meant
 
 
-def not_a_picture(path: Path) -> str:
+def not_an_image(path: Path) -> str:
     """Why a file in a folder is left out of encoding, by its content; empty: it is taken."""
     if not not_a_sic_file(path):
         return ".sic already"
-    from deepsic.image_io.decoders import claims_to_be_picture
+    from deepsic.image_io.decoders import claims_to_be_image
 
     try:
         with path.open("rb") as file:
-            return "" if claims_to_be_picture(file) else "not an image"
+            return "" if claims_to_be_image(file) else "not an image"
     except OSError:
         return ""  # named when its turn comes
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from deepsic.cli.progress import new_bar
 from deepsic.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -62,17 +63,8 @@ class Results:
 
     def __enter__(self) -> Results:
         if self._count > 1 and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-            self._progress = Progress(
-                *Progress.get_default_columns()[:2],
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._progress.add_task("", total=self._count)
+            self._progress = new_bar(sys.stderr, transient=True)
+            self._task = self._progress.add_task("", total=self._count, notes="")
             self._progress.start()
         return self
 

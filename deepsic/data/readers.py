@@ -1,4 +1,4 @@
-"""Labelled pictures from local folders in the layouts that data sets come in.
+"""Labelled images from local folders in the layouts that data sets come in.
 
     class_folder(root)            root/<wnid or name>/*.jpg: Imagenette, ImageNet subsets
     stl10(root, "test")           test_X.bin, test_y.bin
@@ -50,14 +50,14 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """One labelled picture."""
+    """One labelled image."""
 
     name: str
     """Unique in its data set: the path below its root, or a number."""
     read: Callable[[], NDArray[np.uint8]]
     """Reads the pixels, HxWx3 RGB."""
     label: int | None = None
-    """Class number, where the data set has one class a picture."""
+    """Class number, where the data set has one class an image."""
     boxes: tuple[Box, ...] = ()
 
     def image(self) -> NDArray[np.uint8]:
@@ -76,7 +76,7 @@ def _folder(path: Path) -> Path:
 
 
 def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list[LabelledImage]:
-    """Pictures in one folder a class.
+    """Images in one folder a class.
 
     Args:
         root: holds a folder for each class.
@@ -84,7 +84,7 @@ def class_folder(root: str | Path, classes: Sequence[str] | None = None) -> list
             None numbers the folders found, sorted.
 
     Raises:
-        InputError: no such folder, no picture in it, or a folder that isn't in `classes`.
+        InputError: no such folder, no image in it, or a folder that isn't in `classes`.
     """
     top = _folder(Path(root))
     folders = sorted(path for path in top.iterdir() if path.is_dir())
@@ -110,7 +110,7 @@ def stl10(root: str | Path, split: str = "test") -> list[LabelledImage]:
     Pixels stay on disk until they are read. `split` is train, test or unlabeled.
 
     Raises:
-        InputError: a file is missing, or its size is no multiple of a picture's.
+        InputError: a file is missing, or its size is no multiple of an image's.
     """
     path = Path(root) / f"{split}_X.bin"
     if not path.is_file():
@@ -210,13 +210,13 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def yolo(root: str | Path) -> list[LabelledImage]:
-    """Pictures in `images/` with a text file each in `labels/`, as COCO for YOLO comes.
+    """Images in `images/` with a text file each in `labels/`, as COCO for YOLO comes.
 
-    A line is "class x y width height", the centre and size as shares of the picture. A picture
-    without a file has no object. Reads every picture's size from its header.
+    A line is "class x y width height", the centre and size as shares of the image. An image
+    without a file has no object. Reads every image's size from its header.
 
     Raises:
-        InputError: a folder is missing, there is no picture, or a line is malformed.
+        InputError: a folder is missing, there is no image, or a line is malformed.
     """
     top = _folder(Path(root))
     samples = []

@@ -1,4 +1,4 @@
-"""The short measurement behind `deepsic bench`: pictures, one process, no Ray.
+"""The short measurement behind `deepsic bench`: images, one process, no Ray.
 
     report = run([Path("photos/a.png")], model="sic")
     print(report)                      # a table: BD-rate against JPEG, dB at three rates, MP/s
@@ -35,7 +35,7 @@ class BenchReport:
     summary: CodecSummaries
     pictures: int
     skipped: dict[str, str]
-    """Picture → why it can't be read."""
+    """Image → why it can't be read."""
     missing: dict[str, str]
     """Codec → why it can't run here."""
     titles: dict[str, str]
@@ -86,10 +86,10 @@ def run(
     Args:
         model: a shipped name, or the path of a model file.
         output: JSON lines to write, one a file, after one line on the run.
-        show: takes a line on each picture when it is done.
+        show: takes a line on each image when it is done.
 
     Raises:
-        InputError: not one picture can be read, or not one codec can run.
+        InputError: not one image can be read, or not one codec can run.
         StorageError: `output` can't be written.
     """
     from deepsic.evaluation.baselines import find_codecs
@@ -126,7 +126,7 @@ def run(
 
 
 def _glance(rows: Sequence[Measurement]) -> str:
-    """One picture in a line: bpp and dB of each codec's second setting."""
+    """One image in a line: bpp and dB of each codec's second setting."""
     seen: dict[str, list[Measurement]] = {}
     for row in rows:
         if row.kind == "ladder" and row.error is None:

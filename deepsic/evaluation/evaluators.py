@@ -1,6 +1,6 @@
-"""Networks that look at decoded pictures: classifiers and a detector, as the measurements see them.
+"""Networks that look at decoded images: classifiers and a detector, as the measurements see them.
 
-An evaluator takes pictures of one size and says what it sees in each. Its network is loaded when it
+An evaluator takes images of one size and says what it sees in each. Its network is loaded when it
 first looks, once in a process, so an evaluator travels to a worker as a few names.
 """
 
@@ -35,8 +35,8 @@ class Evaluator(ABC):
         self.name = network
 
     @abstractmethod
-    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
-        """What is in each RGB picture (height, width, 3); as JSON holds it."""
+    def look(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+        """What is in each RGB image (height, width, 3); as JSON holds it."""
 
     def __getstate__(self) -> dict[str, object]:
         """Travel to a worker without the loaded network."""
@@ -65,12 +65,12 @@ class ClassifierEvaluator(Evaluator):
 
         return load_classifier(self.network, self.weights)
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    def look(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         import torch
 
         seen: list[dict[str, Any]] = []
-        for start in range(0, len(pictures), _BATCH):
-            x01_B3HW = _tensor(pictures[start : start + _BATCH])
+        for start in range(0, len(images), _BATCH):
+            x01_B3HW = _tensor(images[start : start + _BATCH])
             with torch.inference_mode():
                 logits_BC = self.loaded.logits(x01_B3HW)
             if self.among is not None:
@@ -97,10 +97,10 @@ class DetectorEvaluator(Evaluator):
 
         return load_detector(self.network, self.weights)
 
-    def look(self, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    def look(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         seen = []
-        for picture in pictures:
-            found = self.loaded.detect(_tensor([picture]))[0]
+        for image in images:
+            found = self.loaded.detect(_tensor([image]))[0]
             seen.append(
                 {
                     "boxes": [[round(v, 2) for v in box] for box in found["boxes"].tolist()],
@@ -124,9 +124,9 @@ def find_evaluators(evaluators: Sequence[Evaluator]) -> tuple[list[Evaluator], d
     return found, missing
 
 
-def _tensor(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Pictures of one size as Bx3xHxW in [0, 1]."""
+def _tensor(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Images of one size as Bx3xHxW in [0, 1]."""
     import torch
 
-    stacked = np.stack([picture.transpose(2, 0, 1) for picture in pictures])
+    stacked = np.stack([image.transpose(2, 0, 1) for image in images])
     return torch.from_numpy(stacked).float() / 255

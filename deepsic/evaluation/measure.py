@@ -1,7 +1,7 @@
-"""Measure one picture with every codec: encode to a whole file, decode it, compare, look.
+"""Measure one image with every codec: encode to a whole file, decode it, compare, look.
 
-Each codec is measured twice. Over its ladder, fixed settings for all pictures: the mean over
-pictures is how rate-distortion curves are published. And at target rates, where each picture is
+Each codec is measured twice. Over its ladder, fixed settings for all images: the mean over
+images is how rate-distortion curves are published. And at target rates, where each image is
 searched to the same bits per pixel with every codec: what classifiers see at equal size.
 """
 
@@ -29,7 +29,7 @@ ORIGINAL = "uncompressed"
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementPlan:
-    """What to measure of each picture."""
+    """What to measure of each image."""
 
     bpp: tuple[float, ...] = (0.125, 0.25, 0.5)
     """Whole-file rates that every codec is searched to."""
@@ -59,7 +59,7 @@ class MeasurementPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A picture to measure, with what is known of it."""
+    """An image to measure, with what is known of it."""
 
     name: str
     rgb: NDArray[np.uint8]
@@ -72,7 +72,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One file of one picture, or why there is none. `asdict` is a line of the JSON report."""
+    """One file of one image, or why there is none. `asdict` is a line of the JSON report."""
 
     picture: str
     codec: str
@@ -115,14 +115,14 @@ def measure(
     original: bool = True,
     memory: Memory | None = None,
 ) -> list[Measurement]:
-    """Measure one picture with every codec.
+    """Measure one image with every codec.
 
     A codec that refuses gives rows with `error`, never an exception. Evaluators look at the
     original and at the files of target rates.
 
     Args:
-        original: whether to measure the uncompressed picture too.
-        memory: where earlier pictures reached their rates; makes the searches short.
+        original: whether to measure the uncompressed image too.
+        memory: where earlier images reached their rates; makes the searches short.
     """
     image = Image.fromarray(subject.rgb)
     height, width = subject.rgb.shape[:2]
@@ -155,7 +155,7 @@ def _files(
     common: dict[str, Any],
     memory: Memory | None,
 ) -> Iterator[tuple[Measurement, NDArray[np.uint8] | None]]:
-    """One codec's rows, and the decoded picture where there is one."""
+    """One codec's rows, and the decoded image where there is one."""
     known: dict[float, EncodedFile] = {}
     wanted: list[dict[str, Any]] = []
     wanted += [{"kind": "ladder", "knob": knob} for knob in plan.rungs(coder)]

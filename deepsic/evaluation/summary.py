@@ -1,7 +1,7 @@
 """From rows of single files to averages, curves and BD-rates, with nothing averaged silently.
 
-Averages are over the same pictures for every codec: a picture that one codec failed on is left
-out for all, and named. A codec that failed on more than half of the pictures is left out itself.
+Averages are over the same images for every codec: an image that one codec failed on is left
+out for all, and named. A codec that failed on more than half of the images is left out itself.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from deepsic.evaluation.metrics.detection import Boxes, DetectionScore, detectio
 
 __all__ = ["CodecSummaries", "Point", "ms_ssim_db", "summarise"]
 
-#: Pictures below which no semantic information is estimated.
+#: Images below which no semantic information is estimated.
 _MIN_INFORMATION = 32
 QUALITIES = ("mse", "psnr_rgb", "psnr_y", "ssim", "ms_ssim_rgb", "ms_ssim_y")
 
 
 @dataclass(kw_only=True)
 class Point:
-    """One codec at one setting (ladder) or one target rate, averaged over pictures."""
+    """One codec at one setting (ladder) or one target rate, averaged over images."""
 
     codec: str
     kind: str
     setting: float
-    """The knob of the ladder, or the target bpp; 0 for the uncompressed pictures."""
+    """The knob of the ladder, or the target bpp; 0 for the uncompressed images."""
     pictures: int
     bpp: float
-    """Mean over pictures."""
+    """Mean over images."""
     off: int = 0
-    """Pictures whose file missed the target by more than the tolerance."""
+    """Images whose file missed the target by more than the tolerance."""
     failed: int = 0
-    """Pictures without a file."""
+    """Images without a file."""
     quality: dict[str, float] = field(default_factory=dict)
-    """Means of `QUALITIES`; one is absent if it is undefined for any picture."""
+    """Means of `QUALITIES`; one is absent if it is undefined for any image."""
     encode_s: float | None = None
     """Median, seconds."""
     decode_s: float | None = None
     accuracy: dict[str, Accuracy] = field(default_factory=dict)
     """By classifier, where labels are known."""
     agreement: dict[str, float] = field(default_factory=dict)
-    """By classifier: share of first classes equal to those of the uncompressed pictures."""
+    """By classifier: share of first classes equal to those of the uncompressed images."""
     detection: dict[str, DetectionScore] = field(default_factory=dict)
     information: dict[str, float] = field(default_factory=dict)
     """By classifier among few classes: semantic information SI, nats (SAIC Eq. 11)."""
@@ -61,7 +61,7 @@ class CodecSummaries:
     failures: dict[str, str]
     """ "picture, codec" → why there is no file."""
     left_out: dict[str, str]
-    """Pictures and codecs left out of the averages → why."""
+    """Images and codecs left out of the averages → why."""
 
     def of(self, codec: str, kind: str) -> list[Point]:
         """The points of one codec, by rate."""
@@ -69,7 +69,7 @@ class CodecSummaries:
         return sorted(found, key=lambda point: point.bpp)
 
     def codecs(self) -> list[str]:
-        """Codecs with points, in the order of the run, without the uncompressed pictures."""
+        """Codecs with points, in the order of the run, without the uncompressed images."""
         return list(dict.fromkeys(p.codec for p in self.points if p.codec != ORIGINAL))
 
     def curve(self, codec: str, quality: str) -> Curve | None:
@@ -148,8 +148,8 @@ def summarise(
 
 
 def _fair(rows: Sequence[Measurement]) -> tuple[set[str], dict[str, str]]:
-    """Codecs to average, and pictures and codecs to leave out with the reason."""
-    all_pictures = {row.picture for row in rows}
+    """Codecs to average, and images and codecs to leave out with the reason."""
+    all_images = {row.picture for row in rows}
     failed: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.error is not None:
@@ -157,9 +157,9 @@ def _fair(rows: Sequence[Measurement]) -> tuple[set[str], dict[str, str]]:
     codecs = {row.codec for row in rows}
     left_out: dict[str, str] = {}
     for codec, names in failed.items():
-        if 2 * len(names) > len(all_pictures):
+        if 2 * len(names) > len(all_images):
             codecs.discard(codec)
-            left_out[codec] = f"failed on {len(names)} of {len(all_pictures)} images"
+            left_out[codec] = f"failed on {len(names)} of {len(all_images)} images"
     for codec in sorted(codecs):
         for name in sorted(failed.get(codec, ())):
             left_out.setdefault(name, f"{codec} failed on it")
@@ -201,7 +201,7 @@ def _evaluated(
 def _information(
     name: str, rows: Sequence[Measurement], originals: Sequence[Measurement]
 ) -> float | None:
-    """SI between a classifier's logits before and after; None for few pictures or no logits."""
+    """SI between a classifier's logits before and after; None for few images or no logits."""
     if len(rows) < _MIN_INFORMATION or "logits" not in rows[0].seen[name]:
         return None
     import torch

@@ -25,7 +25,7 @@ def unpack_alpha(stream: bytes, header: Header) -> NDArray[np.uint8]:
     """The alpha plane (H, W) of a stream.
 
     Raises:
-        CorruptFileError: not a PNG of the picture's size.
+        CorruptFileError: not a PNG of the image's size.
     """
     try:
         with Image.open(io.BytesIO(stream), formats=("PNG",)) as image:

@@ -20,7 +20,7 @@ from deepsic.errors import (
 from deepsic.image_io import jpeg_xl
 from deepsic.limits import Limits
 
-__all__ = ["claims_to_be_picture", "decoding", "known_formats", "opened"]
+__all__ = ["claims_to_be_image", "decoding", "known_formats", "opened"]
 
 #: What Pillow must not open for us. EPS runs Ghostscript, WMF the Windows API, IPTC whatever lies
 #: inside it, FITS inflates without a bound, FPX and MIC need a package; of the rest Pillow knows
@@ -45,7 +45,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 def _unreadable_kind(start: bytes) -> str | None:
-    """Say what a file that no decoder took is, by its first 32 bytes, if it is a picture."""
+    """Say what a file that no decoder took is, by its first 32 bytes, if it is an image."""
     brand = start[8:12] if start[4:8] == b"ftyp" else b""
     if brand == b"crx " or start.startswith(_RAW):
         return "a camera's raw file; develop it first"
@@ -60,8 +60,8 @@ def _unreadable_kind(start: bytes) -> str | None:
     return None
 
 
-def claims_to_be_picture(file: IO[bytes]) -> bool:
-    """Whether a file begins like a picture, one that is damaged or can't be read here included."""
+def claims_to_be_image(file: IO[bytes]) -> bool:
+    """Whether a file begins like an image, one that is damaged or can't be read here included."""
     start = file.read(32)
     file.seek(0)
     if jpeg_xl.is_jpeg_xl(start):
@@ -107,15 +107,15 @@ def decoding(name: str) -> Iterator[None]:
 def opened(
     file: IO[bytes], name: str, limits: Limits, formats: Collection[str] | None = None
 ) -> Iterator[Image.Image]:
-    """Open a picture by its content; work on it inside the block, as in `decoding`.
+    """Open an image by its content; work on it inside the block, as in `decoding`.
 
     Args:
         limits: held here for what its plugin decodes at once, JPEG XL; the caller holds the others.
         formats: of `known_formats`, those that may be; None: all.
 
     Raises:
-        InputError: not a picture, damaged or truncated.
-        UnsupportedImageError: a picture of a kind that can't be read here.
+        InputError: not an image, damaged or truncated.
+        UnsupportedImageError: an image of a kind that can't be read here.
         LimitError: as `decoding`.
     """
     with decoding(name):

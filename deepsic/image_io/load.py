@@ -1,4 +1,4 @@
-"""Any picture in, upright 8-bit RGB out: size checked from the header before pixels are decoded.
+"""Any image in, upright 8-bit RGB out: size checked from the header before pixels are decoded.
 
 `docs/FORMAT.md` section 8 is the public list of what happens to what.
 """
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_COUNTS", "ImageSource", "LoadedImage", "load_image", "to_pil"]
 
-#: Formats whose further pictures are previews, gain maps or layers of the first.
+#: Formats whose further images are previews, gain maps or layers of the first.
 FIRST_COUNTS = ("MPO", "PSD", "HEIF", "ICNS")
 _SUBFILE, _OLD_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 255, 330, 50706
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedImage:
-    """A picture as the codec takes it, with what has to come back beside it."""
+    """An image as the codec takes it, with what has to come back beside it."""
 
     rgb: NDArray[np.uint8]
     """(height, width, 3), sRGB unless `icc` says otherwise, 0 to 255."""
@@ -68,7 +68,7 @@ ImageSource = Union[
     Image.Image, NDArray[Any], "Tensor", str, os.PathLike[str], bytes, bytearray, memoryview,
     IO[bytes], LoadedImage,
 ]  # fmt: skip
-"""Whatever holds a picture, see `load_image`."""
+"""Whatever holds an image, see `load_image`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,23 +86,23 @@ def load_image(
     frame: int | None = None,
     white: int | None = None,
 ) -> LoadedImage:
-    """Load a picture from whatever holds one.
+    """Load an image from whatever holds one.
 
     Args:
-        source: path, bytes of a picture file, open binary file, PIL image, array, tensor, or what
+        source: path, bytes of an image file, open binary file, PIL image, array, tensor, or what
             this function returned. Arrays are (height, width) or (height, width, 1, 3 or 4),
             tensors (1, 3 or 4, height, width): uint8, uint16 (the upper eight bits are kept), or
             floating point from 0 to 1.
         limits: bounds, held before pixels are decoded.
         frame: which frame or page of a file with several, counted from 0. None: such a file is
             refused.
-        white: the value of white in pictures of more than 8 bits a channel, 255 to 65535; what is
-            brighter is refused. None: as the file says, else 65535, and pictures so dark that
+        white: the value of white in images of more than 8 bits a channel, 255 to 65535; what is
+            brighter is refused. None: as the file says, else 65535, and images so dark that
             this can't be are refused.
 
     Raises:
-        InputError: can't be read, is no picture, or is damaged or truncated.
-        UnsupportedImageError: a kind of picture that we refuse (`docs/FORMAT.md` section 8).
+        InputError: can't be read, is no image, or is damaged or truncated.
+        UnsupportedImageError: a kind of image that we refuse (`docs/FORMAT.md` section 8).
         LimitError: larger than `limits` allow.
         UsageError: there is no such frame, or `white` isn't possible.
     """
@@ -174,7 +174,7 @@ def _from_pil(
     limits.check_size(*image.size)
     depth = depth_of(image, wanted.white)
     image.load()
-    limits.check_size(*image.size)  # icons hold pictures whose size isn't the icon's
+    limits.check_size(*image.size)  # icons hold images whose size isn't the icon's
     image, metadata = upright(image)
     icc = metadata.icc
     if image.mode.startswith("I"):
@@ -222,7 +222,7 @@ def _choose_frame(image: Image.Image, name: str, frame: int | None) -> None:
 
 
 def _is_preview(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Whether a TIFF's first directory is a small version of a picture that lies elsewhere."""
+    """Whether a TIFF's first directory is a small version of an image that lies elsewhere."""
     tags: Any = image.tag_v2
     if tags.get(_SUBFILE, 0) & 1 or tags.get(_OLD_SUBFILE) == 2 or _DNG_VERSION in tags:
         return True

@@ -22,7 +22,7 @@ _FULL = 0xFFFF
 _DARK = 16
 """Where nothing says what white is, and 8 bits would stay below this, it is something else."""
 _SAYS_COLOURS = ("icc_profile", "gamma", "srgb")
-"""What in `info` says that a picture's numbers are colours: its white is the largest then."""
+"""What in `info` says that an image's numbers are colours: its white is the largest then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,5 +194,5 @@ def _from_other_space(image: Image.Image, icc: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
         except ImageCms.PyCMSError:
-            pass  # a broken profile: the plain formula is better than no picture
+            pass  # a broken profile: the plain formula is better than no image
     return image.convert("RGB")

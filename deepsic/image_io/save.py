@@ -1,4 +1,4 @@
-"""Decoded pictures to ordinary picture files, EXIF, ICC profile and XMP kept."""
+"""Decoded images to ordinary image files, EXIF, ICC profile and XMP kept."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from deepsic.errors import DeepsicError, UsageError
 from deepsic.image_io.decoders import known_formats
 from deepsic.image_io.metadata import metadata_of, save_options
 
-__all__ = ["picture_bytes"]
+__all__ = ["image_bytes"]
 
 
-def picture_bytes(image: Image.Image, suffix: str) -> bytes:
+def image_bytes(image: Image.Image, suffix: str) -> bytes:
     """Return `image` as a file of the kind that `suffix` (such as ".png") names.
 
-    Raises `UsageError` if Pillow can't write that kind, or not with this picture's mode or alpha.
+    Raises `UsageError` if Pillow can't write that kind, or not with this image's mode or alpha.
     """
     known_formats()  # and their plugins
     kind = Image.EXTENSION.get(suffix.lower())

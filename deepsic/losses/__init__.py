@@ -16,7 +16,7 @@ from deepsic.losses.feature import feature_errors, feature_loss
 from deepsic.losses.mix import APIC, MACHINE, MIXES, SAIC, TDIC, Distortion, DistortionMix, Targets
 from deepsic.losses.pixel import pixel_errors, pixel_loss
 from deepsic.losses.semantic import semantic_errors, semantic_loss
-from deepsic.losses.semantic_weights import Sharpness, dataset_weights, picture_weights, sharpen
+from deepsic.losses.semantic_weights import Sharpness, dataset_weights, image_weights, sharpen
 
 __all__ = [
     "APIC",
@@ -33,7 +33,7 @@ __all__ = [
     "dataset_weights",
     "feature_errors",
     "feature_loss",
-    "picture_weights",
+    "image_weights",
     "pixel_errors",
     "pixel_loss",
     "semantic_errors",

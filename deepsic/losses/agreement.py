@@ -1,4 +1,4 @@
-"""Agreement of outputs: the decoded picture should be judged as the original was."""
+"""Agreement of outputs: the decoded image should be judged as the original was."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def agreement_errors(y_hat: Tensor, y: Tensor, temperature: float = 1.0) -> Tens
     changes (Hinton et al. 2015).
 
     Args:
-        y_hat: BxC logits for the decoded pictures.
+        y_hat: BxC logits for the decoded images.
         y: BxC logits for the originals; take no gradient.
         temperature: T > 0; above 1 the unlikely classes count for more.
     """
@@ -27,5 +27,5 @@ def agreement_errors(y_hat: Tensor, y: Tensor, temperature: float = 1.0) -> Tens
 
 
 def agreement_loss(y_hat: Tensor, y: Tensor, temperature: float = 1.0) -> Tensor:
-    """`agreement_errors` averaged over the pictures; a scalar."""
+    """`agreement_errors` averaged over the images; a scalar."""
     return agreement_errors(y_hat, y, temperature).mean()

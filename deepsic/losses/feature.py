@@ -17,7 +17,7 @@ def channel_errors(f_hat: Tensor, f: Tensor) -> Tensor:
 
 
 def feature_errors(f_hat: Tensor, f: Tensor) -> Tensor:
-    """Error of each picture, summed over channels: BxKxMxN maps -> B."""
+    """Error of each image, summed over channels: BxKxMxN maps -> B."""
     return channel_errors(f_hat, f).sum(1)
 
 
@@ -25,7 +25,7 @@ def feature_loss(f_hat: Tensor, f: Tensor) -> Tensor:
     """APIC: Eq. 10 with every weight 1, as SAIC's section 4.6 defines it; a scalar.
 
     Args:
-        f_hat: BxKxMxN, maps of the decoded pictures.
+        f_hat: BxKxMxN, maps of the decoded images.
         f: BxKxMxN, maps of the originals.
     """
     return feature_errors(f_hat, f).mean()

@@ -19,7 +19,7 @@ from deepsic.losses.agreement import agreement_errors
 from deepsic.losses.feature import feature_errors
 from deepsic.losses.pixel import pixel_errors
 from deepsic.losses.semantic import semantic_errors
-from deepsic.losses.semantic_weights import Sharpness, picture_weights
+from deepsic.losses.semantic_weights import Sharpness, image_weights
 from deepsic.tasks.observer import Observer
 
 __all__ = ["APIC", "MACHINE", "MIXES", "SAIC", "TDIC", "Distortion", "DistortionMix", "Targets"]
@@ -43,7 +43,7 @@ class DistortionMix:
     tau: float = 1000.0
     """Temperature of the semantic weights (SAIC Eq. 4); the paper's range is 1 to 10,000."""
     top: int | None = None
-    """Outputs that semantic weights are taken from, the largest of each picture; None: all C."""
+    """Outputs that semantic weights are taken from, the largest of each image; None: all C."""
     layer: str | None = None
     """Layer whose maps are compared; None is the network's default."""
     temperature: float = 1.0
@@ -106,13 +106,13 @@ class Targets:
 
 
 class Distortion:
-    """Distortion of decoded pictures under a mix.
+    """Distortion of decoded images under a mix.
 
     Args:
         mix: how much each term counts.
         network: downstream network; may be None if the mix is of pixels only.
         weights: K semantic weights of a data set (`dataset_weights`); None takes the
-            weights of each picture.
+            weights of each image.
 
     Raises:
         UsageError: the mix needs a network and there is none.
@@ -135,14 +135,14 @@ class Distortion:
             return Targets(maps=f.float(), weights=f.new_ones(f.shape[1]), outputs=y.float())
         # Gradients of bfloat16 outputs would put the weights off by up to 181 %.
         with torch.autocast(x.device.type, enabled=False):
-            w, f, y = picture_weights(self.network, x.float(), self.mix.sharpness, self.mix.layer)
+            w, f, y = image_weights(self.network, x.float(), self.mix.sharpness, self.mix.layer)
         weights = w if self.weights is None else self.weights
         return Targets(maps=f.float(), weights=weights, outputs=y.float())
 
     def __call__(
         self, x_hat: Tensor, x: Tensor, targets: Targets | None = None
     ) -> dict[str, Tensor]:
-        """Terms of each picture, B, and their weighed sum under "total".
+        """Terms of each image, B, and their weighed sum under "total".
 
         Args:
             x_hat: Bx3xHxW decoded, RGB in [0, 1]; values outside pass with their gradient.

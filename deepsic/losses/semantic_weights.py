@@ -30,7 +30,7 @@ from torch import Tensor
 from deepsic.errors import UsageError
 from deepsic.tasks.observer import Observer
 
-__all__ = ["Sharpness", "channel_gradients", "dataset_weights", "picture_weights", "sharpen"]
+__all__ = ["Sharpness", "channel_gradients", "dataset_weights", "image_weights", "sharpen"]
 
 _RELATIVE_DEVIATION = 1e-3
 
@@ -46,7 +46,7 @@ class Sharpness:
     relative: bool = True
     """Scale w to a deviation of 1/1000 over the channels before τ; False is Eq. 4 to the letter."""
     top: int | None = None
-    """Average Eq. 3 over this many largest outputs of each picture; None takes all C."""
+    """Average Eq. 3 over this many largest outputs of each image; None takes all C."""
 
     def __post_init__(self) -> None:
         if self.tau < 0 or (self.top is not None and self.top < 1):
@@ -57,7 +57,7 @@ def channel_gradients(y: Tensor, f: Tensor, top: int | None = None) -> Tensor:
     """Eq. 2 and 3: outputs BxC and the maps BxKxMxN they depend on -> w, BxK."""
     if top is not None:
         y = y.topk(min(top, y.shape[1]), 1).values
-    # Summing over the pictures keeps them apart: picture b's outputs depend on f[b] only.
+    # Summing over the images keeps them apart: image b's outputs depend on f[b] only.
     (gradient,) = torch.autograd.grad(y.mean(1).sum(), f)
     return gradient.mean((2, 3))
 
@@ -79,10 +79,10 @@ def _gradients(
     return y.detach(), f.detach(), w
 
 
-def picture_weights(
+def image_weights(
     network: Observer, x01: Tensor, sharpness: Sharpness, layer: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of each picture, with what else the same pass gives.
+    """Weights of each image, with what else the same pass gives.
 
     Args:
         network: downstream network; its weights don't change.
@@ -100,10 +100,10 @@ def picture_weights(
 def dataset_weights(
     network: Observer, batches: Iterable[Tensor], sharpness: Sharpness, layer: str | None = None
 ) -> Tensor:
-    """One set of weights K for a data set: Eq. 3 averaged over its pictures, then Eq. 4.
+    """One set of weights K for a data set: Eq. 3 averaged over its images, then Eq. 4.
 
     Raises:
-        UsageError: no picture at all.
+        UsageError: no image at all.
     """
     total, count = None, 0
     for x01 in batches:

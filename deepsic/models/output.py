@@ -16,9 +16,9 @@ class Output:
     x_hat: Tensor
     """(B, 3, H, W), RGB in [0, 255], not clamped."""
     bits: Tensor
-    """(B,), bits a picture."""
+    """(B,), bits an image."""
     parts: dict[str, Tensor]
-    """Bits a picture of each part (z, ll, 4a .. 1b), (B,), detached."""
+    """Bits an image of each part (z, ll, 4a .. 1b), (B,), detached."""
     before: tuple[Tensor, Tensor]
     """Latents y8 and y16 before rounding, coefficient units: what a pre-semantic head reads."""
     after: tuple[Tensor, Tensor]

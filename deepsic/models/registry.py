@@ -58,7 +58,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Scalable(Protocol):
-    """What an engine has besides if it decodes smaller pictures from a part of a stream."""
+    """What an engine has besides if it decodes smaller images from a part of a stream."""
 
     def decode_scaled(
         self, stream: bytes, height: int, width: int, quality: int, shift: int
@@ -82,7 +82,7 @@ class Reader(Protocol):
     def named(self, chances: Sequence[F32]) -> list[Label]:
         """Labels of the tiles' probabilities, best first."""
 
-    def picture(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
+    def image(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
         """All classes of an image (H, W, 3) cut into `grid`, best first; nothing is coded."""
 
     def file(

@@ -1,4 +1,4 @@
-"""Tiles of a picture and the windows that transforms see around them."""
+"""Tiles of an image and the windows that transforms see around them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = [
 
 F32 = NDArray[np.float32]
 Latents = tuple[NDArray[Any], ...]
-"""What a picture is drawn from: arrays (H/s, W/s, C), a stride s each."""
+"""What an image is drawn from: arrays (H/s, W/s, C), a stride s each."""
 
 HALO = 96
 """Pixels around a tile that its transforms see; what lies farther hardly matters."""
 TILE_LOG2 = 10
-"""Larger pictures are cut into tiles of 1024 pixels."""
+"""Larger images are cut into tiles of 1024 pixels."""
 ONE_TILE = 1536
-"""Pictures with no side beyond this are one tile."""
+"""Images with no side beyond this are one tile."""
 SMALL = 512
-"""Pictures with no side beyond this may have smaller tiles: their cost is small in any case."""
+"""Images with no side beyond this may have smaller tiles: their cost is small in any case."""
 ALIGNMENT = 32
 """Windows are padded to a multiple of this, pixels: the stride of `sic`'s hyper-latent."""
 
@@ -57,7 +57,7 @@ class Tile:
         return _up(self.bottom - self.top), _up(self.right - self.left)
 
     def window(self, halo: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Top, left, bottom, right of the tile with `halo` pixels around it, in the picture."""
+        """Top, left, bottom, right of the tile with `halo` pixels around it, in the image."""
         return (
             max(0, self.top - halo),
             max(0, self.left - halo),
@@ -72,7 +72,7 @@ class Tile:
 
 
 def tiles(height: int, width: int, side: int) -> list[Tile]:
-    """Tiles of a picture in raster order; `side` 0 makes one tile of all."""
+    """Tiles of an image in raster order; `side` 0 makes one tile of all."""
     down, across = side or height, side or width
     return [
         Tile(
@@ -89,7 +89,7 @@ def tiles(height: int, width: int, side: int) -> list[Tile]:
 
 
 def check_tiles(width: int, height: int, tile_log2: int) -> None:
-    """Refuse tiles that no encoder writes, where their cost isn't that of the picture's pixels.
+    """Refuse tiles that no encoder writes, where their cost isn't that of the image's pixels.
 
     A tile of 62,500 x 64 costs fifty times what as many pixels of a sound file do; tiles of 64
     pixels are decoded with a halo that is sixteen times as large.

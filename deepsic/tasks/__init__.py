@@ -1,4 +1,4 @@
-"""Downstream networks: what a decoded picture is looked at with.
+"""Downstream networks: what a decoded image is looked at with.
 
     net = load_classifier("efficientnet-lite0")       # from its package, offline
     logits = net.logits(x01)                          # Bx3xHxW in [0, 1] -> BxC
@@ -7,7 +7,7 @@
     detector = load_detector("fastestdet", weights="fastestdet.pth")
     found = detector.detect(x01)                      # [Detection(boxes, scores, labels)]
 
-Networks are frozen: their weights take no gradient, pictures do.
+Networks are frozen: their weights take no gradient, images do.
 """
 
 from __future__ import annotations

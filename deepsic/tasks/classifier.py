@@ -1,4 +1,4 @@
-"""A frozen image classifier with the preparation of pictures that it was trained with."""
+"""A frozen image classifier with the preparation of images that it was trained with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Classifier", "Preparation"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How a network wants its pictures: `(255 * x - mean) / std`, resized, RGB or BGR."""
+    """How a network wants its images: `(255 * x - mean) / std`, resized, RGB or BGR."""
 
     size: int
     """Side of the square input, pixels."""
@@ -49,14 +49,14 @@ class Preparation:
 
 
 class Classifier(nn.Module):
-    """Frozen classifier that takes pictures of any size in [0, 1] RGB.
+    """Frozen classifier that takes images of any size in [0, 1] RGB.
 
     It stays in evaluation mode, whatever is done to a module that holds it, and its weights
-    take no gradient; gradients reach the picture.
+    take no gradient; gradients reach the image.
 
     Args:
         name: what it was loaded as.
-        network: takes prepared pictures, returns BxC logits.
+        network: takes prepared images, returns BxC logits.
         preparation: turns [0, 1] RGB into the network's input.
         default_layer: layer whose maps the semantic losses read if none is named.
     """
@@ -91,7 +91,7 @@ class Classifier(nn.Module):
         """Logits BxC and the maps BxKxMxN of the named layers, from one forward pass.
 
         With `leaf`, the logits can be differentiated by the maps and by nothing before them.
-        Without `resized`, the network sees the pictures at their own size.
+        Without `resized`, the network sees the images at their own size.
         """
         prepare = self.preparation if resized else self.preparation.normalised
         with LayerTap(self.network, layers, leaf=leaf) as tap:

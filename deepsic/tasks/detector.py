@@ -15,10 +15,10 @@ __all__ = ["COCO_CLASSES", "Detection", "Detector"]
 
 
 class Detection(TypedDict):
-    """Objects found in one picture; the form that `torchmetrics` takes."""
+    """Objects found in one image; the form that `torchmetrics` takes."""
 
     boxes: Tensor
-    """Nx4, corners x1, y1, x2, y2 in pixels of the picture given."""
+    """Nx4, corners x1, y1, x2, y2 in pixels of the image given."""
     scores: Tensor
     """N, in [0, 1], largest first."""
     labels: Tensor
@@ -38,14 +38,14 @@ class Detector(nn.Module, ABC):
     @torch.no_grad()
     def detect(self, x01: Tensor | Sequence[Tensor]) -> list[Detection]:
         """Find objects in Bx3xHxW RGB in [0, 1], or in a list of 3xHxW of any sizes."""
-        pictures = list(x01)
-        for picture in pictures:
-            if picture.ndim != 3 or picture.shape[0] != 3:
-                raise UsageError(f"images must be 3xHxW, not {tuple(picture.shape)}")
-        return self._detect(pictures)
+        images = list(x01)
+        for image in images:
+            if image.ndim != 3 or image.shape[0] != 3:
+                raise UsageError(f"images must be 3xHxW, not {tuple(image.shape)}")
+        return self._detect(images)
 
     @abstractmethod
-    def _detect(self, pictures: list[Tensor]) -> list[Detection]: ...
+    def _detect(self, images: list[Tensor]) -> list[Detection]: ...
 
 
 COCO_CLASSES: tuple[str, ...] = (

@@ -81,7 +81,7 @@ def _cheapen_gradients(network: nn.Module) -> None:
 def load_efficientnet_lite(name: str, weights: str | Path | None = None) -> Classifier:
     """EfficientNet-Lite, 1000 ImageNet classes, weights from its own package, offline.
 
-    Its training scaled pictures by (x - 127) / 128; other means cost 8 points of accuracy.
+    Its training scaled images by (x - 127) / 128; other means cost 8 points of accuracy.
 
     Raises:
         UsageError: a package is missing.

@@ -3,7 +3,7 @@
 Written after its authors' description and published state dict (dog-qiuqiu/FastestDet,
 BSD-3-Clause), which it loads as it is. It stands in for the SAIC paper's RFBNet.
 
-    picture, BGR, 3x352x352
+    image, BGR, 3x352x352
       ShuffleNetV2 -> 48 at 1/8, 96 at 1/16, 192 at 1/32
       brought to 1/16, concatenated (336) -> SPP -> 96
       head -> objectness 1, box 4, classes 80
@@ -88,7 +88,7 @@ class _Head(nn.Module):
 
 
 class FastestDet(Detector):
-    """Takes pictures of any size; boxes come back in their pixels."""
+    """Takes images of any size; boxes come back in their pixels."""
 
     name = "fastestdet"
     default_layer = "SPP"
@@ -126,20 +126,20 @@ class FastestDet(Detector):
             self(x01)
         return tap[name]
 
-    def _detect(self, pictures: list[Tensor]) -> list[Detection]:
+    def _detect(self, images: list[Tensor]) -> list[Detection]:
         squares = [
             F.interpolate(x[None], (_SIDE, _SIDE), mode="bilinear", align_corners=False)
-            for x in pictures
+            for x in images
         ]
         maps = self(torch.cat(squares)) if squares else []
         return [
-            _objects(y, picture.shape[2], picture.shape[1])
-            for y, picture in zip(maps, pictures, strict=True)
+            _objects(y, image.shape[2], image.shape[1])
+            for y, image in zip(maps, images, strict=True)
         ]
 
 
 def _objects(y: Tensor, width: int, height: int) -> Detection:
-    """85xMxN prediction of one picture of width x height pixels -> its objects."""
+    """85xMxN prediction of one image of width x height pixels -> its objects."""
     rows, columns = y.shape[-2:]
     gy, gx = torch.meshgrid(
         torch.arange(rows, device=y.device), torch.arange(columns, device=y.device), indexing="ij"

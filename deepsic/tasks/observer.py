@@ -29,5 +29,5 @@ class Observer(Protocol):
         ...
 
     def features(self, x01: Tensor, layer: str | None = None) -> Tensor:
-        """Maps f BxKxMxN of `layer`, differentiable by the picture."""
+        """Maps f BxKxMxN of `layer`, differentiable by the image."""
         ...

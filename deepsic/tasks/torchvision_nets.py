@@ -74,10 +74,10 @@ class TorchvisionDetector(Detector):
         self.register_buffer("table", _contiguous_labels(name), persistent=False)
         self.eval()
 
-    def _detect(self, pictures: list[Tensor]) -> list[Detection]:
+    def _detect(self, images: list[Tensor]) -> list[Detection]:
         found = []
         table = self.get_buffer("table")
-        for output in self.network(pictures):
+        for output in self.network(images):
             labels = table[output["labels"]]
             keep = (labels >= 0) & (output["scores"] >= _MIN_SCORE)
             found.append(

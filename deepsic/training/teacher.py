@@ -42,7 +42,7 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, x01: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1] to logits (B, classes)."""
+        """Images (B, 3, H, W) in [0, 1] to logits (B, classes)."""
         return self.net.logits(x01)[:, self.columns]
 
     @torch.no_grad()

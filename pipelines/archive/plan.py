@@ -47,7 +47,7 @@ class Request:
     model: ModelSource
     target: dict[str, Any]
     check: Check = Check()  # noqa: RUF009 frozen
-    seconds_per_picture: float = 60.0
+    seconds_per_image: float = 60.0
     overwrite: bool = False
     beside: Beside = Beside()  # noqa: RUF009 frozen
     run: RunOptions = RunOptions()  # noqa: RUF009 frozen
@@ -103,7 +103,7 @@ def _job(
         codec=model,
         check=request.check,
         limits=model.limits or DEFAULT_LIMITS,
-        seconds_per_picture=request.seconds_per_picture,
+        seconds_per_image=request.seconds_per_image,
         overwrite=request.overwrite,
         beside=request.beside,
     )
@@ -159,7 +159,7 @@ def demonstrate(request: Request) -> list[str]:
     """Compress scikit-image's photographs into ./out, decode them, and draw both; what was made."""
     if request.model.labeler is None:
         request = replace(request, model=replace(request.model, labeler=DEMO_LABELER))
-    originals, decoded, picture = DEMO / "originals", DEMO / "decoded", DEMO / "comparison.png"
+    originals, decoded, image = DEMO / "originals", DEMO / "decoded", DEMO / "comparison.png"
     demo.gather_photographs(originals)
     with _cluster(request.model.device) as resources:
         check = Check(verify=Verify.DECODE, psnr_floor=request.check.psnr_floor)
@@ -172,5 +172,5 @@ def demonstrate(request: Request) -> list[str]:
         out = open_storage(str(decoded / draft.settings.job_id))
         restore_archive(Ledger(archive), out, job.codec, job.settings.model_id, resources)
     demo.photograph_table(archive.url)
-    demo.comparison(originals, archive.url, Path(out.url), picture)
-    return [archive.url, str(picture.resolve())]
+    demo.comparison(originals, archive.url, Path(out.url), image)
+    return [archive.url, str(image.resolve())]

@@ -37,7 +37,7 @@ class JobSettings:
     labeler: str | None = None
     """Classifier whose labels are stored in the file; None: what the model gives by itself."""
     top: int = TOP
-    """Labels kept for each picture."""
+    """Labels kept for each image."""
     refine_for: tuple[str, ...] = ()
     """Classifiers that every file is fitted to."""
 

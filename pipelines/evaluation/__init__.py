@@ -1,1 +1,1 @@
-"""What `pipelines/evaluate.py` is made of: pictures, the Ray job, the outputs."""
+"""What `pipelines/evaluate.py` is made of: images, the Ray job, the outputs."""

@@ -1,4 +1,4 @@
-"""The Ray job: every picture measured once, with every codec, on some worker."""
+"""The Ray job: every image measured once, with every codec, on some worker."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from deepsic.evaluation.evaluators import Evaluator
 from deepsic.evaluation.measure import Measurement, MeasurementPlan, measure
 from pipelines.evaluation.models import on_this_node
 from pipelines.evaluation.record import MeasurementTask
-from pipelines.evaluation.sources import PictureRef, read_picture
+from pipelines.evaluation.sources import ImageRef, read_image
 
 __all__ = ["Measurer", "Work", "measure_all", "measure_here"]
 
 _MAX_BLOCKS = 2_000
-Work = tuple[PictureRef, MeasurementTask]
-"""A picture, and what is left to measure of it."""
+Work = tuple[ImageRef, MeasurementTask]
+"""An image, and what is left to measure of it."""
 
 
 class Measurer:
-    """A worker's hands: codecs and networks, loaded once, one picture at a time."""
+    """A worker's hands: codecs and networks, loaded once, one image at a time."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Measurer:
         self.memory = Memory()
 
     def __call__(self, item: dict[str, Any]) -> dict[str, str]:
-        """One picture's rows as JSON; a picture that can't be read gives one row that says why."""
-        ref, task = PictureRef(**json.loads(item["ref"])), json.loads(item["task"])
+        """One image's rows as JSON; an image that can't be read gives one row that says why."""
+        ref, task = ImageRef(**json.loads(item["ref"])), json.loads(item["task"])
         coders = [coder for coder in self.coders if coder.name in task["codecs"]]
         try:
-            subject = read_picture(ref)
+            subject = read_image(ref)
         except DeepsicError as error:
             return _lines(
                 [Measurement(picture=ref.key, codec="", kind="unreadable", error=str(error))]
@@ -67,7 +67,7 @@ def measure_here(
     evaluators: Sequence[Evaluator],
     plan: MeasurementPlan,
 ) -> Iterator[list[Measurement]]:
-    """The rows of each picture in this process, without Ray, one picture after the other."""
+    """The rows of each image in this process, without Ray, one image after the other."""
     measurer = Measurer(coders, evaluators, plan)
     for item in work:
         yield _rows(measurer(_item(item))["rows"])
@@ -81,14 +81,14 @@ def measure_all(
     workers: int,
     models: Mapping[str, str] | None = None,
 ) -> Iterator[list[Measurement]]:
-    """The rows of each picture as they are made, in no fixed order. Ray must run already.
+    """The rows of each image as they are made, in no fixed order. Ray must run already.
 
     models: of `local_codecs`, for workers on other nodes.
     """
     import ray.data
 
     items = [_item(item) for item in work]
-    blocks = min(len(items), _MAX_BLOCKS)  # a picture a block: progress shows from the first on
+    blocks = min(len(items), _MAX_BLOCKS)  # an image a block: progress shows from the first on
     lines = ray.data.from_items(items, override_num_blocks=blocks).map(
         Measurer,  # type: ignore[arg-type]  # Ray takes a class as well
         fn_constructor_args=(list(coders), list(evaluators), plan, models),

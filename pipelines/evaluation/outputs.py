@@ -13,8 +13,8 @@ from deepsic.evaluation.baselines.sic import Sic
 from deepsic.evaluation.measure import Measurement
 from deepsic.evaluation.summary import CodecSummaries
 from pipelines.evaluation.settings import Settings
-from pipelines.evaluation.sources import PictureRef, read_picture
-from pipelines.report.crops import Wall, picture_wall, worst_pictures
+from pipelines.evaluation.sources import ImageRef, read_image
+from pipelines.report.crops import Wall, image_wall, worst_images
 from pipelines.report.page import Report, render
 from pipelines.report.tables import Table, evaluator_tables, rate_distortion_table, target_table
 from pipelines.stage import console
@@ -24,16 +24,16 @@ __all__ = ["build_report", "numbers", "show_tables", "write_report"]
 
 def build_report(
     settings: Settings,
-    pictures: Sequence[PictureRef],
+    images: Sequence[ImageRef],
     rows: Sequence[Measurement],
     summary: CodecSummaries,
     coders: Sequence[MeasuredCodec],
     problems: dict[str, str],
     about: dict[str, str],
 ) -> Report:
-    """Gather what the page shows; codes the few pictures again that it shows side by side."""
+    """Gather what the page shows; codes the few images again that it shows side by side."""
     ours = [coder.name for coder in coders if isinstance(coder, Sic)]
-    where = "photographs that scikit-image ships" if settings.source is None else "pictures"
+    where = "photographs that scikit-image ships" if settings.source is None else "images"
     measured = len({row.picture for row in rows if row.kind == "original"})
     report = Report(
         title="DeepSIC evaluation",
@@ -46,48 +46,48 @@ def build_report(
         about=about,
         settings={coder.name: coder.settings for coder in coders},
         problems=problems,
-        published=_is_kodak(pictures),
+        published=_is_kodak(images),
     )
     if settings.plan.bpp and settings.crops:
-        _add_walls(report, settings, pictures, rows, coders, ours)
+        _add_walls(report, settings, images, rows, coders, ours)
     return report
 
 
 def _add_walls(
     report: Report,
     settings: Settings,
-    pictures: Sequence[PictureRef],
+    images: Sequence[ImageRef],
     rows: Sequence[Measurement],
     coders: Sequence[MeasuredCodec],
     ours: Sequence[str],
 ) -> None:
     target = sorted(settings.plan.bpp)[len(settings.plan.bpp) // 2]
     readable = sorted({row.picture for row in rows if row.kind == "original"})
-    worst = dict(worst_pictures(rows, ours, target, settings.crops)) if ours else {}
+    worst = dict(worst_images(rows, ours, target, settings.crops)) if ours else {}
     if len(readable) <= settings.crops:  # all are shown, the worst first: once is enough
         chosen = {key: worst.get(key, "") for key in (*worst, *readable)}
     else:
         count = settings.crops
         chosen = {readable[i * len(readable) // count]: "" for i in range(count)}
-        report.worst = _walls(worst, pictures, rows, coders, target)
-    report.crops = _walls(chosen, pictures, rows, coders, target)
+        report.worst = _walls(worst, images, rows, coders, target)
+    report.crops = _walls(chosen, images, rows, coders, target)
 
 
 def _walls(
     chosen: dict[str, str],
-    pictures: Sequence[PictureRef],
+    images: Sequence[ImageRef],
     rows: Sequence[Measurement],
     coders: Sequence[MeasuredCodec],
     target: float,
 ) -> list[Wall]:
-    by_key = {ref.key: ref for ref in pictures}
+    by_key = {ref.key: ref for ref in images}
     walls = []
     for key, note in chosen.items():
         try:
-            original = read_picture(by_key[key]).rgb
+            original = read_image(by_key[key]).rgb
         except DeepsicError:
             continue  # named among the unreadable already
-        walls.append(picture_wall(key, original, rows, coders, target, note))
+        walls.append(image_wall(key, original, rows, coders, target, note))
     return walls
 
 
@@ -135,7 +135,7 @@ def numbers(summary: CodecSummaries, anchor: str) -> dict[str, float]:
     return {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in found.items()}
 
 
-def _is_kodak(pictures: Sequence[PictureRef]) -> bool:
-    """Whether these are the 24 pictures for which others published averages."""
-    names = {Path(ref.key).stem.lower() for ref in pictures}
+def _is_kodak(images: Sequence[ImageRef]) -> bool:
+    """Whether these are the 24 images for which others published averages."""
+    names = {Path(ref.key).stem.lower() for ref in images}
     return names == {f"kodim{number:02}" for number in range(1, 25)}

@@ -25,7 +25,7 @@ __all__ = ["MeasurementTask", "Record"]
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementTask:
-    """What is left to measure of one picture."""
+    """What is left to measure of one image."""
 
     picture: str
     codecs: tuple[str, ...]
@@ -41,7 +41,7 @@ class Record:
     """The first line."""
     rows: list[Measurement] = field(default_factory=list)
     expected: dict[str, int] = field(default_factory=dict)
-    """Codec → rows that each picture has when it is whole."""
+    """Codec → rows that each image has when it is whole."""
 
     @classmethod
     def open(
@@ -84,7 +84,7 @@ class Record:
         return record
 
     def tasks(self, pictures: Sequence[str]) -> Iterator[MeasurementTask]:
-        """What is left of each picture; pictures with nothing left aren't mentioned."""
+        """What is left of each image; images with nothing left aren't mentioned."""
         have: dict[str, set[str]] = defaultdict(set)
         for row in self.rows:
             have[row.picture].add(row.codec)
@@ -101,7 +101,7 @@ class Record:
         self.rows += rows
 
     def of(self, pictures: Sequence[str]) -> list[Measurement]:
-        """Rows of these pictures and of the codecs of this run, in the order of both."""
+        """Rows of these images and of the codecs of this run, in the order of both."""
         place = {name: at for at, name in enumerate((ORIGINAL, *self.expected))}
         order = {name: at for at, name in enumerate(pictures)}
         rows = [
@@ -134,7 +134,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def _whole(
     rows: Sequence[Measurement], current: set[str], expected: dict[str, int]
 ) -> list[Measurement]:
-    """Rows that need no second try: of an unchanged codec, complete for their picture."""
+    """Rows that need no second try: of an unchanged codec, complete for their image."""
     good = [
         row for row in rows if row.error is None and (row.codec in current or row.codec == ORIGINAL)
     ]

@@ -23,7 +23,7 @@ class Settings:
     """What to measure, with what, and where the results go."""
 
     source: str | None = None
-    """Folder or s3:// prefix; None for the embedded pictures."""
+    """Folder or s3:// prefix; None for the embedded images."""
     out: str = "runs/evaluate"
     """Folder for the results."""
     codecs: tuple[str, ...] = ()
@@ -49,11 +49,11 @@ class Settings:
     verbose: bool = False
     """Show Ray's own log."""
     crops: int = 4
-    """Pictures to show side by side in the report."""
+    """Images to show side by side in the report."""
 
 
 def make_evaluators(settings: Settings, classes: tuple[int, ...] | None) -> list[Evaluator]:
-    """The networks that look at the pictures; `classes` are those that occur in the set."""
+    """The networks that look at the images; `classes` are those that occur in the set."""
     evaluators: list[Evaluator] = []
     for text in settings.classifiers:
         name, _, weights = text.partition("=")

@@ -1,7 +1,7 @@
-"""Which pictures to measure, and what is known of each: class, objects.
+"""Which images to measure, and what is known of each: class, objects.
 
 Layouts that are recognised by themselves:
-    any folder or s3:// prefix        pictures, no truth: agreement with the uncompressed alone
+    any folder or s3:// prefix        images, no truth: agreement with the uncompressed alone
     .../n02102040/x.jpg               the class by its wnid, or by its name in ImageNet's list
     images/ + labels/*.txt            COCO's boxes as YOLO writes them (a local folder)
     JPEGImages/ + Annotations/*.xml   Pascal VOC (a local folder)
@@ -23,7 +23,7 @@ from deepsic.evaluation.measure import Subject
 from deepsic.image_io.suffixes import is_image
 from pipelines.storage import open_storage, selected
 
-__all__ = ["EMBEDDED", "PictureRef", "annotated_classes", "find_pictures", "read_picture"]
+__all__ = ["EMBEDDED", "ImageRef", "annotated_classes", "find_images", "read_image"]
 
 #: Photographs that are measured where no folder is given, without their endings.
 EMBEDDED = tuple(name.rpartition(".")[0] for name in PHOTOGRAPHS[:4])
@@ -35,23 +35,23 @@ _VOC_TO_COCO = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureRef:
-    """A picture to measure: small, so that it travels to any worker."""
+class ImageRef:
+    """An image to measure: small, so that it travels to any worker."""
 
     source: str | None
-    """Folder or s3:// prefix; None for an embedded picture."""
+    """Folder or s3:// prefix; None for an embedded image."""
     key: str
-    """Path below the source, or the embedded picture's name."""
+    """Path below the source, or the embedded image's name."""
     label: int | None = None
     """ImageNet class number."""
     boxes: dict[str, Any] | None = None
     """True objects: `boxes` (x1, y1, x2, y2) and `labels` in COCO's numbers."""
 
 
-def find_pictures(
+def find_images(
     source: str | None, *, include: Sequence[str] = (), limit: int | None = None
-) -> list[PictureRef]:
-    """The pictures of a folder, an s3:// prefix or, without either, those embedded; sorted.
+) -> list[ImageRef]:
+    """The images of a folder, an s3:// prefix or, without either, those embedded; sorted.
 
     Args:
         include: patterns of keys or file names, such as "ILSVRC2012_val_*"; empty: all.
@@ -60,7 +60,7 @@ def find_pictures(
     Raises: `InputError` if there is none; `StorageError` if the source can't be listed.
     """
     if source is None:
-        return [PictureRef(source=None, key=name) for name in EMBEDDED][:limit]
+        return [ImageRef(source=None, key=name) for name in EMBEDDED][:limit]
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit} must be positive")
     storage = open_storage(source)
@@ -76,23 +76,23 @@ def find_pictures(
     boxes = {} if "://" in source else _boxes(Path(source))
     numbers = _class_numbers()
     return [
-        PictureRef(source=source, key=key, label=numbers.get(_folder(key)), boxes=boxes.get(key))
+        ImageRef(source=source, key=key, label=numbers.get(_folder(key)), boxes=boxes.get(key))
         for key in keys
     ]
 
 
-def read_picture(ref: PictureRef) -> Subject:
-    """Read and decode a picture. Raises: `InputError`, `StorageError`."""
+def read_image(ref: ImageRef) -> Subject:
+    """Read and decode an image. Raises: `InputError`, `StorageError`."""
     return Subject(name=ref.key, rgb=_pixels(ref), label=ref.label, boxes=ref.boxes)
 
 
-def annotated_classes(pictures: Iterable[PictureRef]) -> list[int] | None:
+def annotated_classes(images: Iterable[ImageRef]) -> list[int] | None:
     """COCO's numbers of all classes that occur among true objects; None if nothing is annotated."""
-    found = {label for ref in pictures if ref.boxes for label in ref.boxes["labels"]}
+    found = {label for ref in images if ref.boxes for label in ref.boxes["labels"]}
     return sorted(found) or None
 
 
-def _pixels(ref: PictureRef) -> NDArray[np.uint8]:
+def _pixels(ref: ImageRef) -> NDArray[np.uint8]:
     from deepsic.image_io.load import load_image
 
     if ref.source is not None:

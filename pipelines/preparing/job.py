@@ -53,7 +53,7 @@ def prepare(
         for report in _run(job, tasks, missing, runtime) if missing else ():
             put_verified(storage, report_key(report["task"]), json.dumps(report).encode())
             reports[report["task"]] = report
-            progress.advance(pictures=report["pictures"], quarantined=len(report["quarantine"]))
+            progress.advance(images=report["pictures"], quarantined=len(report["quarantine"]))
     manifest = manifest_of(version, listed, job, [reports[n] for n in range(len(tasks))])
     bad = [item for n in range(len(tasks)) for item in reports[n]["quarantine"]]
     storage.put(QUARANTINE, "".join(json.dumps(item) + "\n" for item in bad).encode())

@@ -25,7 +25,7 @@ class Source:
     weight: float = 1.0
     """How often training draws a pixel of it, against the other sources."""
     scales: tuple[float, ...] = ()
-    """Sizes that every picture is prepared at; the policy's if empty."""
+    """Sizes that every image is prepared at; the policy's if empty."""
     every: int = 1
     """Take every n-th image; of a tar or Parquet file every n-th in each."""
     classes: str = ""
@@ -63,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How pictures become rows."""
+    """How images become rows."""
 
     scales: tuple[float, ...] = (1.0,)
     shape: str = "whole"
@@ -72,9 +72,9 @@ class Policy:
     side: int = 1024
     """Pixels."""
     min_side: int = 64
-    """Pictures and scaled copies below this are quarantined and left out."""
+    """Images and scaled copies below this are quarantined and left out."""
     gray: bool = True
-    """Keep pictures without colour."""
+    """Keep images without colour."""
     exclude: tuple[str, ...] = ()
     """Patterns of file names that are never read."""
     pictures_a_shard: int = 64

@@ -13,15 +13,15 @@ from deepsic.image_io.load import load_image
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from pipelines.preparing.policy import Policy
 
-__all__ = ["cut", "pictures_of"]
+__all__ = ["cut", "images_of"]
 
 Pixels = NDArray[np.uint8]
 
 
-def pictures_of(
+def images_of(
     data: bytes, policy: Policy, scales: tuple[float, ...], limits: Limits = DEFAULT_LIMITS
 ) -> list[tuple[float, Pixels]]:
-    """Pictures (H, W, 3) of a file's bytes, each with its scale.
+    """Images (H, W, 3) of a file's bytes, each with its scale.
 
     Raises:
         InputError, LimitError: damaged, refused or too large, as `load_image`.
@@ -50,7 +50,7 @@ def resized(pixels: Pixels, scale: float) -> Pixels:
 
 
 def cut(pixels: Pixels, policy: Policy) -> Iterator[Pixels]:
-    """Pieces of a picture as the policy's shape asks."""
+    """Pieces of an image as the policy's shape asks."""
     height, width = pixels.shape[:2]
     side = policy.side
     if policy.shape == "whole":

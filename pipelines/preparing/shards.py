@@ -25,7 +25,7 @@ from typing import Any
 from deepsic.errors import DeepsicError, InputError, LimitError
 from pipelines.preparing.files import FileRef, samples_of
 from pipelines.preparing.policy import Policy, Source
-from pipelines.preparing.rows import pictures_of
+from pipelines.preparing.rows import images_of
 from pipelines.preparing.samples import Sample
 from pipelines.storage import (
     AccessError,
@@ -151,5 +151,5 @@ def _rows(job: ShardJob, number: int, sample: Sample) -> list[dict[str, Any]]:
             "class": sample.class_name, "key": sample.key, "source": number, "scale": scale,
             "weight": source.weight * pixels.shape[0] * pixels.shape[1] / AREA,
         }
-        for scale, pixels in pictures_of(sample.data, job.policy, scales)
+        for scale, pixels in images_of(sample.data, job.policy, scales)
     ]  # fmt: skip

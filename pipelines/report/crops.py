@@ -1,6 +1,6 @@
-"""Cut-outs of pictures at equal size in bytes, side by side, and the pictures that came out worst.
+"""Cut-outs of images at equal size in bytes, side by side, and the images that came out worst.
 
-The job kept numbers, not pictures: the few that are shown are coded again here, with the settings
+The job kept numbers, not images: the few that are shown are coded again here, with the settings
 that the job found.
 """
 
@@ -20,7 +20,7 @@ from deepsic.evaluation.baselines import MeasuredCodec
 from deepsic.evaluation.measure import Measurement
 from deepsic.evaluation.metrics.distortion import luma
 
-__all__ = ["CropTile", "Wall", "picture_wall", "worst_pictures"]
+__all__ = ["CropTile", "Wall", "image_wall", "worst_images"]
 
 _SIDE = 192
 
@@ -36,7 +36,7 @@ class CropTile:
 
 @dataclass(frozen=True, kw_only=True)
 class Wall:
-    """One picture as every codec gives it."""
+    """One image as every codec gives it."""
 
     picture: str
     target: float
@@ -45,10 +45,10 @@ class Wall:
     tiles: list[CropTile]
 
 
-def worst_pictures(
+def worst_images(
     rows: Sequence[Measurement], ours: Sequence[str], target: float, count: int
 ) -> list[tuple[str, str]]:
-    """Pictures on which `ours[0]` is furthest behind the best baseline at `target` bpp, how much.
+    """Images on which `ours[0]` is furthest behind the best baseline at `target` bpp, how much.
 
     Files that missed the target don't count, nor do the others of `ours`. Without baselines: lowest
     PSNR first.
@@ -73,7 +73,7 @@ def worst_pictures(
     return [(picture, note) for _, picture, note in sorted(found)[:count]]
 
 
-def picture_wall(
+def image_wall(
     picture: str,
     original: NDArray[np.uint8],
     rows: Sequence[Measurement],

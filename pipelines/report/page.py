@@ -15,7 +15,7 @@ from pipelines.report.tables import (
     target_table,
 )
 
-__all__ = ["Report", "published_series", "render"]
+__all__ = ["CHARTED", "Report", "published_series", "render"]
 
 BPP = "bits per pixel (whole files)"
 X_RANGE = (0.0, 2.0)
@@ -27,7 +27,7 @@ _CHARTS = (
     ("ms_ssim_y", "MS-SSIM of luma", "MS-SSIM as -10 log10(1 - x), dB"),
 )
 #: Baselines in the large charts beside our own codecs.
-_BASELINES = ("avif", "webp", "jpeg")
+CHARTED = ("avif", "webp", "jpeg")
 #: Published curves worth ink beside those measured.
 _SHOWN = ("bmshj2018-hyperprior", "mbt2018", "vtm", "bpg444", "balle2017", "toderici2017",
           "rippel2017", "mlicpp")  # fmt: skip
@@ -52,7 +52,7 @@ class Report:
     problems: dict[str, str]
     """What is missing, unreadable or left out → why."""
     published: bool = False
-    """Whether the pictures are Kodak's, for which published curves exist."""
+    """Whether the images are Kodak's, for which published curves exist."""
     crops: list[Wall] = field(default_factory=list)
     worst: list[Wall] = field(default_factory=list)
 
@@ -126,7 +126,7 @@ def _distortion_charts(report: Report) -> list[str]:
 
 def _small(codec: str, report: Report) -> bool:
     """Whether a codec gets a small chart: in a large one more than a few lines hide each other."""
-    return codec not in report.ours and codec not in (*_BASELINES, report.anchor)
+    return codec not in report.ours and codec not in (*CHARTED, report.anchor)
 
 
 def published_series(quality: str) -> list[Series]:

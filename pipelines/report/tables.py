@@ -78,7 +78,7 @@ def target_table(summary: CodecSummaries, titles: dict[str, str]) -> Table | Non
         return None
     made = Table(
         caption="Every image searched to the same size",
-        head=["codec", "asked bpp", "mean bpp", "pictures", "missed", "failed", "PSNR-RGB",
+        head=["codec", "asked bpp", "mean bpp", "images", "missed", "failed", "PSNR-RGB",
               "PSNR luma", "SSIM", "MS-SSIM", "MSE"],
         note="missed: files more than 2 % off, because the codec can't make one so small or its "
         "steps are too coarse; its nearest file is counted, at the mean rate given.",
@@ -118,7 +118,7 @@ def evaluator_tables(summary: CodecSummaries, titles: dict[str, str]) -> list[Ta
 def _classifier_table(name: str, points: Sequence[Point], titles: dict[str, str]) -> Table:
     made = Table(
         caption=f"What {name} sees at equal size",
-        head=["codec", "asked bpp", "mean bpp", "pictures", "missed", "right", "top-1 %",
+        head=["codec", "asked bpp", "mean bpp", "images", "missed", "right", "top-1 %",
               "top-5 %", "macro F1", "agreement %", "SI, nats"],
         note="agreement: first class as for the uncompressed image.",
     )  # fmt: skip
@@ -143,7 +143,7 @@ def _classifier_table(name: str, points: Sequence[Point], titles: dict[str, str]
 def _detector_table(name: str, points: Sequence[Point], titles: dict[str, str]) -> Table:
     made = Table(
         caption=f"What {name} finds at equal size",
-        head=["codec", "asked bpp", "mean bpp", "pictures", "missed", "mAP50 %", "mAP %"],
+        head=["codec", "asked bpp", "mean bpp", "images", "missed", "mAP50 %", "mAP %"],
     )
     for point in points:
         score = point.detection.get(name)

@@ -27,14 +27,14 @@ class ServeSettings:
     models: tuple[str, ...] = ("sic",)
     """Models offered, by shipped name, path or place on s3://; the first is the default."""
     classifier: str | None = "efficientnet-lite0"
-    """Classifier that labels pictures and draws heat maps; None: files carry no labels."""
+    """Classifier that labels images and draws heat maps; None: files carry no labels."""
     device: str = "auto"
     """Where the codec runs: "auto", "cpu" or "cuda"."""
 
     max_body_bytes: int = 20_000_000
     """Largest request body, bytes; refused before anything is parsed."""
     max_pixels: int = 50_000_000
-    """Largest picture, width x height, read from its header before decoding."""
+    """Largest image, width x height, read from its header before decoding."""
     max_buffered_bytes: int = 256_000_000
     """All request bodies that one ingress replica holds at once, bytes; beyond: 503."""
     body_timeout_s: float = 20.0
@@ -66,7 +66,7 @@ class ServeSettings:
     max_batch: int = 2
     """Most images that a replica takes together."""
     batch_wait_s: float = 0.0
-    """How long a picture waits for company, seconds; those that come while others are in work go
+    """How long an image waits for company, seconds; those that come while others are in work go
     together in any case."""
     max_queued: int = 16
     """Requests of one client that may wait, for each ingress replica; beyond: 503."""

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
+
+from deepsic.cli.progress import new_bar
 
 __all__ = ["Counter", "error", "progress", "say", "table"]
 
@@ -99,15 +101,7 @@ def progress(
         with _speaking(counter):
             yield counter
         return
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[notes]}"),
-        console=Console(file=stream),
-    )
-    with bar:
+    with new_bar(stream) as bar:
         counter._bar, counter._task = bar, bar.add_task(stage, total=total, notes="")
         yield counter
 

@@ -1,1 +1,1 @@
-"""What `train.py` is made of: job, pictures, the worker's loop, validation, export."""
+"""What `train.py` is made of: job, images, the worker's loop, validation, export."""

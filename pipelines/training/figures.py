@@ -1,4 +1,4 @@
-"""Pictures of a validation: originals beside decoded images, and the rate–distortion curve."""
+"""Images of a validation: originals beside decoded images, and the rate–distortion curve."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ function place() {
   stage.classList.toggle("pixels", shown >= 3);
   $("zoom-text").value = zoom === 1 ? "Fit" : `${zoom}×`;
   handle.setAttribute("aria-valuenow", Math.round(split));
-  handle.setAttribute("aria-valuetext", `${Math.round(split)} % of the left picture`);
+  handle.setAttribute("aria-valuetext", `${Math.round(split)} % of the left image`);
 }
 
 export function setSplit(value) {

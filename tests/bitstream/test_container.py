@@ -63,7 +63,7 @@ def test_five_labels_fit_in_the_first_64_bytes() -> None:
         assert kept.probability == pytest.approx(label.probability, abs=0.004)
 
 
-def test_labels_are_read_where_the_picture_is_damaged() -> None:
+def test_labels_are_read_where_the_image_is_damaged() -> None:
     semantics = Semantics.of([Label("tench", "n01440764", 1.0)])
     blob = bytearray(pack(Container(header=HEADER, tiles=(bytes(500),), semantics=semantics)))
     blob[-100] ^= 1

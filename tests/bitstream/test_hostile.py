@@ -118,7 +118,7 @@ def test_lengths_that_lie() -> None:
     fixed = b"SIC\x81" + bytes((50, 0, 0)) + bytes(8) + b"\x09\0\x09\0"
     huge = b"\xff\xff\xff\xff\x0f"
     for start in (
-        with_crc(fixed + huge),  # picture of 4 GB
+        with_crc(fixed + huge),  # image of 4 GB
         with_crc(fixed + b"\xff\xff\xff\xff\x7f"),  # more than 32 bits
         with_crc(fixed + b"\x80\x80\x80\x80\x80\x01"),
         with_crc(fixed + b"\x8a\x00"),  # not the shortest form

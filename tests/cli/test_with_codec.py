@@ -86,7 +86,7 @@ def test_networks_that_are_not_installed_are_named(
     assert not made.exists()
 
 
-def test_a_damaged_picture_part_is_told(picture: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_part_is_told(picture: Path, tmp_path: Path) -> None:
     made, back = tmp_path / "cat.sic", tmp_path / "cat.png"
     assert run("encode", picture, "-o", made, "--quality", 20) == 0
     blob = bytearray(made.read_bytes())
@@ -97,7 +97,7 @@ def test_a_damaged_picture_part_is_told(picture: Path, tmp_path: Path) -> None:
     assert run("decode", made, "-o", back, "--model", "nonsense") == 5
 
 
-def test_streams_that_are_noise_end_in_named_errors_or_pictures(picture: Path) -> None:
+def test_streams_that_are_noise_end_in_named_errors_or_images(picture: Path) -> None:
     """Behind correct checksums the decoder meets bytes that no encoder made: it must end well."""
     from deepsic import Codec
     from deepsic.bitstream import Container, Header, pack
@@ -113,7 +113,7 @@ def test_streams_that_are_noise_end_in_named_errors_or_pictures(picture: Path) -
 
 
 @pytest.mark.slow
-def test_bench_ends_with_1_where_a_picture_was_skipped(
+def test_bench_ends_with_1_where_an_image_was_skipped(
     picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = picture.parent / "broken.png"

@@ -66,5 +66,5 @@ def test_ray_up_stages_ray_down(folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     told = {row["stage"]: row["outcome"] for row in json.loads(results.read_text())["results"]}
     assert told["ray up"] == "3 nodes"
-    # 300 pictures, ledger and job beside them.
+    # 300 images, ledger and job beside them.
     assert 300 < int(told["archive"].split()[0]) < 330

@@ -1,4 +1,4 @@
-"""Pictures to files and back, through the public interface."""
+"""Images to files and back, through the public interface."""
 
 from __future__ import annotations
 
@@ -199,10 +199,10 @@ def test_a_pickled_codec_never_becomes_another(model_path: Path, tmp_path: Path)
 
 
 def test_batches_are_as_one_by_one(codec: Codec) -> None:
-    pictures = [photograph(40, 50, seed) for seed in range(3)]
+    images = [photograph(40, 50, seed) for seed in range(3)]
     for goal in ({}, {"quality": 20}, {"bpp": 2.0}, {"max_bytes": 700}):
-        blobs = codec.encode_batch(pictures, **goal)  # type: ignore[arg-type]
-        assert blobs == [codec.encode(rgb, **goal) for rgb in pictures]  # type: ignore[arg-type]
+        blobs = codec.encode_batch(images, **goal)  # type: ignore[arg-type]
+        assert blobs == [codec.encode(rgb, **goal) for rgb in images]  # type: ignore[arg-type]
     for image, blob in zip(codec.decode_batch(blobs), blobs, strict=True):
         assert np.array_equal(np.asarray(image), np.asarray(codec.decode(blob)))
     with pytest.raises(UsageError, match="exclude one another"):

@@ -127,7 +127,7 @@ def test_training_computes_what_inference_computes(any_revision: Path) -> None:
     from deepsic.models.sic.net import TrainingCoder
 
     class Replay(TrainingCoder):
-        def __call__(self, name, mean, index, pictures=None):  # type: ignore[no-untyped-def]
+        def __call__(self, name, mean, index, images=None):  # type: ignore[no-untyped-def]
             got = index.detach()[0].permute(1, 2, 0).flatten(0, 1).numpy()
             assert np.array_equal(got, seen[str(names.index(name))]), name
             target, mask = self._target(name)

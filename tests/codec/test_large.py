@@ -1,4 +1,4 @@
-"""A picture of 100 megapixels in less than 2 GB, library included."""
+"""An image of 100 megapixels in less than 2 GB, library included."""
 
 from __future__ import annotations
 

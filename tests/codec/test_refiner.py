@@ -1,4 +1,4 @@
-"""Latents fitted to the networks that will look at a picture: files stay ordinary, and serve."""
+"""Latents fitted to the networks that will look at an image: files stay ordinary, and serve."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def divergence(network: str, original: NDArray[np.uint8], decoded: Image.Image) 
         return float(agreement_errors(y_hat, y))
 
 
-def test_the_network_understands_the_refined_picture_better(photo: NDArray[np.uint8]) -> None:
+def test_the_network_understands_the_refined_image_better(photo: NDArray[np.uint8]) -> None:
     codec = Codec.load("sic-machine", device="cpu")
     refiner = Refiner.load("sic-machine", [LITE0], device="cpu")
     plain = codec.encode(photo, bpp=0.2)
@@ -61,7 +61,7 @@ def test_the_network_understands_the_refined_picture_better(photo: NDArray[np.ui
 
 
 def test_other_networks_need_not_pay(photo: NDArray[np.uint8]) -> None:
-    """Refined for one, the picture isn't worse for another of the family."""
+    """Refined for one, the image isn't worse for another of the family."""
     codec = Codec.load("sic-machine", device="cpu")
     refiner = Refiner.load("sic-machine", ["efficientnet-lite1"], device="cpu")
     plain = codec.encode(photo, bpp=0.2)
@@ -84,7 +84,7 @@ def test_alpha_and_gray_stay(codec: Codec, refiner: Refiner) -> None:
     assert np.array_equal(np.asarray(back)[..., 1], np.asarray(image)[..., 1])
 
 
-def test_the_same_picture_gives_the_same_file(codec: Codec, refiner: Refiner) -> None:
+def test_the_same_image_gives_the_same_file(codec: Codec, refiner: Refiner) -> None:
     rgb = photograph(64, 96)
     assert codec.encode(rgb, refiner=refiner) == codec.encode(rgb, refiner=refiner)
 
@@ -96,7 +96,7 @@ def test_a_caller_in_inference_mode_changes_nothing(codec: Codec, refiner: Refin
     assert inside == codec.encode(rgb, refiner=refiner)
 
 
-def test_tiles_come_from_one_refined_picture(
+def test_tiles_come_from_one_refined_image(
     codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rgb = photograph(150, 200)

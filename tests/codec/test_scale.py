@@ -1,4 +1,4 @@
-"""Smaller pictures out of a part of a file."""
+"""Smaller images out of a part of a file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_it_looks_like_the_whole_one_made_smaller(scale: float, least: float) ->
     whole = np.asarray(codec.decode(blob))
     shift = round(np.log2(1 / scale))
     expected = lifting_cpu.inverse8(lifting_cpu.forward8(whole), shift).astype(float)
-    # The wavelet's lowest band is the picture at every second pixel, smoothed.
+    # The wavelet's lowest band is the image at every second pixel, smoothed.
     every = whole[:: 1 << shift, :: 1 << shift].mean((0, 1))
     assert np.abs(expected.mean((0, 1)) - every).max() < 2
     psnr = 10 * np.log10(255**2 / np.square(small - expected).mean())

@@ -1,4 +1,4 @@
-"""Small pictures through every model that ships: files, labels before rounding and after."""
+"""Small images through every model that ships: files, labels before rounding and after."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_files_and_labels_of_small_pictures(codec: Codec, size: tuple[int, int]) -> None:
+def test_files_and_labels_of_small_images(codec: Codec, size: tuple[int, int]) -> None:
     rgb = photograph(*size)
     blob = codec.encode(rgb, quality=60)
     back = np.asarray(codec.decode(blob))
@@ -41,16 +41,16 @@ def test_files_and_labels_of_small_pictures(codec: Codec, size: tuple[int, int])
         assert all(0 <= label.probability <= 1 for label in labels)
 
 
-def test_a_small_picture_does_not_spoil_its_batch(codec: Codec) -> None:
-    pictures = [photograph(64, 80), photograph(3, 2), photograph(64, 80)]
+def test_a_small_image_does_not_spoil_its_batch(codec: Codec) -> None:
+    images = [photograph(64, 80), photograph(3, 2), photograph(64, 80)]
     labeler = None if codec.reader is None else codec.read
-    blobs = codec.encode_batch(pictures, quality=40, labeler=labeler)
+    blobs = codec.encode_batch(images, quality=40, labeler=labeler)
     assert blobs[0] == blobs[2]
     assert [image.size for image in codec.decode_batch(blobs)] == [(80, 64), (2, 3), (80, 64)]
 
 
 @pytest.mark.parametrize("model", [name for name in zoo.names() if name != "sic-machine"])
-def test_the_command_labels_small_pictures(
+def test_the_command_labels_small_images(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, made = tmp_path / "a.png", tmp_path / "a.sic"

@@ -15,15 +15,15 @@ VOC = """<annotation><object><name>{name}</name><difficult>1</difficult>
 </object></annotation>"""
 
 
-def picture(path: Path, size: tuple[int, int] = (40, 20)) -> Path:
+def image(path: Path, size: tuple[int, int] = (40, 20)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (200, 100, 50)).save(path)
     return path
 
 
 def test_class_folder_numbers_as_asked(tmp_path: Path) -> None:
-    picture(tmp_path / "n02" / "b.png")
-    picture(tmp_path / "n01" / "a.png")
+    image(tmp_path / "n02" / "b.png")
+    image(tmp_path / "n01" / "a.png")
     (tmp_path / "n01" / "readme.txt").write_text("not an image")
     assert [(s.name, s.label) for s in class_folder(tmp_path)] == [
         ("n01/a.png", 0),
@@ -39,12 +39,12 @@ def test_class_folder_numbers_as_asked(tmp_path: Path) -> None:
 
 def test_stl10_turns_its_columns_into_rows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
-    pictures.transpose(0, 3, 2, 1).tofile(tmp_path / "test_X.bin")
+    images = rng.integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
+    images.transpose(0, 3, 2, 1).tofile(tmp_path / "test_X.bin")
     np.array([1, 10, 4], np.uint8).tofile(tmp_path / "test_y.bin")
     samples = stl10(tmp_path, "test")
     assert [s.label for s in samples] == [0, 9, 3]
-    np.testing.assert_array_equal(samples[1].image(), pictures[1])
+    np.testing.assert_array_equal(samples[1].image(), images[1])
     np.array([1, 10], np.uint8).tofile(tmp_path / "test_y.bin")
     with pytest.raises(InputError, match="3 labels"):
         stl10(tmp_path, "test")
@@ -54,7 +54,7 @@ def test_stl10_turns_its_columns_into_rows(tmp_path: Path) -> None:
 
 
 def test_pascal_voc(tmp_path: Path) -> None:
-    picture(tmp_path / "JPEGImages" / "a.jpg")
+    image(tmp_path / "JPEGImages" / "a.jpg")
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "a.xml").write_text(VOC.format(name="dog"))
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
@@ -72,8 +72,8 @@ def test_pascal_voc(tmp_path: Path) -> None:
 
 
 def test_yolo(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
-    picture(tmp_path / "images" / "b.png")
+    image(tmp_path / "images" / "a.png")
+    image(tmp_path / "images" / "b.png")
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("16 0.5 0.5 0.25 1.0\n\n")
     a, b = yolo(tmp_path)
@@ -85,7 +85,7 @@ def test_yolo(tmp_path: Path) -> None:
         yolo(tmp_path)
 
 
-def test_a_damaged_picture_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_a_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "n01").mkdir()
     (tmp_path / "n01" / "a.jpg").write_bytes(b"\xff\xd8\xff nonsense")
     (sample,) = class_folder(tmp_path)

@@ -1,4 +1,4 @@
-"""One picture through codecs and evaluators; averages that hide nothing; the bench."""
+"""One image through codecs and evaluators; averages that hide nothing; the bench."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from deepsic.evaluation.summary import summarise
 
 
 class Mean(Evaluator):
-    """Sees a picture's mean as its class."""
+    """Sees an image's mean as its class."""
 
     def __init__(self) -> None:
         super().__init__("mean")
 
-    def look(self, pictures: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-        return [{"top": [int(picture.mean()) // 4, 1, 2, 3, 4]} for picture in pictures]
+    def look(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        return [{"top": [int(picture.mean()) // 4, 1, 2, 3, 4]} for picture in images]
 
 
 class Fussy(Jpeg):
-    """A JPEG that refuses dark pictures."""
+    """A JPEG that refuses dark images."""
 
     name = "fussy"
 
@@ -55,7 +55,7 @@ def subject(name: str, level: int = 150, seed: int = 0) -> Subject:
 PLAN = MeasurementPlan(bpp=(1.0, 2.0), ladder=True)
 
 
-def test_rows_of_one_picture() -> None:
+def test_rows_of_one_image() -> None:
     rows = measure(subject("a"), [Jpeg()], PLAN, [Mean()])
     kinds = [row.kind for row in rows]
     assert kinds == ["original", *["ladder"] * len(Jpeg.ladder), "target", "target"]
@@ -63,13 +63,13 @@ def test_rows_of_one_picture() -> None:
     for row in rows[1:]:
         assert row.bpp == pytest.approx(8 * row.bytes / (96 * 112))
         assert row.psnr_rgb is not None
-        assert row.ms_ssim_rgb is None  # too small a picture
+        assert row.ms_ssim_rgb is None  # too small an image
     assert all(abs(row.off) <= 0.02 for row in rows if row.kind == "target")
     assert all(row.seen for row in rows if row.kind == "target")
     assert all(Measurement(**json.loads(json.dumps(row.line()))) == row for row in rows)
 
 
-def test_a_refusal_is_counted_and_its_picture_left_out_for_all() -> None:
+def test_a_refusal_is_counted_and_its_image_left_out_for_all() -> None:
     rows = [
         row
         for name, level in (("a", 150), ("b", 150), ("dark", 70))
@@ -80,7 +80,7 @@ def test_a_refusal_is_counted_and_its_picture_left_out_for_all() -> None:
     assert "too dark" in found.failures["dark, fussy"]
     assert {point.pictures for point in found.points} == {2}
     assert {point.failed for point in found.of("fussy", "target")} == {1}
-    # Both are the same codec on the pictures left.
+    # Both are the same codec on the images left.
     assert found.bd_rates("jpeg", "psnr_rgb")["fussy"] == pytest.approx(0, abs=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""How damaged pictures of one kind are met: what is wrong with it, line by line."""
+"""How damaged images of one kind are met: what is wrong with it, line by line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepsic.codec import Codec
 from deepsic.errors import DeepsicError, InputError, UnsupportedImageError
 from deepsic.image_io.decoders import known_formats
 from deepsic.image_io.load import LoadedImage, load_image
-from deepsic.image_io.save import picture_bytes
+from deepsic.image_io.save import image_bytes
 from tests.fuzz import kinds
 from tests.fuzz.damage import Cost, damaged, measured
 
@@ -22,9 +22,9 @@ __all__ = ["faults_of"]
 SECONDS, BYTES = 1.0, 1 << 30
 """What any file may cost."""
 LARGE = 800
-"""Side of the sound picture whose price a pixel is asked, where a file costs more than that."""
+"""Side of the sound image whose price a pixel is asked, where a file costs more than that."""
 SMALL_PIXELS, EVERY = 100_000, 20
-"""Of pictures up to that size, one in so many is encoded, and written in other formats, too."""
+"""Of images up to that size, one in so many is encoded, and written in other formats, too."""
 _MODEL = Path(__file__).parents[1] / "golden" / "codec" / "small.safetensors"
 
 
@@ -67,11 +67,11 @@ def _faults(kind: str, data: bytes, codec: Codec | None) -> list[str]:
 
 
 def _further_faults(picture: LoadedImage, codec: Codec) -> list[str]:
-    """Of a picture that could be loaded: it encodes, and can be written as other formats."""
+    """Of an image that could be loaded: it encodes, and can be written as other formats."""
     try:
         back = codec.decode(codec.encode(picture, quality=20))
         for suffix in (".png", ".webp", ".tif", ".avif"):
-            picture_bytes(back, suffix)
+            image_bytes(back, suffix)
     except BaseException as error:
         return [f"{type(error).__name__} behind loading: {error}"]
     return [] if back.size == picture.size else [f"{back.size} of {picture.size}"]
@@ -84,7 +84,7 @@ def _codec() -> Codec:
 
 @cache
 def _price(kind: str) -> Cost:
-    """What a pixel of a large sound picture costs, seconds and bytes."""
+    """What a pixel of a large sound image costs, seconds and bytes."""
     side = 256 if kind in kinds.FIXED else LARGE
     data = kinds.sound(kind, side, side)
     pixels = []
@@ -110,7 +110,7 @@ def _claimed(data: bytes) -> int:
 
 
 def _is_sound(data: bytes) -> bool:
-    """Whether Pillow itself reads every pixel of the only picture in a file."""
+    """Whether Pillow itself reads every pixel of the only image in a file."""
     try:
         with Image.open(io.BytesIO(data), formats=known_formats()) as image:
             frames = getattr(image, "n_frames", 1)

@@ -23,7 +23,7 @@ __all__ = ["faults_of"]
 SECONDS, BYTES = 1.0, 1 << 30
 """What any file may cost."""
 LARGE = 512
-"""Side of the sound picture whose price a pixel is asked."""
+"""Side of the sound image whose price a pixel is asked."""
 
 
 def faults_of(codec: Codec, count: int, *, largest: int) -> list[str]:
@@ -126,7 +126,7 @@ def _faults(codec: Codec, blob: bytes, price: Callable[[], float]) -> list[str]:
 
 
 def _price(codec: Codec) -> float:
-    """Seconds a pixel of decoding a large sound picture."""
+    """Seconds a pixel of decoding a large sound image."""
     blob = codec.encode(photograph(LARGE, LARGE), quality=80)
     codec.decode(blob)
     return measured(lambda: codec.decode(blob)).seconds / LARGE**2

@@ -1,4 +1,4 @@
-"""Damaged pictures of every kind: loaded, or refused by name, at the price of their pixels."""
+"""Damaged images of every kind: loaded, or refused by name, at the price of their pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAST, SLOW = 12, 600
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:PIL")
 @pytest.mark.parametrize("kind", kinds.known_kinds())
-def test_sound_pictures_of_every_kind(kind: str) -> None:
+def test_sound_images_of_every_kind(kind: str) -> None:
     if kind == "SPIDER":  # floating point
         with pytest.raises(UnsupportedImageError, match="'F'"):
             load_image(kinds.sound(kind))

@@ -1,4 +1,4 @@
-"""Hostile files of every preset: a picture or a named error, at the price of their pixels."""
+"""Hostile files of every preset: an image or a named error, at the price of their pixels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_six_hundred_hostile_files(codec: Codec) -> None:
 
 
 @pytest.mark.slow
-def test_a_claim_costs_what_as_large_a_picture_does(codec: Codec) -> None:
+def test_a_claim_costs_what_as_large_an_image_does(codec: Codec) -> None:
     """However short its stream is: the coder's has no least length (FORMAT.md, section 10.1)."""
     side = tiling.ONE_TILE
     sound = codec.encode(photograph(side, side), quality=50)

@@ -3,7 +3,7 @@
     python -m tests.golden.make_codec
 
 A small untrained model, files that it wrote, the SHA-256 of the symbols in each, and the decoded
-picture as PNG. `test_codec_files.py` decodes them for ever.
+image as PNG. `test_codec_files.py` decodes them for ever.
 """
 
 from __future__ import annotations

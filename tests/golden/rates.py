@@ -15,7 +15,7 @@ from PIL import Image
 TABLE = Path(__file__).with_name("rates.json")
 QUALITIES = (15, 40, 65, 90)
 #: Photographs of scikit-image and the left and top of a cut of 256x256 pixels.
-PICTURES = {"astronaut": (128, 20), "chelsea": (100, 20), "coffee": (180, 60)}
+IMAGES = {"astronaut": (128, 20), "chelsea": (100, 20), "coffee": (180, 60)}
 SIDE = 256
 
 
@@ -23,7 +23,7 @@ def cut(name: str) -> Image.Image:
     """One of `PICTURES`."""
     import skimage.data
 
-    left, top = PICTURES[name]
+    left, top = IMAGES[name]
     pixels: Any = getattr(skimage.data, name)()
     return Image.fromarray(np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE]))
 
@@ -47,7 +47,7 @@ def main() -> None:
     import deepsic
 
     codec = deepsic.Codec.load("sic")
-    table = {"model": codec.identity.hex(), "curves": {n: measure(codec, n) for n in PICTURES}}
+    table = {"model": codec.identity.hex(), "curves": {n: measure(codec, n) for n in IMAGES}}
     TABLE.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     print(f"wrote {TABLE}")
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from deepsic import zoo
-from tests.golden.rates import PICTURES, TABLE, measure
+from tests.golden.rates import IMAGES, TABLE, measure
 
 pytest.importorskip("skimage", reason="the golden photographs come with scikit-image")
 
 #: The same model on another machine: the transforms' floats may flip a rounding here and there.
 BYTES_SHARE, DECIBELS = 0.005, 0.03
-#: A new model on a single picture may lose this much at equal bytes.
+#: A new model on a single image may lose this much at equal bytes.
 LOSS = 0.15
 
 
@@ -34,7 +34,7 @@ def codec() -> Any:
     return deepsic.Codec.load("sic")
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_rate_and_quality_are_no_worse_than_the_table(name: str, codec: Any) -> None:
     table = json.loads(TABLE.read_text("utf-8"))
     old, new = table["curves"][name], measure(codec, name)

@@ -109,7 +109,7 @@ def damaged_avif() -> bytes:
 
 
 def preview_first() -> bytes:
-    """A raw-like TIFF: a small picture whose SubIFD is a large one."""
+    """A raw-like TIFF: a small image whose SubIFD is a large one."""
     large = {256: (3, 640), 257: (3, 320)}
     return gray_tiff(8, RAMP.astype(np.uint8).tobytes(), more=large)
 

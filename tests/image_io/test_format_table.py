@@ -17,7 +17,7 @@ from deepsic import errors
 from deepsic.errors import InputError, MetadataWarning, UsageError
 from deepsic.image_io import decoders
 from deepsic.image_io.load import LoadedImage, load_image, to_pil
-from deepsic.image_io.save import picture_bytes
+from deepsic.image_io.save import image_bytes
 from deepsic.limits import Limits
 from tests.fuzz import kinds
 from tests.image_io import strange
@@ -264,7 +264,7 @@ def test_what_is_written(kind: str, row: str) -> None:
     suffix = "." + {"JPEG": "jpg", "JPEG 2000": "jp2", "HEIF": "heic"}.get(kind, kind.lower())
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        back = load_image(picture_bytes(picture, suffix))
+        back = load_image(image_bytes(picture, suffix))
     lost = "".join(str(w.message) for w in told if w.category is MetadataWarning)
     source = load_image(picture)
     heads = ("EXIF", "ICC profile", "XMP")
@@ -276,13 +276,13 @@ def test_what_is_written(kind: str, row: str) -> None:
     picture.putalpha(9)
     picture.info.clear()
     if WRITTEN[row][3] == "yes":
-        alpha = load_image(picture_bytes(picture, suffix)).alpha
+        alpha = load_image(image_bytes(picture, suffix)).alpha
         assert alpha is not None
         assert abs(int(alpha.max()) - 9) <= 1
     else:
         assert WRITTEN[row][3] == "refused: `UsageError`"
         with pytest.raises(UsageError, match="alpha"):
-            picture_bytes(picture, suffix)
+            image_bytes(picture, suffix)
 
 
 def test_jpeg_xl_of_any_size_is_known_before_it_is_decoded() -> None:

@@ -1,4 +1,4 @@
-"""Every kind of picture loads upright as 8-bit RGB, or is refused by name."""
+"""Every kind of image loads upright as 8-bit RGB, or is refused by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from deepsic.errors import InputError, LimitError, UnsupportedImageError, UsageError
 from deepsic.image_io.load import load_image, to_pil
-from deepsic.image_io.save import picture_bytes
+from deepsic.image_io.save import image_bytes
 from deepsic.limits import Limits
 
 DICE = np.random.default_rng(1)
@@ -104,7 +104,7 @@ def test_sixteen_bit_colour_is_flagged() -> None:
     assert not loaded.gray
 
 
-def test_sixteen_bits_are_still_known_of_the_loaded_picture() -> None:
+def test_sixteen_bits_are_still_known_of_the_loaded_image() -> None:
     values = DICE.integers(0, 65536, (30, 40), np.uint16)
     loaded = load_image(stored(Image.fromarray(values), "PNG"))
     assert load_image(to_pil(loaded)).sixteen_bit
@@ -158,18 +158,18 @@ def test_metadata_goes_through_and_back() -> None:
     assert loaded.exif is not None
     assert loaded.exif[:2] in (b"MM", b"II")
     for suffix in (".png", ".jpg", ".webp", ".tiff", ".avif"):
-        again = load_image(picture_bytes(to_pil(loaded), suffix))
+        again = load_image(image_bytes(to_pil(loaded), suffix))
         assert again.icc == SRGB
         assert again.xmp == xmp
         assert again.exif is not None
         assert b"Maker" in again.exif
 
 
-def test_pictures_that_cannot_be_saved_so() -> None:
+def test_images_that_cannot_be_saved_so() -> None:
     image = Image.new("RGBA", (3, 3))
     for suffix in (".jpg", ".nonsense", ""):
         with pytest.raises(UsageError):
-            picture_bytes(image, suffix)
+            image_bytes(image, suffix)
 
 
 def test_cmyk_uses_no_profile_of_another_space() -> None:
@@ -193,7 +193,7 @@ def test_animations_and_pages_are_refused(kind: str) -> None:
         load_image(data)
 
 
-def test_the_first_picture_of_an_mpo_is_taken() -> None:
+def test_the_first_image_of_an_mpo_is_taken() -> None:
     frames = [Image.new("RGB", (8, 8), (200, 0, 0)), Image.new("RGB", (8, 8))]
     data = stored(frames[0], "MPO", save_all=True, append_images=frames[1:])
     assert load_image(data).rgb[0, 0, 0] > 150
@@ -201,7 +201,7 @@ def test_the_first_picture_of_an_mpo_is_taken() -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the same damage
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "PPM"])
-def test_truncated_pictures(kind: str) -> None:
+def test_truncated_images(kind: str) -> None:
     data = stored(Image.fromarray(RGB), kind)
     for length in (0, 1, 10, len(data) // 2, len(data) * 9 // 10):
         with pytest.raises(InputError):
@@ -239,7 +239,7 @@ def test_limits() -> None:
         load_image(RGB, Limits(max_pixels=1199))
 
 
-def test_what_is_no_picture(tmp_path: Any) -> None:
+def test_what_is_no_image(tmp_path: Any) -> None:
     for source in (b"", b"hello", tmp_path / "missing.png", tmp_path, b"%!PS-Adobe-3.0 EPSF-3.0\n"):
         with pytest.raises(InputError):
             load_image(source)

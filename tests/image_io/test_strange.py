@@ -1,4 +1,4 @@
-"""Strangers' files: the right picture, or a named error; never a foreign exception, never black."""
+"""Strangers' files: the right image, or a named error; never a foreign exception, never black."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from deepsic.errors import InputError, MetadataWarning, UnsupportedImageError, UsageError
 from deepsic.image_io import decoders
 from deepsic.image_io.load import load_image, to_pil
-from deepsic.image_io.save import picture_bytes
+from deepsic.image_io.save import image_bytes
 from tests.image_io import strange
 from tests.image_io.strange import RAMP, stored
 from tests.support.small_model import photograph
@@ -47,7 +47,7 @@ def test_damaged_exif_costs_nothing_but_itself(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetadataWarning)
         for suffix in (".png", ".jpg", ".webp", ".tif", ".avif"):
-            back = load_image(picture_bytes(to_pil(loaded), suffix))
+            back = load_image(image_bytes(to_pil(loaded), suffix))
             assert back.size == loaded.size
             if suffix in (".png", ".jpg", ".webp"):
                 assert back.exif == loaded.exif
@@ -55,7 +55,7 @@ def test_damaged_exif_costs_nothing_but_itself(name: str) -> None:
         assert loaded.exif == strange.DAMAGED_EXIF[name]
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            picture_bytes(to_pil(loaded), ".tif")
+            image_bytes(to_pil(loaded), ".tif")
         assert any(w.category is MetadataWarning and "EXIF" in str(w.message) for w in told)
 
 
@@ -161,19 +161,19 @@ def test_colour_keys_of_every_depth() -> None:
         assert to_pil(loaded).mode == "RGBA"
 
 
-def test_pictures_behind_previews_are_refused() -> None:
+def test_images_behind_previews_are_refused() -> None:
     with pytest.raises(UnsupportedImageError, match="preview"):
         load_image(strange.preview_first())
     plain = RAMP.astype(np.uint8).tobytes()
     for tag in ({254: (4, 1)}, {255: (3, 2)}, {50706: (4, 1)}):
         with pytest.raises(UnsupportedImageError, match="preview"):
             load_image(strange.gray_tiff(8, plain, tags=tag))
-    # A pyramid has its large picture first, and small ones below it.
+    # A pyramid has its large image first, and small ones below it.
     pyramid = strange.gray_tiff(8, plain, more={256: (3, 32), 257: (3, 16)})
     assert load_image(pyramid).size == (64, 32)
 
 
-def test_pictures_that_are_loaded_already(tmp_path: Any) -> None:
+def test_images_that_are_loaded_already(tmp_path: Any) -> None:
     kinds = {
         "deep.tif": strange.twelve_bits(),
         "plain.tif": stored(strange.noise(9, 7), "TIFF"),
@@ -223,7 +223,7 @@ def test_dates_and_places_come_back(suffix: str) -> None:
     exif.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
     exif.get_ifd(0x8825)[0x0001] = "N"
     loaded = load_image(stored(strange.noise(8, 16), "JPEG", exif=exif.tobytes()))
-    tags = to_pil(load_image(picture_bytes(to_pil(loaded), suffix))).getexif()
+    tags = to_pil(load_image(image_bytes(to_pil(loaded), suffix))).getexif()
     assert tags.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
     assert tags.get_ifd(0x8825)[0x0001] == "N"
 
@@ -298,7 +298,7 @@ def test_sources_of_every_kind(tmp_path: Any) -> None:
 def test_alpha_that_is_opaque_everywhere_needs_no_alpha_in_the_file(suffix: str) -> None:
     image = Image.fromarray(photograph(24, 32))
     image.putalpha(255)
-    with Image.open(io.BytesIO(picture_bytes(image, suffix))) as back:
+    with Image.open(io.BytesIO(image_bytes(image, suffix))) as back:
         assert back.size == image.size
 
 
@@ -306,4 +306,4 @@ def test_alpha_that_a_kind_of_file_cannot_keep_is_refused() -> None:
     image = Image.fromarray(photograph(24, 32))
     image.putalpha(7)
     with pytest.raises(UsageError, match=r"\.ppm files don't keep this image's alpha"):
-        picture_bytes(image, ".ppm")
+        image_bytes(image, ".ppm")

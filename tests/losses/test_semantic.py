@@ -15,7 +15,7 @@ from deepsic.losses import (
     agreement_errors,
     dataset_weights,
     feature_loss,
-    picture_weights,
+    image_weights,
     pixel_loss,
     semantic_loss,
     sharpen,
@@ -61,7 +61,7 @@ class TinyNetwork(nn.Module):
 
 
 @pytest.fixture
-def pictures() -> tuple[Tensor, Tensor]:
+def images() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(4, 3, 8, 6, generator=generator)
     return x, (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
@@ -77,36 +77,36 @@ def numpy_equation_10(f_hat: np.ndarray, f: np.ndarray, w: np.ndarray) -> float:
     return float(total / batch)
 
 
-def test_uniform_weights_are_apic_bit_for_bit(pictures: tuple[Tensor, Tensor]) -> None:
+def test_uniform_weights_are_apic_bit_for_bit(images: tuple[Tensor, Tensor]) -> None:
     net = TinyNetwork()
-    f, f_hat = net.features(pictures[0]), net.features(pictures[1])
+    f, f_hat = net.features(images[0]), net.features(images[1])
     apic = feature_loss(f_hat, f)
     assert torch.equal(semantic_loss(f_hat, f, torch.ones(K)), apic)
     assert torch.equal(semantic_loss(f_hat, f, torch.ones(4, K)), apic)
     assert apic > 0
 
 
-def test_tau_zero_is_apic(pictures: tuple[Tensor, Tensor]) -> None:
+def test_tau_zero_is_apic(images: tuple[Tensor, Tensor]) -> None:
     net = TinyNetwork()
-    weights, f, _ = picture_weights(net, pictures[0], Sharpness(tau=0.0))
-    f_hat = net.features(pictures[1])
+    weights, f, _ = image_weights(net, images[0], Sharpness(tau=0.0))
+    f_hat = net.features(images[1])
     torch.testing.assert_close(semantic_loss(f_hat, f, weights), feature_loss(f_hat, f))
 
 
-def test_equation_10(pictures: tuple[Tensor, Tensor]) -> None:
+def test_equation_10(images: tuple[Tensor, Tensor]) -> None:
     net = TinyNetwork()
-    weights, f, _ = picture_weights(net, pictures[0], Sharpness(tau=3000.0))
-    f_hat = net.features(pictures[1])
+    weights, f, _ = image_weights(net, images[0], Sharpness(tau=3000.0))
+    f_hat = net.features(images[1])
     expected = numpy_equation_10(f_hat.numpy(), f.numpy(), weights.numpy())
     assert float(semantic_loss(f_hat, f, weights)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_equations_2_and_3_by_c_backward_passes(pictures: tuple[Tensor, Tensor]) -> None:
+def test_equations_2_and_3_by_c_backward_passes(images: tuple[Tensor, Tensor]) -> None:
     """One backward pass gives what C passes and finite differences give."""
     net = TinyNetwork()
-    y, (f,) = net.observe(pictures[0], ("first",), leaf=True)
+    y, (f,) = net.observe(images[0], ("first",), leaf=True)
     fast = channel_gradients(y, f)
-    y, (f,) = net.observe(pictures[0], ("first",), leaf=True)
+    y, (f,) = net.observe(images[0], ("first",), leaf=True)
     slow = torch.zeros(len(y), K)
     for c in range(C):
         (gradient,) = torch.autograd.grad(y[:, c].sum(), f, retain_graph=True)
@@ -114,12 +114,12 @@ def test_equations_2_and_3_by_c_backward_passes(pictures: tuple[Tensor, Tensor])
     torch.testing.assert_close(fast, slow)
 
 
-def test_equation_2_by_finite_differences(pictures: tuple[Tensor, Tensor]) -> None:
+def test_equation_2_by_finite_differences(images: tuple[Tensor, Tensor]) -> None:
     """Adding ε to channel k everywhere changes the mean output by ε · MN · w_k."""
     net = TinyNetwork().double()
-    x = pictures[0].double()
+    x = images[0].double()
     _, (f,) = net.observe(x, ("first",), leaf=True)
-    w = picture_weights(net, x, LETTER)[0].log()  # τ = r = 1: softmax's log is w + const
+    w = image_weights(net, x, LETTER)[0].log()  # τ = r = 1: softmax's log is w + const
 
     def mean_output(f: Tensor) -> Tensor:
         h = nn.functional.adaptive_avg_pool2d(torch.relu(f).square(), 2)
@@ -160,25 +160,25 @@ def test_relative_weights_do_not_depend_on_the_size_of_gradients() -> None:
     assert float(sharpen(torch.zeros(3), Sharpness(tau=9.0)).std()) == 0.0
 
 
-def test_top_takes_the_largest_outputs(pictures: tuple[Tensor, Tensor]) -> None:
+def test_top_takes_the_largest_outputs(images: tuple[Tensor, Tensor]) -> None:
     net = TinyNetwork()
-    y, (f,) = net.observe(pictures[0], ("first",), leaf=True)
+    y, (f,) = net.observe(images[0], ("first",), leaf=True)
     largest = y.max(1).values.sum()
     (expected,) = torch.autograd.grad(largest, f, retain_graph=True)
     torch.testing.assert_close(channel_gradients(y, f, top=1), expected.mean((2, 3)))
 
 
-def test_equation_5(pictures: tuple[Tensor, Tensor]) -> None:
-    x, x_hat = pictures
+def test_equation_5(images: tuple[Tensor, Tensor]) -> None:
+    x, x_hat = images
     expected = np.mean(
         [np.sum((b - a) ** 2) / a.size for a, b in zip(x.numpy(), x_hat.numpy(), strict=True)]
     )
     assert float(pixel_loss(x_hat, x)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_dataset_weights_average_before_softmax(pictures: tuple[Tensor, Tensor]) -> None:
-    net, x = TinyNetwork(), pictures[0]
-    w = torch.stack([picture_weights(net, one[None], LETTER)[0][0].log() for one in x])
+def test_dataset_weights_average_before_softmax(images: tuple[Tensor, Tensor]) -> None:
+    net, x = TinyNetwork(), images[0]
+    w = torch.stack([image_weights(net, one[None], LETTER)[0][0].log() for one in x])
     # The logarithms' constants cancel in the softmax.
     expected = sharpen(w.mean(0), Sharpness(tau=50.0))
     found = dataset_weights(net, [x[:3], x[3:]], Sharpness(tau=50.0))
@@ -187,19 +187,19 @@ def test_dataset_weights_average_before_softmax(pictures: tuple[Tensor, Tensor])
         dataset_weights(net, [], Sharpness(tau=1.0))
 
 
-def test_softmax_outputs_would_say_nothing(pictures: tuple[Tensor, Tensor]) -> None:
+def test_softmax_outputs_would_say_nothing(images: tuple[Tensor, Tensor]) -> None:
     """Why logits and not probabilities: the mean of probabilities is constant."""
     net = TinyNetwork()
-    y, (f,) = net.observe(pictures[0], ("first",), leaf=True)
+    y, (f,) = net.observe(images[0], ("first",), leaf=True)
     assert channel_gradients(y.softmax(1), f).abs().max() < 1e-8
 
 
-def test_gradient_reaches_the_picture_and_not_the_network(
-    pictures: tuple[Tensor, Tensor],
+def test_gradient_reaches_the_image_and_not_the_network(
+    images: tuple[Tensor, Tensor],
 ) -> None:
     net = TinyNetwork()
-    weights, f, _ = picture_weights(net, pictures[0], Sharpness(tau=10.0))
-    x_hat = pictures[1].clone().requires_grad_()
+    weights, f, _ = image_weights(net, images[0], Sharpness(tau=10.0))
+    x_hat = images[1].clone().requires_grad_()
     torch.autograd.backward(semantic_loss(net.features(x_hat), f, weights))
     assert x_hat.grad is not None
     assert x_hat.grad.abs().sum() > 0

@@ -60,9 +60,9 @@ class Expected:
     """What a user expects of a case."""
 
     refused: type[DeepsicError] | None = None
-    """By this name, on every road; else the picture comes back."""
+    """By this name, on every road; else the image comes back."""
     check: Callable[[Image.Image], None] = lambda image: None
-    """What is true of the picture that comes back."""
+    """What is true of the image that comes back."""
 
 
 def is_ramp(image: Image.Image) -> None:
@@ -104,7 +104,7 @@ EXPECTED = {
     "ico_of_one_png.ico": Expected(check=of_size(160, 160)),
     "with_metadata.jpg": Expected(check=has_metadata),
 }
-NO_PICTURE = "SICK.sic"
+NO_IMAGE = "SICK.sic"
 
 
 def held(name: str, road: Callable[[Path], Image.Image], cases: Path) -> None:
@@ -119,7 +119,7 @@ def held(name: str, road: Callable[[Path], Image.Image], cases: Path) -> None:
 
 
 def test_every_case_is_expected(cases: Path) -> None:
-    assert {path.name for path in cases.iterdir()} == {*EXPECTED, NO_PICTURE, "CASES.md"}
+    assert {path.name for path in cases.iterdir()} == {*EXPECTED, NO_IMAGE, "CASES.md"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -129,12 +129,12 @@ def test_library(name: str, cases: Path, codec: Codec) -> None:
 
 def test_what_is_no_file_of_ours(cases: Path, codec: Codec) -> None:
     with pytest.raises(deepsic.errors.CorruptFileError):
-        codec.decode(cases / NO_PICTURE)
+        codec.decode(cases / NO_IMAGE)
     deepsic.register_pillow()
     with pytest.raises(UnidentifiedImageError):
-        Image.open(cases / NO_PICTURE)
+        Image.open(cases / NO_IMAGE)
     for verb in ("info", "labels", "verify", "decode"):
-        assert commands.run([verb, str(cases / NO_PICTURE)]) == 4
+        assert commands.run([verb, str(cases / NO_IMAGE)]) == 4
 
 
 @pytest.mark.parametrize(
@@ -295,9 +295,9 @@ def test_archive(
     held(name, road, cases)
 
 
-def test_archive_counts_what_is_no_picture(archive: tuple[ArchiveJob, dict[str, Any]]) -> None:
+def test_archive_counts_what_is_no_image(archive: tuple[ArchiveJob, dict[str, Any]]) -> None:
     _, rows = archive
-    assert {rows[name].status for name in (NO_PICTURE, "CASES.md")} == {"skipped"}
+    assert {rows[name].status for name in (NO_IMAGE, "CASES.md")} == {"skipped"}
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A small untrained model, and pictures that need no data set."""
+"""A small untrained model, and images that need no data set."""
 
 from __future__ import annotations
 

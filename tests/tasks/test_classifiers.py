@@ -23,7 +23,7 @@ def classifier(request: pytest.FixtureRequest) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("size", [(224, 224), (97, 160)])
-def test_logits_of_any_size_and_gradients_to_the_picture_only(
+def test_logits_of_any_size_and_gradients_to_the_image_only(
     classifier: torch.nn.Module, size: tuple[int, int]
 ) -> None:
     x = torch.rand(2, 3, *size, requires_grad=True)

@@ -34,7 +34,7 @@ def test_one_sure_cell_becomes_one_box() -> None:
     torch.testing.assert_close(found["boxes"][0], torch.tensor([0.0, 55.0, 210.0, 165.0]))
 
 
-def test_boxes_scale_with_the_picture() -> None:
+def test_boxes_scale_with_the_image() -> None:
     torch.manual_seed(0)
     detector = FastestDet()
     small = torch.rand(3, 352, 352)

@@ -1,4 +1,4 @@
-"""The SAIC paper's tables on four small pictures: measured from real files, taken up, shown."""
+"""The SAIC paper's tables on four small images: measured from real files, taken up, shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepsic.losses import TDIC
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of two smooth pictures."""
+    """Two classes of two smooth images."""
     random = np.random.default_rng(0)
     for wnid in ("n01440764", "n02102040"):
         (tmp_path / "set" / wnid).mkdir(parents=True)

@@ -192,5 +192,5 @@ def test_a_recipe_of_the_other_revision_takes_the_first_ones_weights() -> None:
     x, at = torch.rand(1, 3, 64, 64) * 255, torch.tensor([0.4])
     with torch.no_grad():
         a, b = old(x, at), new(x, at)
-    # Latents and their rate are the same; the picture lacks one branch.
+    # Latents and their rate are the same; the image lacks one branch.
     torch.testing.assert_close(a.bits, b.bits, rtol=1e-4, atol=1e-2)

@@ -2,9 +2,9 @@
 
     coders, missing = find_codecs(["jpeg", "avif", "jxl"])
     hit = search_bpp(coders[0], image, 0.25)      # within 2 % where the codec can
-    picture = coders[0].decode(hit.blob)
+    image = coders[0].decode(hit.blob)
 
-A coder turns a picture and one number (its own quality) into a whole file and back.
+A coder turns an image and one number (its own quality) into a whole file and back.
 """
 
 from __future__ import annotations

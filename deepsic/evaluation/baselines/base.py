@@ -14,7 +14,7 @@ __all__ = ["EncodedFile", "MeasuredCodec", "decode_timed", "encode_timed"]
 
 
 class MeasuredCodec(ABC):
-    """A codec with one knob; larger means a larger file and a better picture."""
+    """A codec with one knob; larger means a larger file and a better image."""
 
     name: str
     """Short and unique: "jpeg2000"."""
@@ -40,11 +40,11 @@ class MeasuredCodec(ABC):
 
     @abstractmethod
     def encode(self, image: Image.Image, knob: float) -> bytes:
-        """Encode an RGB picture to a whole file."""
+        """Encode an RGB image to a whole file."""
 
     @abstractmethod
     def decode(self, blob: bytes) -> Image.Image:
-        """Decode a whole file to an RGB picture."""
+        """Decode a whole file to an RGB image."""
 
     def missing(self) -> str | None:
         """Why this codec can't run here, for the user; None if it can."""
@@ -72,7 +72,7 @@ class EncodedFile:
 def encode_timed(coder: MeasuredCodec, image: Image.Image, knob: float) -> EncodedFile:
     """Encode, and take the wall-clock time.
 
-    Raises: `InputError` naming the codec when it refuses the picture.
+    Raises: `InputError` naming the codec when it refuses the image.
     """
     started = time.perf_counter()
     try:

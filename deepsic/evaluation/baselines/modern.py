@@ -66,9 +66,10 @@ class WebP(_Pillow):
     feature, format = "webp", "WEBP"
     low, high, step = 0.0, 100.0, 0.1
     ladder = (2.0, 12.0, 30.0, 55.0, 78.0, 88.0, 94.0)
+    method = 6
 
     def encode(self, image: Image.Image, knob: float) -> bytes:
-        return self._save(image, quality=knob, method=6)
+        return self._save(image, quality=knob, method=self.method)
 
 
 class Avif(_Pillow):

@@ -33,19 +33,19 @@ class Hit(EncodedFile):
 
 
 class Memory:
-    """Where codecs reached their rates on earlier pictures: first guesses for the next one."""
+    """Where codecs reached their rates on earlier images: first guesses for the next one."""
 
     def __init__(self) -> None:
         self._learnt: dict[tuple[str, float], tuple[float, float]] = {}
 
     def guess(self, coder: MeasuredCodec, bpp: float) -> tuple[float, float] | None:
-        """Knob for `bpp` and log rate a step of the knob, as on the last picture."""
+        """Knob for `bpp` and log rate a step of the knob, as on the last image."""
         return self._learnt.get((coder.name, bpp))
 
     def learn(
         self, coder: MeasuredCodec, bpp: float, points: Sequence[tuple[float, float]]
     ) -> None:
-        """Keep what (knob, log rate over the goal) of one picture say."""
+        """Keep what (knob, log rate over the goal) of one image say."""
         near = sorted(sorted(points, key=lambda point: abs(point[1]))[:2])
         if len(near) < 2 or near[1][1] <= near[0][1]:
             return
@@ -71,10 +71,10 @@ def search_bpp(
     Args:
         tolerance: share of `bpp` at which to stop.
         tries: bound on encodings beyond those known.
-        known: encodings of this very picture; the search starts from them and adds its own.
-        memory: what earlier pictures taught; the search learns from it and adds to it.
+        known: encodings of this very image; the search starts from them and adds its own.
+        memory: what earlier images taught; the search learns from it and adds to it.
 
-    Raises: `InputError` when the codec refuses the picture.
+    Raises: `InputError` when the codec refuses the image.
     """
     if bpp <= 0:
         raise UsageError(f"bpp={bpp} must be positive")

@@ -1,4 +1,4 @@
-"""What a classifier still gets right on decoded pictures."""
+"""What a classifier still gets right on decoded images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Accuracy", "Prediction", "accuracy", "agreement"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one picture."""
+    """What a classifier says of one image."""
 
     top: tuple[int, ...]
     """Class numbers, the most probable first; at least one, five for top-5."""
@@ -23,7 +23,7 @@ class Accuracy:
     """Shares of right answers, in [0, 1]."""
 
     pictures: int
-    """Number of pictures behind the shares."""
+    """Number of images behind the shares."""
     top1: float
     top5: float | None
     """None where predictions hold fewer than five classes."""
@@ -32,9 +32,9 @@ class Accuracy:
 
 
 def accuracy(predictions: Sequence[Prediction], labels: Sequence[int]) -> Accuracy:
-    """Score predictions against true class numbers, picture by picture.
+    """Score predictions against true class numbers, image by image.
 
-    Raises: `UsageError` on different lengths or no picture at all.
+    Raises: `UsageError` on different lengths or no image at all.
     """
     if len(predictions) != len(labels):
         raise UsageError(f"{len(predictions)} predictions, but {len(labels)} labels")
@@ -52,7 +52,7 @@ def accuracy(predictions: Sequence[Prediction], labels: Sequence[int]) -> Accura
 
 
 def agreement(predictions: Sequence[Prediction], original: Sequence[Prediction]) -> float:
-    """Share of pictures whose first class is the same as before compression, in [0, 1]."""
+    """Share of images whose first class is the same as before compression, in [0, 1]."""
     if len(predictions) != len(original):
         raise UsageError(f"{len(predictions)} predictions, but {len(original)} originals")
     if not original:

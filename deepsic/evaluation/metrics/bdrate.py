@@ -20,7 +20,7 @@ from deepsic.errors import UsageError
 
 __all__ = ["BPP_RANGE", "Curve", "bd_rate"]
 
-#: bpp of the anchor between which still-picture codecs are compared here.
+#: bpp of the anchor between which still-image codecs are compared here.
 BPP_RANGE = (0.1, 1.6)
 
 

@@ -1,4 +1,4 @@
-"""What a detector still finds on decoded pictures: COCO's mean average precision."""
+"""What a detector still finds on decoded images: COCO's mean average precision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Boxes", "DetectionScore", "detection"]
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """Objects of one picture, found or true."""
+    """Objects of one image, found or true."""
 
     boxes: Sequence[Sequence[float]]
     """Corners x1, y1, x2, y2, pixels."""
@@ -42,12 +42,12 @@ class DetectionScore:
 def detection(
     found: Sequence[Boxes], true: Sequence[Boxes], classes: Collection[int] | None = None
 ) -> DetectionScore:
-    """Score found objects against true ones, picture by picture.
+    """Score found objects against true ones, image by image.
 
     Args:
         classes: score these class numbers alone, where others are not annotated.
 
-    Raises: `UsageError` on different lengths or no picture at all.
+    Raises: `UsageError` on different lengths or no image at all.
     """
     if len(found) != len(true):
         raise UsageError(f"objects found in {len(found)} images, but {len(true)} annotated")

@@ -1,4 +1,4 @@
-"""Distortion between two 8-bit pictures: MSE, PSNR, SSIM and MS-SSIM, on RGB and on luma.
+"""Distortion between two 8-bit images: MSE, PSNR, SSIM and MS-SSIM, on RGB and on luma.
 
 Luma is BT.601's (the Y of JPEG), full range, not rounded. PSNR over RGB takes one MSE over the
 three channels; SSIM and MS-SSIM over RGB are means of the three channels' values, as CompressAI
@@ -19,14 +19,14 @@ from deepsic.evaluation.metrics.structure import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE
 
 __all__ = ["IDENTICAL_DB", "MS_SSIM_MIN_SIDE", "DistortionScores", "compare", "luma", "psnr"]
 
-#: dB that stands for two equal pictures, whose PSNR has no bound.
+#: dB that stands for two equal images, whose PSNR has no bound.
 IDENTICAL_DB = 100.0
 _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistortionScores:
-    """How far a decoded picture is from the original."""
+    """How far a decoded image is from the original."""
 
     mse: float
     """Mean squared error over RGB, on the scale 0-255."""
@@ -54,20 +54,20 @@ def psnr(mse: float, peak: float = 255.0) -> float:
 
 
 def luma(rgb: NDArray[Any]) -> NDArray[np.float32]:
-    """BT.601 luma (height, width) of an RGB picture (height, width, 3); same scale."""
+    """BT.601 luma (height, width) of an RGB image (height, width, 3); same scale."""
     y: NDArray[np.float32] = rgb.astype(np.float32) @ np.array(_LUMA, np.float32)
     return y
 
 
 def compare(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> DistortionScores:
-    """Compare two RGB pictures (height, width, 3) of uint8.
+    """Compare two RGB images (height, width, 3) of uint8.
 
     Raises: `UsageError` if they differ in size or aren't 8-bit RGB.
     """
-    for name, picture in (("original", original), ("decoded", decoded)):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+    for name, image in (("original", original), ("decoded", decoded)):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UsageError(
-                f"{name}: want (height, width, 3) of uint8, got {picture.shape} of {picture.dtype}"
+                f"{name}: want (height, width, 3) of uint8, got {image.shape} of {image.dtype}"
             )
     if original.shape != decoded.shape:
         raise UsageError(f"the images differ in size: {original.shape[:2]} and {decoded.shape[:2]}")
@@ -89,7 +89,7 @@ def compare(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> Distorti
 def _structure(
     original: NDArray[np.uint8], decoded: NDArray[np.uint8]
 ) -> tuple[list[float], list[float] | None]:
-    """SSIM and MS-SSIM of R, G, B and luma; MS-SSIM is None for a small picture."""
+    """SSIM and MS-SSIM of R, G, B and luma; MS-SSIM is None for a small image."""
     ssim, ms_ssim = structure(_planes(original), _planes(decoded))
     return ssim.tolist(), None if ms_ssim is None else ms_ssim.tolist()
 

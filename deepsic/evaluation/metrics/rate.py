@@ -1,4 +1,4 @@
-"""Rate: bits of the whole file for each pixel of the picture."""
+"""Rate: bits of the whole file for each pixel of the image."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Semantic mutual information SI between what a network says before and after compression.
 
 SAIC's Eq. 11: the CLUB estimator (Cheng et al., ICML 2020) over perceptual results y of the
-originals and y' of the decoded pictures,
+originals and y' of the decoded images,
 
     I_CLUB(y; y') = E_p(y,y')[log p(y'|y)] - E_p(y) E_p(y')[log p(y'|y)]
 
@@ -14,7 +14,7 @@ neither network nor scale, so values compare within one run, not with the paper'
 - outputs are scaled by the mean and deviation of the *originals'*, the same for every codec;
 - the network starts as linear regression of each output with the error that this leaves, and
   training adds what a line misses;
-- each half of the pictures is judged by an estimator trained on the other half.
+- each half of the images is judged by an estimator trained on the other half.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["SemanticInformation", "semantic_information"]
 
 #: exp(-6) of an output's variance is told apart from no error at all; this bounds SI of originals.
 _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -6.0, 4.0
-_MIN_PICTURES = 16
+_MIN_IMAGES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def _fit(y: Tensor, y_hat: Tensor, *, hidden: int, steps: int) -> _Conditional:
 
 @torch.no_grad()
 def _contrast(q: _Conditional, y: Tensor, y_hat: Tensor) -> Tensor:
-    """Eq. 11's difference for each picture: NxC pairs -> N nats.
+    """Eq. 11's difference for each image: NxC pairs -> N nats.
 
     The mean over all y'_j of (y'_j - μ_i)² is (ȳ' - μ_i)² + var(y'), so the second expectation
     needs no N² pairs; the normalising terms of both cancel.
@@ -138,23 +138,23 @@ def semantic_information(
     steps: int = 200,
     resamples: int = 1000,
 ) -> SemanticInformation:
-    """Estimate SI between outputs for originals and for decoded pictures.
+    """Estimate SI between outputs for originals and for decoded images.
 
     Args:
         y: NxC outputs (logits) for the originals.
-        y_hat: NxC outputs for the decoded pictures, in the same order.
+        y_hat: NxC outputs for the decoded images, in the same order.
         seeds: one estimate each, of split and training; the value is their mean.
-        confidence: of the interval, bootstrapped over the pictures.
+        confidence: of the interval, bootstrapped over the images.
         hidden, steps: size and training of the estimator.
         resamples: of the bootstrap.
 
     Raises:
-        UsageError: shapes differ, or fewer than 16 pictures.
+        UsageError: shapes differ, or fewer than 16 images.
     """
     if y.shape != y_hat.shape or y.ndim != 2:
         raise UsageError(f"outputs must both be NxC, not {tuple(y.shape)}, {tuple(y_hat.shape)}")
-    if len(y) < _MIN_PICTURES:
-        raise UsageError(f"SI of {len(y)} images says nothing; give {_MIN_PICTURES} or more")
+    if len(y) < _MIN_IMAGES:
+        raise UsageError(f"SI of {len(y)} images says nothing; give {_MIN_IMAGES} or more")
     y, y_hat = y.detach().float(), y_hat.detach().float()
     centre, spread = y.mean(0), y.std(0).clamp(min=1e-6)
     y, y_hat = (y - centre) / spread, (y_hat - centre) / spread

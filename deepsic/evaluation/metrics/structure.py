@@ -48,7 +48,7 @@ def structure(
 def _one_scale(a: Planes, b: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean SSIM, and mean of its contrast-and-structure factor, of each plane."""
     window = _window()
-    # Of one form for both, so that equal pictures give exactly 1.
+    # Of one form for both, so that equal images give exactly 1.
     maps = np.stack((a, b, a * a + b * b, a * b), 1)
     sums = np.array([_sums(of_plane, window) for of_plane in maps])
     count = (a.shape[1] - len(window) + 1) * (a.shape[2] - len(window) + 1)

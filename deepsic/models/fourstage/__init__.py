@@ -10,5 +10,5 @@
 | `net.py` | Eq. 2: all of it together |
 | `start.py` | ours: weights that make the untrained net a lapped transform |
 | `bits.py` | section III-B: the classifier that predicts each bit, trained, then in integers |
-| `engine.py`, `file.py` | windows of a picture to streams and back; model files |
+| `engine.py`, `file.py` | windows of an image to streams and back; model files |
 """

@@ -4,7 +4,7 @@
 and the bits of the same feature so far, and one logit for the next bit. `BitTables` is what
 becomes of it in a model file: whole numbers, which `deepsic.coding.bit_planes` runs alike on every
 machine. A quantised logit is a context of the adaptive coder, whose first probability is counted
-on the training pictures; so the coder goes on correcting in each file what training got wrong.
+on the training images; so the coder goes on correcting in each file what training got wrong.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def bordered(m: NDArray[np.int16]) -> I16:
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """One picture's features as the coder holds them."""
+    """One image's features as the coder holds them."""
 
     m: I16
     """(C, H + 2, W + 4), see `bordered`."""
@@ -178,10 +178,10 @@ def _fit(rows: Tensor, rest: Tensor, channels: int, steps: int) -> BitClassifier
 def train_tables(
     sights: list[Sight], rest: NDArray[np.int32], *, steps: int = 600, seed: int = 0
 ) -> BitTables:
-    """Train the classifier on pictures' features and put it into whole numbers.
+    """Train the classifier on images' features and put it into whole numbers.
 
     Args:
-        sights: features of training pictures at the qualities that files will have.
+        sights: features of training images at the qualities that files will have.
         rest: (C,) resting level of each channel.
         steps: of each group's training; 0 leaves the classifier as it was drawn.
         seed: of weights and batches.

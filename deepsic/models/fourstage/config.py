@@ -40,7 +40,7 @@ class FourStageConfig:
     """Batch normalisation by the batch while training (the paper); else by statistics fixed at
     the start, so that the quantiser sees in training what it sees in files (ours)."""
     mirror: bool = True
-    """Pictures and features are continued beyond the border by reflection (ours); else by zeros."""
+    """Images and features are continued beyond the border by reflection (ours); else by zeros."""
     linear_start: bool = True
     """Start from the lapped transform of `start.py` (ours); else at random (the paper)."""
     dead_zone: float = 0.12

@@ -20,7 +20,7 @@ _TINY = 1e-7
 
 
 def rate(masses: Tensor) -> Tensor:
-    """Eq. 6: masses (B, ...) of what was coded to bits (B,) for each picture."""
+    """Eq. 6: masses (B, ...) of what was coded to bits (B,) for each image."""
     return -torch.log2(masses).flatten(1).sum(1)
 
 

@@ -1,4 +1,4 @@
-"""Presets `deepsic-pre` and `deepsic-post` at inference: windows of a picture to streams and back.
+"""Presets `deepsic-pre` and `deepsic-post` at inference: windows of an image to streams and back.
 
 It has the methods of `SicEngine`, so that the codec doesn't know which it holds. Features stand
 where `sic` has its first latents, at the net's own stride; nothing stands in the second place.
@@ -94,7 +94,7 @@ class FourStageEngine:
 
     @torch.inference_mode()
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
-        """Picture (H, W, 3) of decoded features in levels."""
+        """Image (H, W, 3) of decoded features in levels."""
         at = self._position(quality)
         x_hat = self.net.synthesise(self.net.dequantise(self._planes(latents[0]), at), at)
         rgb: NDArray[np.uint8] = (

@@ -55,7 +55,7 @@ def empty_tables(net: FourStageNet) -> BitTables:
 
 def pack_four_stage(
     net: FourStageNet,
-    pictures: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8]],
     qualities: Sequence[int] = (15, 30, 45, 60, 75),
     *,
     steps: int = 600,
@@ -65,13 +65,13 @@ def pack_four_stage(
 
     Args:
         net: trained.
-        pictures: (H, W, 3) uint8, sides multiples of 32.
-        qualities: at which each picture's features are seen; a net of one rate needs one.
+        images: (H, W, 3) uint8, sides multiples of 32.
+        qualities: at which each image's features are seen; a net of one rate needs one.
         steps: of the classifier's training.
         fields_of_file: label_set and provenance of the file.
 
     Raises:
-        UsageError: a net that files can't hold, or no picture.
+        UsageError: a net that files can't hold, or no image.
     """
     c = net.config
     if c.bits != bit_planes.PLANES or c.filters > _MOST_FILTERS:
@@ -82,10 +82,10 @@ def pack_four_stage(
     held = FourStageNet(c)
     held.load_state_dict(_floats(tensors))
     if not int(held.semantic.level.num_batches_tracked or 0):
-        _measure_level(held, pictures, chosen)
+        _measure_level(held, images, chosen)
         tensors |= _stored(held)
     engine = FourStageEngine(held, empty_tables(held), torch.device("cpu"))
-    sights = [engine.sight(picture, quality) for picture in pictures for quality in chosen]
+    sights = [engine.sight(image, quality) for image in images for quality in chosen]
     tables = train_tables(sights, engine.tables.rest, steps=steps)
     for field in fields(tables):
         tensors[_BITS + field.name] = torch.from_numpy(getattr(tables, field.name))
@@ -177,14 +177,14 @@ def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _measure_level(
-    net: FourStageNet, pictures: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
+    net: FourStageNet, images: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
 ) -> None:
-    """Scale of what an untrained semantic module sees, as pictures have it."""
+    """Scale of what an untrained semantic module sees, as images have it."""
     level = net.eval().semantic.level
     level.momentum = None  # the mean over all that is seen
     level.train()
-    for picture in pictures:
-        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+    for image in images:
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
         for quality in qualities:
             at = torch.tensor([position(float(quality))])
             level(net.shared(net.analyse(x, at)[1], at))

@@ -39,7 +39,7 @@ class FourStageOutput:
     x_hat: Tensor
     """(B, 3, H, W), RGB in [0, 255], not clamped."""
     bits: Tensor
-    """(B,), bits a picture by Eq. 6; files take fewer, their contexts see neighbours."""
+    """(B,), bits an image by Eq. 6; files take fewer, their contexts see neighbours."""
     features: Tensor
     """f(x), (B, filters, H / s, W / s)."""
     logits: tuple[Tensor, ...]
@@ -123,7 +123,7 @@ class FourStageNet(nn.Module):
         return torch.where(passes, kept, torch.zeros_like(kept)) * self.steps(position)[1]
 
     def synthesise(self, v: Tensor, position: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 255], not clamped, of dequantised features."""
+        """Images (B, 3, H, W) in [0, 255], not clamped, of dequantised features."""
         step, _ = self.steps(position)
         s = self.config.stride
         if self.config.mirror:
@@ -202,7 +202,7 @@ class FourStageNet(nn.Module):
         return FourStageOutput(x_hat=x_hat, bits=bits, features=f, logits=logits)
 
     def _continued(self, v: Tensor) -> Tensor:
-        """One feature vector more on each side, as a reflected picture would have it."""
+        """One feature vector more on each side, as a reflected image would have it."""
         sign_x, sign_y = _channels(self.mirror_x), _channels(self.mirror_y)
         v = torch.cat((v[..., :1] * sign_x, v, v[..., -1:] * sign_x), 3)
         return torch.cat((v[..., :1, :] * sign_y, v, v[..., -1:, :] * sign_y), 2)
@@ -213,6 +213,6 @@ def _channels(values: Tensor) -> Tensor:
 
 
 def _reflected(x: Tensor, count: int) -> Tensor:
-    """Pictures with `count` rows and columns more on each side, border pixels twice."""
+    """Images with `count` rows and columns more on each side, border pixels twice."""
     x = torch.cat((x[..., :count].flip(3), x, x[..., -count:].flip(3)), 3)
     return torch.cat((x[..., :count, :].flip(2), x, x[..., -count:, :].flip(2)), 2)

@@ -17,7 +17,7 @@ __all__ = ["FourStageReader", "reader_of"]
 
 
 class FourStageReader:
-    """The semantic module of an engine with its label set; the mean over a picture's tiles."""
+    """The semantic module of an engine with its label set; the mean over an image's tiles."""
 
     def __init__(self, engine: FourStageEngine, labels: str) -> None:
         self.engine = engine
@@ -55,8 +55,8 @@ class FourStageReader:
             ]
         )
 
-    def picture(self, rgb: NDArray[np.uint8], grid: Sequence[Tile], quality: int) -> list[Label]:
-        """Of a picture (H, W, 3), from float features; nothing is coded."""
+    def image(self, rgb: NDArray[np.uint8], grid: Sequence[Tile], quality: int) -> list[Label]:
+        """Of an image (H, W, 3), from float features; nothing is coded."""
         seen = []
         for tile in grid:
             own = rgb[tile.top : tile.bottom, tile.left : tile.right]

@@ -7,7 +7,7 @@ ones in the decoder (post-semantic): section III-D, "slightly different" inputs.
 
 The paper doesn't say how many convolutions. Ours are two of 3x3 that bring features to what
 EfficientNet-Lite0 has at its stride of 8, and seven inverted residuals in the sizes of that
-network's next ones, which may give them their first weights: labelled pictures are few.
+network's next ones, which may give them their first weights: labelled images are few.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SemanticModule(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """`stem_features` to logits (B, classes)."""
-        # Pictures have many sizes, connected layers have one: the first looks at every place.
+        # Images have many sizes, connected layers have one: the first looks at every place.
         places = self.blocks(features).permute(0, 2, 3, 1)
         hidden = functional.relu6(self.full1(places)).float().mean((1, 2))
         return torch.as_tensor(self.full2(hidden)).float()

@@ -70,7 +70,7 @@ class ReconstructionStage(nn.Module):
             inputs, outputs, kernel, stride, padding=kernel // 2, output_padding=stride - 1,
             bias=relu or last,
         )  # fmt: skip
-        # A picture is no feature map: its scale is given.
+        # An image is no feature map: its scale is given.
         self.norm: nn.Module = nn.Identity() if last else nn.BatchNorm2d(outputs)
         same = stride == 1 and inputs == outputs
         self.path: nn.Module = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, bias=False)
@@ -89,7 +89,7 @@ class ReconstructionStage(nn.Module):
 
 
 class Extraction(nn.Module):
-    """f(x): pictures (B, 3, H, W) in [-1, 1] to features (B, filters, H / s, W / s)."""
+    """f(x): images (B, 3, H, W) in [-1, 1] to features (B, filters, H / s, W / s)."""
 
     def __init__(self, config: FourStageConfig) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Extraction(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """g: features (B, filters, H / s, W / s) to pictures (B, 3, H, W) in [-1, 1], not clamped."""
+    """g: features (B, filters, H / s, W / s) to images (B, 3, H, W) in [-1, 1], not clamped."""
 
     def __init__(self, config: FourStageConfig) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ _CHROMA = 0.6
 _FINEST = 0.85
 """Place on the quality scale whose step the channels of a band are counted for."""
 _MEASURED, _SIDE = 12, 160
-"""Pictures that normalisation is measured on, and how much of each."""
+"""Images that normalisation is measured on, and how much of each."""
 
 
 def begin(net: FourStageNet, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
@@ -72,7 +72,7 @@ def lapped_basis() -> NDArray[np.float64]:
 
 
 def start_linear(net: FourStageNet, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Set a net's weights to the lapped transform, measured and normalised on pictures.
+    """Set a net's weights to the lapped transform, measured and normalised on images.
 
     Args:
         net: with the strides (4, 2, 1, 1); changed in place.
@@ -87,8 +87,8 @@ def start_linear(net: FourStageNet, pictures: Sequence[NDArray[np.uint8]]) -> No
     if c.filters < 2 * 3 * _PART**2:
         raise UsageError(f"filters={c.filters}: the linear start needs {2 * 3 * _PART**2}")
     basis = lapped_basis()
-    x = [_tensor(picture) for picture in pictures]
-    f = [_transform(picture, basis) for picture in x]
+    x = [_tensor(image) for image in pictures]
+    f = [_transform(image, basis) for image in x]
     flat = torch.cat([part.flatten(2)[0] for part in f], 1)
     channels = _assign(net, flat)
     with torch.no_grad():
@@ -101,8 +101,8 @@ def start_linear(net: FourStageNet, pictures: Sequence[NDArray[np.uint8]]) -> No
         net.density.log_scale.copy_((spread[:, None] * widths).log())
 
 
-def _tensor(picture: NDArray[np.uint8]) -> Tensor:
-    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+def _tensor(image: NDArray[np.uint8]) -> Tensor:
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
     height, width = (side // BLOCK * BLOCK for side in x.shape[2:])
     return x[..., :height, :width] / HALF_RANGE - 1
 
@@ -208,7 +208,7 @@ def _reconstruction(
 
 @torch.no_grad()
 def _normalise(net: FourStageNet, pictures: Sequence[Tensor]) -> None:
-    """Fix each stage's statistics to those of pictures, without changing the linear path."""
+    """Fix each stage's statistics to those of images, without changing the linear path."""
     norms = [stage.norm for stage in net.extraction.parts()]
     mirror = [stage.norm for stage in net.reconstruction.parts()[::-1]]
     norms += [norm for norm in mirror if isinstance(norm, nn.BatchNorm2d)]
@@ -223,8 +223,8 @@ def _normalise(net: FourStageNet, pictures: Sequence[Tensor]) -> None:
 
     hooks = [norm.register_forward_pre_hook(gather) for norm in norms]
     net.eval()
-    for picture in pictures[:_MEASURED]:
-        net((picture[..., :_SIDE, :_SIDE] + 1) * HALF_RANGE, torch.tensor([0.5]))
+    for image in pictures[:_MEASURED]:
+        net((image[..., :_SIDE, :_SIDE] + 1) * HALF_RANGE, torch.tensor([0.5]))
     for hook in hooks:
         hook.remove()
     for norm in norms:

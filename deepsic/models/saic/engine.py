@@ -1,4 +1,4 @@
-"""Preset `saic` at inference: windows of a picture to bits and back.
+"""Preset `saic` at inference: windows of an image to bits and back.
 
 It has the methods of `SicEngine`, so that the codec doesn't know which it holds. The stream is q,
 eight bits a byte: the rate is fixed, nothing is modelled. Quality means nothing here.
@@ -62,7 +62,7 @@ class BinaryEngine:
 
     @torch.inference_mode()
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
-        """Picture (H, W, 3) of q."""
+        """Image (H, W, 3) of q."""
         q = torch.from_numpy(latents[0]).to(self.device).permute(2, 0, 1)[None]
         x_hat = self.net.decode(q)[0].permute(1, 2, 0)
         rgb: NDArray[np.uint8] = x_hat.round().clamp(0, 255).byte().cpu().numpy()

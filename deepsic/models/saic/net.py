@@ -3,7 +3,7 @@
     x -> encoder -> e in (0, 1) -> q = [e > 0.5] -> decoder -> x'
          1/8, C channels            C bits per 8x8 pixels
 
-The rate is the size of q: C / 64 bpp, whatever the picture; 8, 16 and 32 channels give the
+The rate is the size of q: C / 64 bpp, whatever the image; 8, 16 and 32 channels give the
 paper's 0.125, 0.25 and 0.5 bpp. The paper names no layers; ours are residual blocks at 1/8,
 where a CPU is quick.
 """

@@ -1,4 +1,4 @@
-"""The semantic head: what is in a picture, read from its latents (DeepSIC Fig. 4).
+"""The semantic head: what is in an image, read from its latents (DeepSIC Fig. 4).
 
     y8, y16 -> bands at 1/8 -> 3x3 conv, modulated by quality -> residual block -> 1x1 conv
             -> inverted residuals -> fully connected, at each place -> mean -> fully connected

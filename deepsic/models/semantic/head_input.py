@@ -1,8 +1,8 @@
 """What a semantic head reads: the latents as a pyramid of bands, at the scale it was trained at.
 
-A wavelet looks the same at every octave: the bands of a picture of 448 pixels, moved by one level
-and halved, are those of the same picture at 224. So a head sees large pictures small without a
-pixel being made, and the finest bands of a large picture, the costly ones, don't matter to it.
+A wavelet looks the same at every octave: the bands of an image of 448 pixels, moved by one level
+and halved, are those of the same image at 224. So a head sees large images small without a
+pixel being made, and the finest bands of a large image, the costly ones, don't matter to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepsic.models.sic.wavelet import bands, lifting
 __all__ = ["HEAD_INPUT", "SIDE", "head_input", "octaves_of", "position_at"]
 
 SIDE = 224
-"""Shorter side of the pictures that heads are trained on, pixels."""
+"""Shorter side of the images that heads are trained on, pixels."""
 STEP = 100.0
 """Coefficients are seen in this unit: about the quantisation step at 0.25 bpp."""
 STEP_LL = 500.0
@@ -30,12 +30,12 @@ HEAD_INPUT = bands.ALWAYS8 + 2 * bands.LL
 
 
 def octaves_of(height: int, width: int) -> int:
-    """How many times a picture is halved so that its shorter side comes nearest to `SIDE`."""
+    """How many times an image is halved so that its shorter side comes nearest to `SIDE`."""
     return max(0, round(math.log2(min(height, width) / SIDE)))
 
 
 def position_at(position: float, octaves: int) -> float:
-    """Place on the quality scale of a picture seen `octaves` smaller: its step is less, too."""
+    """Place on the quality scale of an image seen `octaves` smaller: its step is less, too."""
     return min(1.0, position + octaves * math.log(4) / math.log(LAMBDA_MAX / LAMBDA_MIN))
 
 
@@ -44,7 +44,7 @@ def head_input(y8: Tensor, y16: Tensor, octaves: int = 0) -> Tensor:
 
     Args:
         y8, y16: before rounding (pre-semantic) or decoded (post-semantic).
-        octaves: how many times the picture is halved.
+        octaves: how many times the image is halved.
 
     Returns:
         (B, HEAD_INPUT, H/8, W/8), each side 2^octaves smaller, rounded up; companded, so below 8.

@@ -15,7 +15,7 @@ from deepsic.labels import TOP, label_set
 __all__ = ["Labeler", "load_labeler"]
 
 Labeler = Callable[[Image.Image], Sequence[Label]]
-"""Any classifier: an upright RGB picture to labels, most probable first."""
+"""Any classifier: an upright RGB image to labels, most probable first."""
 
 
 def load_labeler(spec: str, *, top: int = TOP, weights: str | Path | None = None) -> Labeler:

@@ -1,4 +1,4 @@
-"""Labels from latents: the semantic head at work on pictures (pre) and on files (post).
+"""Labels from latents: the semantic head at work on images (pre) and on files (post).
 
 No pixel is made. A large file's tiles are decoded one by one, and only what the head needs of
 each is kept: its bands at the scale that the head was trained at.
@@ -54,8 +54,8 @@ class SemanticReader:
         """As `chances`."""
         raise UsageError("a semantic head reads whole images, not tiles")
 
-    def picture(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
-        """All classes of a picture (H, W, 3) cut into `grid`, before rounding, best first."""
+    def image(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
+        """All classes of an image (H, W, 3) cut into `grid`, before rounding, best first."""
 
         def latents(number: int) -> tuple[F32, F32]:
             tile = grid[number]

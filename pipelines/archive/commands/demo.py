@@ -1,4 +1,4 @@
-"""The demonstration: photographs that scikit-image ships, before and after, in one picture."""
+"""The demonstration: photographs that scikit-image ships, before and after, in one image."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def label_of(row: dict[str, Any]) -> str:
 
 
 def photograph_table(archive: str) -> None:
-    """Print file, sizes, bpp, PSNR and label of each picture of a small archive."""
+    """Print file, sizes, bpp, PSNR and label of each image of a small archive."""
     console.table(
         "Photographs",
         ["file", "pixels", "bytes in", "bytes out", "bpp", "PSNR dB", "label"],

@@ -94,7 +94,7 @@ def _try(job: ArchiveJob, info: ObjectInfo) -> _Trial:
     except Exception:  # counted as not ok; the job itself will say why
         return _Trial(False, info.size, 0, time.perf_counter() - began)
     facts = SourceFacts(Item(info), info.etag, len(data), "", *image.size)
-    with time_limits(job.seconds_per_picture) as limit:
+    with time_limits(job.seconds_per_image) as limit:
         encoder = Encoder(codec, job.settings, limit, Check(verify=Verify.NONE))
         (made,) = encoder.encode([SourceImage(facts, image)])
     seconds = time.perf_counter() - began

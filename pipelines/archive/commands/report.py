@@ -35,7 +35,7 @@ class ArchiveReport:
     stale: int = 0
     """Of the ok ones, those whose source changed since into something that has no output."""
     labels: Counter[str] = field(default_factory=Counter)
-    """Pictures by their most probable label."""
+    """Images by their most probable label."""
     bytes_in: int = 0
     bytes_out: int = 0
     pixels: int = 0
@@ -56,7 +56,7 @@ class ArchiveReport:
 
     @property
     def psnr(self) -> float | None:
-        """Mean over the pictures that were decoded, dB."""
+        """Mean over the images that were decoded, dB."""
         return self.psnr_sum / self.psnr_count if self.psnr_count else None
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from deepsic.errors import (
     UsageError,
     VerificationError,
 )
-from deepsic.image_io.save import picture_bytes
+from deepsic.image_io.save import image_bytes
 from pipelines.archive.cluster import Resources, spread
 from pipelines.archive.commands.verify import SHOWN, entries
 from pipelines.archive.keys import output_key
@@ -174,8 +174,8 @@ def _encoded(image: Image.Image, names: list[tuple[str, str]]) -> tuple[str, byt
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", MetadataWarning)
-                return key, picture_bytes(image, suffix)
+                return key, image_bytes(image, suffix)
         except (UsageError, MetadataWarning):  # JPEG and alpha, BMP and EXIF: PNG takes everything
             continue
     key, suffix = names[-1]
-    return key, picture_bytes(image, suffix)
+    return key, image_bytes(image, suffix)

@@ -51,7 +51,7 @@ def summary(found: Summary, archive: Storage) -> None:
             _ratio(already.bytes_in, already.bytes_out),
         ],
         ["bpp", 8 * done.bytes_out / done.pixels if done.pixels else None, None],
-        ["pictures/s", done.ok / found.seconds if found.seconds else None, None],
+        ["images/s", done.ok / found.seconds if found.seconds else None, None],
         ["seconds", round(found.seconds, 1), None],
     ]
     console.table("Archive", ["", "this run", "before"], rows)
@@ -107,7 +107,7 @@ def verified(found: Verified) -> None:
 
 
 def restored(found: Restored, out: str) -> None:
-    """Counts, and the first pictures that could not be decoded."""
+    """Counts, and the first images that could not be decoded."""
     rows: list[list[object]] = [
         ["written", found.written],
         ["there before", found.present],
@@ -138,7 +138,7 @@ def _problems(problems: list[tuple[str, str]], count: int) -> None:
 
 
 def match(found: Match, *, json_lines: bool) -> None:
-    """One picture that a search found, on a line."""
+    """One image that a search found, on a line."""
     if json_lines:
         typer.echo(json.dumps(asdict(found)))
     else:

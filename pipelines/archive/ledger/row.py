@@ -32,7 +32,7 @@ SKIPPED = "skipped"
 UNSUPPORTED = "unsupported"
 #: Kind of the rows of `verify --mark`: the output that an ok row speaks of is no longer good.
 DAMAGED = "damaged"
-#: Kinds of failure that say nothing about the picture: the next run tries these again unasked.
+#: Kinds of failure that say nothing about the image: the next run tries these again unasked.
 TRANSIENT = frozenset({"storage", "source", DAMAGED})
 
 
@@ -69,7 +69,7 @@ class LedgerRow:
     worker: str = ""
     """Host and process."""
     seconds: float = 0.0
-    """Of this object alone; shared equally among pictures of a batch."""
+    """Of this object alone; shared equally among images of a batch."""
     finished: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

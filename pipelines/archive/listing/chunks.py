@@ -12,7 +12,7 @@ __all__ = ["Chunk", "Item", "cut"]
 
 MAX_ITEMS = 128
 MAX_BYTES = 64_000_000
-#: The first pieces hold so many, the next ones as many more, up to the bound: a thousand pictures
+#: The first pieces hold so many, the next ones as many more, up to the bound: a thousand images
 #: are work for twenty workers, a million don't need a ledger of a hundred thousand parts.
 FIRST_ITEMS, ALIKE = 16, 4
 

@@ -32,7 +32,7 @@ class Check:
 
     verify: Verify = Verify.CRC
     psnr_floor: float = 15.0
-    """dB; below this a picture failed (`Verify.DECODE` only)."""
+    """dB; below this an image failed (`Verify.DECODE` only)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.psnr_floor <= 99:
@@ -66,7 +66,7 @@ class Check:
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:
-    """Peak signal-to-noise ratio of two pictures as 8-bit RGB, dB; 99 when they are equal."""
+    """Peak signal-to-noise ratio of two images as 8-bit RGB, dB; 99 when they are equal."""
     a = np.asarray(one.convert("RGB"), dtype=np.float32)
     b = np.asarray(other.convert("RGB"), dtype=np.float32)
     error = float(np.mean((a - b) ** 2, dtype=np.float64))

@@ -63,7 +63,7 @@ class ArchiveJob:
     codec: CodecSource
     check: Check = Check()  # noqa: RUF009 frozen
     limits: Limits = DEFAULT_LIMITS
-    seconds_per_picture: float = 60.0
+    seconds_per_image: float = 60.0
     overwrite: bool = False
     """Replace objects at the destination that this job didn't write."""
     beside: Beside = Beside()  # noqa: RUF009 frozen
@@ -118,9 +118,9 @@ class _Work:
             ThreadPoolExecutor(THREADS, "write") as writers,
         ):
             try:
-                with time_limits(job.seconds_per_picture) as limit:
+                with time_limits(job.seconds_per_image) as limit:
                     encoder = Encoder(codec, job.settings, limit, job.check)
-                    made = encoder.encode(self._pictures(self._fetched(readers), limit))
+                    made = encoder.encode(self._images(self._fetched(readers), limit))
                     writes = [writers.submit(self._store, one) for one in made]
                 self.rows.extend(write.result() for write in writes)
             except BaseException:
@@ -151,7 +151,7 @@ class _Work:
         found = self.job.source.get(key)
         return _Source(found.data, found.etag, sha256(found.data))
 
-    def _pictures(
+    def _images(
         self, fetched: Iterable[tuple[Item, Future[_Source]]], limit: TimeLimit
     ) -> Iterator[SourceImage]:
         limits = self.job.limits
@@ -160,7 +160,7 @@ class _Work:
             digest = ""
             try:
                 if not future.done():
-                    limit.rest()  # a slow store is no fault of the picture
+                    limit.rest()  # a slow store is no fault of the image
                 found = self._result(future)
                 digest = found.sha256
                 with limit.block():

@@ -27,18 +27,18 @@ class ArchiveCodec(Protocol):
         """First 8 bytes of the SHA-256 of the model file."""
 
     def encode(self, image: Image.Image, **settings: Any) -> bytes:
-        """One picture to `.sic` bytes."""
+        """One image to `.sic` bytes."""
 
     def encode_batch(self, images: Sequence[Image.Image], **settings: Any) -> list[bytes]:
-        """Pictures of one size to `.sic` bytes."""
+        """Images of one size to `.sic` bytes."""
 
     def __hash__(self) -> int: ...
 
     def decode(self, blob: bytes) -> Image.Image:
-        """`.sic` bytes to a picture."""
+        """`.sic` bytes to an image."""
 
     def labels(self, blob: bytes, top: int = TOP) -> list[Label]:
-        """What is in the picture, most probable first."""
+        """What is in the image, most probable first."""
 
 
 class CodecSource(Protocol):
@@ -150,10 +150,10 @@ def checked_codec(source: CodecSource, model_id: str) -> ArchiveCodec:
 
 @functools.lru_cache(maxsize=1)
 def warm_up(codec: ArchiveCodec, *, decodes: bool) -> None:
-    """Encode, and decode where the job will, a small picture, once in a process.
+    """Encode, and decode where the job will, a small image, once in a process.
 
-    The codec's first picture on a machine waits for a compiler, up to a minute where that machine
-    is busy: no source picture should fail its time limit over that.
+    The codec's first image on a machine waits for a compiler, up to a minute where that machine
+    is busy: no source image should fail its time limit over that.
     """
     blob = codec.encode(Image.new("RGB", (64, 64)), quality=50)
     if decodes:

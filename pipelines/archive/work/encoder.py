@@ -1,4 +1,4 @@
-"""Pictures to `.sic` bytes: like sizes together, each within its time, one bad one alone."""
+"""Images to `.sic` bytes: like sizes together, each within its time, one bad one alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pipelines.archive.work.timing import TimeLimit
 
 __all__ = ["EncodedImage", "Encoder"]
 
-BATCH_PICTURES = 8
+BATCH_IMAGES = 8
 #: Pixels of a batch that is handed to the codec together.
 BATCH_PIXELS = 2_000_000
-#: Decoded pictures that wait for company, pixels (3 bytes each).
+#: Decoded images that wait for company, pixels (3 bytes each).
 WAITING_PIXELS = 16_000_000
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A picture's file, or the error in its place."""
+    """An image's file, or the error in its place."""
 
     facts: SourceFacts
     blob: bytes = b""
@@ -46,14 +46,14 @@ class Encoder:
     check: Check
 
     def encode(self, pictures: Iterable[SourceImage]) -> Iterator[EncodedImage]:
-        """Encode a stream of pictures, not in its order. Holds a bounded number of pixels."""
+        """Encode a stream of images, not in its order. Holds a bounded number of pixels."""
         bins: dict[tuple[str, tuple[int, int]], list[SourceImage]] = defaultdict(list)
         waiting = 0
-        for picture in pictures:
-            place = (picture.image.mode, picture.image.size)
-            bins[place].append(picture)
-            waiting += picture.facts.pixels
-            full = len(bins[place]) >= self._batch_size(picture)
+        for image in pictures:
+            place = (image.image.mode, image.image.size)
+            bins[place].append(image)
+            waiting += image.facts.pixels
+            full = len(bins[place]) >= self._batch_size(image)
             while full or waiting > WAITING_PIXELS:
                 batch = bins.pop(place if full else max(bins, key=lambda p: _weight(bins[p])))
                 waiting -= _weight(batch)
@@ -62,10 +62,10 @@ class Encoder:
         for batch in bins.values():
             yield from self._batch(batch)
 
-    def _batch_size(self, picture: SourceImage) -> int:
+    def _batch_size(self, image: SourceImage) -> int:
         if self.settings.quality is None:
-            return 1  # a byte target is searched for, picture by picture
-        return max(1, min(BATCH_PICTURES, BATCH_PIXELS // picture.facts.pixels))
+            return 1  # a byte target is searched for, image by image
+        return max(1, min(BATCH_IMAGES, BATCH_PIXELS // image.facts.pixels))
 
     def _batch(self, batch: list[SourceImage]) -> Iterator[EncodedImage]:
         if len(batch) == 1:
@@ -74,30 +74,30 @@ class Encoder:
         began = time.perf_counter()
         try:
             with self.limit.block(len(batch)):
-                images = [picture.image for picture in batch]
+                images = [image.image for image in batch]
                 blobs = self.codec.encode_batch(images, **self.settings.target)
                 made = [self._finish(*pair) for pair in zip(batch, blobs, strict=True)]
         except Exception:  # whichever of them it was: each alone tells
-            made = [self._single(picture) for picture in batch]
+            made = [self._single(image) for image in batch]
         else:
             seconds = (time.perf_counter() - began) / len(batch)
             made = [replace(one, seconds=seconds) for one in made]
         yield from made
 
-    def _single(self, picture: SourceImage) -> EncodedImage:
+    def _single(self, image: SourceImage) -> EncodedImage:
         began = time.perf_counter()
         try:
             with self.limit.block():
-                blob = self.codec.encode(picture.image, **self.settings.target)
-                made = self._finish(picture, blob)
-        except Exception as error:  # one picture's trouble, whatever it is, is a row of its own
-            made = EncodedImage(picture.facts, error=error)
+                blob = self.codec.encode(image.image, **self.settings.target)
+                made = self._finish(image, blob)
+        except Exception as error:  # one image's trouble, whatever it is, is a row of its own
+            made = EncodedImage(image.facts, error=error)
         return replace(made, seconds=time.perf_counter() - began)
 
-    def _finish(self, picture: SourceImage, blob: bytes) -> EncodedImage:
+    def _finish(self, image: SourceImage, blob: bytes) -> EncodedImage:
         labels = self._labels(blob)
-        value = self.check.run(picture.image, blob, labels, self.codec)
-        return EncodedImage(picture.facts, blob, labels, value)
+        value = self.check.run(image.image, blob, labels, self.codec)
+        return EncodedImage(image.facts, blob, labels, value)
 
     def _labels(self, blob: bytes) -> list[Label]:
         # Only what the file stores: asking a semantic head would decode every file once more.
@@ -106,4 +106,4 @@ class Encoder:
 
 
 def _weight(pictures: list[SourceImage]) -> int:
-    return sum(picture.facts.pixels for picture in pictures)
+    return sum(image.facts.pixels for image in pictures)

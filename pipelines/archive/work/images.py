@@ -1,4 +1,4 @@
-"""Source bytes to a picture, and a word for everything that can be wrong with them."""
+"""Source bytes to an image, and a word for everything that can be wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time limits for pictures, one after another, held against Python and native code alike."""
+"""Time limits for images, one after another, held against Python and native code alike."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from types import FrameType
 
 __all__ = ["TimeLimit", "TimeLimitError", "time_limits"]
 
-#: Native code that ignores the alarm gets between once and twice this many times a picture's
-#: limit, then the process ends: the driver sees a worker die and narrows down which picture did
-#: it. More than the pictures of a batch.
+#: Native code that ignores the alarm gets between once and twice this many times an image's
+#: limit, then the process ends: the driver sees a worker die and narrows down which image did
+#: it. More than the images of a batch.
 HARD_FACTOR = 10
 
 
@@ -25,7 +25,7 @@ class TimeLimitError(Exception):
 
 @contextlib.contextmanager
 def time_limits(seconds: float) -> Iterator[TimeLimit]:
-    """Give the limit of `seconds` a picture (0: none), for blocks of work that follow closely.
+    """Give the limit of `seconds` an image (0: none), for blocks of work that follow closely.
 
     Between them the process stays watched: `TimeLimit.rest` before waiting for anything else.
     Works in the main thread, where Ray runs tasks; elsewhere there is no limit.
@@ -46,15 +46,15 @@ class TimeLimit:
         self._watched_until = 0.0
 
     @contextlib.contextmanager
-    def block(self, pictures: int = 1) -> Iterator[None]:
-        """Give the block the time of so many pictures, at most `HARD_FACTOR`.
+    def block(self, images: int = 1) -> Iterator[None]:
+        """Give the block the time of so many images, at most `HARD_FACTOR`.
 
         Raises: `TimeLimitError` in the block when that is over.
         """
         if not self._seconds:
             yield
             return
-        seconds = pictures * self._seconds
+        seconds = images * self._seconds
 
         def ring(number: int, frame: FrameType | None) -> None:
             raise TimeLimitError(f"took longer than {seconds:g} s")
@@ -69,7 +69,7 @@ class TimeLimit:
             signal.signal(signal.SIGALRM, before)
 
     def _watch(self) -> None:
-        # The watchdog is a thread: to stop and start it for every picture costs more than to
+        # The watchdog is a thread: to stop and start it for every image costs more than to
         # decode a small one.
         hard = HARD_FACTOR * self._seconds
         now = time.monotonic()

@@ -145,8 +145,8 @@ def label_of(label: Label) -> LabelOut:
 def header_of(prefix: Prefix, data: bytes) -> dict[str, Any]:
     """The fields of `FileHeader`; `data` is what was sent of the file."""
     header = prefix.header
-    picture_end = prefix.size + prefix.picture_bytes
-    whole = len(data) >= picture_end
+    image_end = prefix.size + prefix.image_bytes
+    whole = len(data) >= image_end
     metadata = Layout.of(data).metadata if whole else None
     return {
         "width": header.width,
@@ -157,6 +157,6 @@ def header_of(prefix: Prefix, data: bytes) -> dict[str, Any]:
         "tiles": header.tile_count,
         "bytes_prefix": prefix.size,
         "bytes_semantics": len(prefix.semantics or b""),
-        "bytes_picture": prefix.picture_bytes,
+        "bytes_picture": prefix.image_bytes,
         "bytes_metadata": len(data) - metadata if metadata is not None else (0 if whole else None),
     }

@@ -73,7 +73,7 @@ class Metrics:
         self.seconds.labels(route).observe(seconds)
 
     def work(self, verb: str, *, pixels: int, sic_bytes: int, seconds: float) -> None:
-        """Count one picture that went through the codec."""
+        """Count one image that went through the codec."""
         self.pixels.labels(verb).inc(pixels)
         self.bytes.labels(verb).inc(sic_bytes)
         self.codec_seconds.labels(verb).observe(seconds)

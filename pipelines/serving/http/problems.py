@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem documents: what a client may see, and nothing else.
 
     {"type": "urn:deepsic:problem:limit-exceeded", "title": "Limit exceeded", "status": 413,
-     "detail": "picture of 9000x9000 has …", "instance": "urn:deepsic:request:5f0c…"}
+     "detail": "image of 9000x9000 has …", "instance": "urn:deepsic:request:5f0c…"}
 
 The request's identity is in `instance`, in the `X-Request-Id` header and in the log, so a user
 can report an error without our telling them where it happened. No trace, no path.

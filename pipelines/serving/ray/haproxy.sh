@@ -19,7 +19,7 @@ for word; do
         problem bad-request "400 Bad Request" "Bad request" "this is no HTTP request"
         problem too-slow "408 Request Timeout" "Headers too slow" "send the request's headers within 20 s"
         problem unavailable "503 Service Unavailable" "Unavailable" "the service is starting or ending; try again"
-        problem time-limit-exceeded "504 Gateway Timeout" "Time limit exceeded" "no answer in time; try a smaller picture"
+        problem time-limit-exceeded "504 Gateway Timeout" "Time limit exceeded" "no answer in time; try a smaller image"
         sed -i -E \
             -e '/^(frontend prometheus|listen stats)/,/bind/ s/bind \*?:/bind 127.0.0.1:/' \
             -e '/^ *(timeout http-request|option forwardfor|errorfile)( |$)/d' \

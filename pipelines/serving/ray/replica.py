@@ -28,7 +28,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 MODELS_PER_REPLICA = 3
 #: A replica that dies takes its requests with it. The work has no side effects, so it is done
-#: again elsewhere; a picture that kills every replica it meets must not go on for ever.
+#: again elsewhere; an image that kills every replica it meets must not go on for ever.
 ATTEMPTS = 3
 #: Of replicas that take the idle time only.
 LOWEST_PRIORITY = 19
@@ -72,7 +72,7 @@ class CodecReplica:
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.002)
     async def together(self, jobs: list[EncodeJob]) -> list[Encoded | Exception]:
-        """Encode what came in together; an error takes the place of its own picture's result."""
+        """Encode what came in together; an error takes the place of its own image's result."""
         by_model: dict[str, list[int]] = defaultdict(list)
         for index, job in enumerate(jobs):
             by_model[job.model].append(index)
@@ -82,7 +82,7 @@ class CodecReplica:
                 codec = await self.codec(model)
                 batch = [jobs[index] for index in indices]
                 done = await self._run(self.worker.encode_many, codec, batch)
-            except Exception as error:  # of one model; the others' pictures go on
+            except Exception as error:  # of one model; the others' images go on
                 results.update(dict.fromkeys(indices, error))
             else:
                 results.update(zip(indices, done, strict=True))

@@ -31,7 +31,7 @@ class ImageReader:
         self.name = classifier.name
         self.nodes = label_set("imagenet1k").classes()
         self.layer = LAST_LAYERS.get(classifier.name[:-1], classifier.default_layer)
-        # Feature taps hook the network: one picture at a time.
+        # Feature taps hook the network: one image at a time.
         self.lock = threading.Lock()
 
     @classmethod
@@ -47,7 +47,7 @@ class ImageReader:
         return cls(load_classifier(name))
 
     def labels(self, image: Image.Image) -> list[Label]:
-        """The most probable classes of a picture, at most five."""
+        """The most probable classes of an image, at most five."""
         import torch
 
         with self.lock, torch.inference_mode():

@@ -61,7 +61,7 @@ def measure(data: bytes, limits: Limits) -> Size:
     if not data:
         raise InputError("the body is empty: send the image's bytes")
     with warnings.catch_warnings():
-        # Pillow warns of large pictures; `limits` decides about them.
+        # Pillow warns of large images; `limits` decides about them.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with opened(io.BytesIO(data), "the image", limits, FORMATS) as image:
             limits.check_size(*image.size)
@@ -73,7 +73,7 @@ def measure(data: bytes, limits: Limits) -> Size:
 
 
 def open_image(data: bytes, limits: Limits) -> Image.Image:
-    """The whole picture, upright, as the codec sees it.
+    """The whole image, upright, as the codec sees it.
 
     Raises: as `deepsic.image_io.load.load_image`.
     """

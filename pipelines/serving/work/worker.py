@@ -110,7 +110,7 @@ class Worker:
         return result
 
     def encode(self, codec: CodecLike, job: EncodeJob) -> Encoded:
-        """Encode one picture."""
+        """Encode one image."""
         result = self.encode_many(codec, [job])[0]
         if isinstance(result, DeepsicError):
             raise result
@@ -119,7 +119,7 @@ class Worker:
     def encode_many(
         self, codec: CodecLike, jobs: Sequence[EncodeJob]
     ) -> list[Encoded | DeepsicError]:
-        """Encode all jobs; a picture that fails spoils only its own result."""
+        """Encode all jobs; an image that fails spoils only its own result."""
         results: dict[int, Encoded | DeepsicError] = {}
         groups: dict[Any, list[int]] = defaultdict(list)
         for index, job in enumerate(jobs):
@@ -146,7 +146,7 @@ class Worker:
         except DeepsicError as error:
             if len(images) == 1:
                 return [error]
-            # Find the picture at fault; the others still get their file.
+            # Find the image at fault; the others still get their file.
             middle = len(jobs) // 2
             halves = (jobs[:middle], jobs[middle:])
             return [result for half in halves for result in self._encode_group(codec, half)]
@@ -215,13 +215,13 @@ class Worker:
         )
 
     def classify(self, _: None, job: ClassifyJob) -> list[Label]:
-        """What the classifier sees in a picture."""
+        """What the classifier sees in an image."""
         if self.reader is None:
             raise MissingClassifierError("the service was started without a classifier")
         return self.reader.labels(images.open_image(job.data, self.settings.limits))
 
     def heat(self, _: None, job: HeatJob) -> Decoded:
-        """A gray PNG as large as the picture's thumbnail: white is what the classifier weighs."""
+        """A gray PNG as large as the image's thumbnail: white is what the classifier weighs."""
         if self.reader is None:
             raise MissingClassifierError("the service was started without a classifier")
         started = time.perf_counter()

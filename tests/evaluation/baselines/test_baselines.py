@@ -99,58 +99,58 @@ class Steps(MeasuredCodec):
         return Image.new("RGB", (64, 64))
 
 
-PICTURE = Image.new("RGB", (64, 64))
+IMAGE = Image.new("RGB", (64, 64))
 
 
 @pytest.mark.parametrize("bpp", [0.1, 0.5, 2.0, 8.0])
 def test_search_needs_few_tries(bpp: float) -> None:
     coder = Steps()
-    assert search_bpp(coder, PICTURE, bpp).within(0.02)
+    assert search_bpp(coder, IMAGE, bpp).within(0.02)
     assert coder.calls <= 8
 
 
 def test_search_starts_from_what_is_known() -> None:
     coder = Steps()
     known: dict[float, EncodedFile] = {}
-    search_bpp(coder, PICTURE, 0.5, known=known)
+    search_bpp(coder, IMAGE, 0.5, known=known)
     calls = coder.calls
-    search_bpp(coder, PICTURE, 0.5, known=known)
+    search_bpp(coder, IMAGE, 0.5, known=known)
     assert coder.calls == calls
 
 
-def test_search_is_shorter_after_like_pictures() -> None:
+def test_search_is_shorter_after_like_images() -> None:
     coder, memory = Steps(), Memory()
     for bpp in (0.5, 2.0):
-        search_bpp(coder, PICTURE, bpp, memory=memory)
+        search_bpp(coder, IMAGE, bpp, memory=memory)
     coder.calls = 0
     for bpp in (0.5, 2.0):
-        assert search_bpp(coder, PICTURE, bpp, memory=memory).within(0.02)
+        assert search_bpp(coder, IMAGE, bpp, memory=memory).within(0.02)
     assert coder.calls == 2
 
 
 def test_a_memory_that_is_wrong_only_costs_tries() -> None:
     coder, memory = Steps(), Memory()
     memory.learn(coder, 0.5, [(99.0, -0.1), (99.5, 0.1)])
-    assert search_bpp(coder, PICTURE, 0.5, memory=memory).within(0.02)
+    assert search_bpp(coder, IMAGE, 0.5, memory=memory).within(0.02)
     assert coder.calls <= 10
 
 
 def test_a_rate_below_the_smallest_file_gives_the_smallest_file() -> None:
-    hit = search_bpp(Steps(floor=400), PICTURE, 0.1)
+    hit = search_bpp(Steps(floor=400), IMAGE, 0.1)
     assert len(hit.blob) == 400
     assert hit.off == pytest.approx(400 * 8 / 64**2 / 0.1 - 1)
     assert not hit.within(0.02)
 
 
 def test_a_rate_above_the_largest_file_gives_the_largest_file() -> None:
-    hit = search_bpp(Steps(), PICTURE, 24.0)
+    hit = search_bpp(Steps(), IMAGE, 24.0)
     assert hit.knob == 100.0
     assert hit.off < -0.02
 
 
 def test_coarse_steps_give_the_nearest_file() -> None:
     coder = Steps(step=12.0)  # an octave a step
-    hit = search_bpp(coder, PICTURE, 0.09)
+    hit = search_bpp(coder, IMAGE, 0.09)
     sizes = [20 * 2**k for k in range(9)]
     goal = 0.09 * 64**2 / 8
     assert len(hit.blob) == min(sizes, key=lambda size: abs(np.log(size / goal)))
@@ -164,15 +164,15 @@ def test_a_codec_that_refuses_is_named() -> None:
             raise OSError("too large for me")
 
     with pytest.raises(InputError, match="refuses can't encode 64x64: too large for me"):
-        encode_timed(Refuses(), PICTURE, 1.0)
+        encode_timed(Refuses(), IMAGE, 1.0)
     with pytest.raises(InputError):
-        search_bpp(Refuses(), PICTURE, 0.5)
+        search_bpp(Refuses(), IMAGE, 0.5)
 
 
 @pytest.mark.parametrize("bpp", [0.0, -1.0])
 def test_a_rate_must_be_positive(bpp: float) -> None:
     with pytest.raises(UsageError):
-        search_bpp(Steps(), PICTURE, bpp)
+        search_bpp(Steps(), IMAGE, bpp)
 
 
 def test_our_codec_refined_meets_a_rate_by_itself(photo: Image.Image) -> None:

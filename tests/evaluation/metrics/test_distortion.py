@@ -15,7 +15,7 @@ from deepsic.evaluation.metrics.distortion import IDENTICAL_DB, compare, luma
 from deepsic.evaluation.metrics.structure import MS_SSIM_MIN_SIDE
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def image(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Smooth shapes with some noise: structure on several scales."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
@@ -31,7 +31,7 @@ def damaged(original: np.ndarray, sigma: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("size", "sigma"), [((176, 190), 2.0), ((193, 177), 25.0)])
 def test_structure_is_what_torchmetrics_says(size: tuple[int, int], sigma: float) -> None:
-    a = picture(*size)
+    a = image(*size)
     b = damaged(a, sigma)
     planes = [
         torch.tensor(np.concatenate([x, luma(x)[..., None]], 2)).permute(2, 0, 1)[:, None].double()
@@ -43,14 +43,14 @@ def test_structure_is_what_torchmetrics_says(size: tuple[int, int], sigma: float
     ms_ssim = reference_ms_ssim(*planes, data_range=255.0, reduction="none")
     found = compare(a, b)
     assert found.ssim == pytest.approx(float(ssim[:3].mean()), abs=1e-5)
-    # On its smallest scale the mirrored border is most of the picture.
+    # On its smallest scale the mirrored border is most of the image.
     assert found.ms_ssim_rgb == pytest.approx(float(ms_ssim[:3].mean()), abs=3e-3)
     assert found.ms_ssim_y == pytest.approx(float(ms_ssim[3]), abs=3e-3)
 
 
 def test_ms_ssim_is_what_pytorch_msssim_says() -> None:
     module = pytest.importorskip("pytorch_msssim", reason="pip install pytorch-msssim")
-    a = picture(176, 192)  # even on every scale: it pads odd ones
+    a = image(176, 192)  # even on every scale: it pads odd ones
     b = damaged(a, 12.0)
     x, y = (torch.tensor(p).permute(2, 0, 1)[None].float() for p in (b, a))
     assert compare(a, b).ms_ssim_rgb == pytest.approx(
@@ -67,15 +67,15 @@ def test_psnr_of_a_known_difference() -> None:
     assert found.psnr_y == pytest.approx(20 * np.log10(255 / 2.99))
 
 
-def test_equal_pictures_have_a_finite_psnr() -> None:
-    a = picture(40, 50)
+def test_equal_images_have_a_finite_psnr() -> None:
+    a = image(40, 50)
     found = compare(a, a)
     assert found.psnr_rgb == found.psnr_y == IDENTICAL_DB
     assert found.ssim == pytest.approx(1.0)
 
 
-def test_small_pictures_have_no_ms_ssim() -> None:
-    a = picture(MS_SSIM_MIN_SIDE - 1, 400)
+def test_small_images_have_no_ms_ssim() -> None:
+    a = image(MS_SSIM_MIN_SIDE - 1, 400)
     found = compare(a, damaged(a, 5))
     assert found.ms_ssim_rgb is None
     assert found.ms_ssim_y is None

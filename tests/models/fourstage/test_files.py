@@ -18,7 +18,7 @@ from deepsic.models.fourstage.config import FourStageConfig
 from deepsic.models.fourstage.engine import FourStageEngine
 from deepsic.models.fourstage.file import pack_four_stage, unpack_four_stage
 from deepsic.models.fourstage.net import FourStageNet
-from tests.models.fourstage.test_start import pictures
+from tests.models.fourstage.test_start import images
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def model(look: str, **fields: object) -> weights.ModelFile:
     torch.manual_seed(0)
     config = FourStageConfig(semantics=look, filters=12, width=8, **fields)  # type: ignore[arg-type]
     net = FourStageNet(config).eval()
-    return pack_four_stage(net, pictures(2), (50, 80), steps=30, label_set="imagenette")
+    return pack_four_stage(net, images(2), (50, 80), steps=30, label_set="imagenette")
 
 
 @pytest.fixture(scope="module", params=["pre", "post"])
@@ -97,7 +97,7 @@ def reference_decode(
 def test_a_decoder_in_plain_integers_agrees(codec: Codec) -> None:
     engine = codec.engine
     assert isinstance(engine, FourStageEngine)
-    rgb = pictures(3)[2][:32, :64]
+    rgb = images(3)[2][:32, :64]
     v8, v16, _ = engine.analyse(rgb, 70)
     stream = engine.encode(v8, v16, 70)
     levels, _ = engine.decode(stream, 32, 64, 70)
@@ -109,7 +109,7 @@ def test_a_decoder_in_plain_integers_agrees(codec: Codec) -> None:
 def test_the_file_holds_what_the_net_sees(codec: Codec) -> None:
     engine = codec.engine
     assert isinstance(engine, FourStageEngine)
-    rgb = pictures(1)[0]
+    rgb = images(1)[0]
     blob = codec.encode(rgb, quality=60)
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_labels_before_and_after(codec: Codec) -> None:
     """Pre: bits in the file, read without a network; post: features, no pixels."""
     engine = codec.engine
     assert isinstance(engine, FourStageEngine)
-    rgb = pictures(1)[0]
+    rgb = images(1)[0]
     blob = codec.encode(rgb, quality=60)
     stored = read_semantics(blob)
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
@@ -159,7 +159,7 @@ def test_other_strides_and_tiles(tmp_path: Path, strides: tuple[int, int, int, i
 def test_damage_is_named(codec: Codec) -> None:
     engine = codec.engine
     assert isinstance(engine, FourStageEngine)
-    v8, v16, _ = engine.analyse(pictures(1)[0], 50)
+    v8, v16, _ = engine.analyse(images(1)[0], 50)
     stream = engine.encode(v8, v16, 50)
     with pytest.raises(CorruptFileError):
         engine.decode(stream + bytes(20) + b"\1", 64, 64, 50)
@@ -185,8 +185,8 @@ def test_incomplete_model_files_are_named() -> None:
         )
 
 
-def test_trained_contexts_beat_fixed_ones_on_pictures_not_seen() -> None:
-    """Section III-B's gain, on features whose sizes lie in patches as pictures' do."""
+def test_trained_contexts_beat_fixed_ones_on_images_not_seen() -> None:
+    """Section III-B's gain, on features whose sizes lie in patches as images' do."""
     rng = np.random.default_rng(0)
     activity = np.kron(rng.uniform(0, 1, (6, 6)) ** 3, np.ones((8, 8)))[None] * 5
     scale = activity * np.linspace(1, 0.2, 12)[:, None, None]

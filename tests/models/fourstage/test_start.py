@@ -12,8 +12,8 @@ from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.fourstage.start import lapped_basis, start_linear
 
 
-def pictures(count: int) -> list[np.ndarray]:
-    """Smooth random pictures of 64x64."""
+def images(count: int) -> list[np.ndarray]:
+    """Smooth random images of 64x64."""
     rng = np.random.default_rng(0)
     made = []
     for _ in range(count):
@@ -35,10 +35,10 @@ def test_the_basis_is_orthonormal_also_across_blocks() -> None:
     assert 10 * np.log10(gain) == pytest.approx(9.2, abs=0.05)
 
 
-def test_untrained_net_gives_the_picture_back() -> None:
+def test_untrained_net_gives_the_image_back() -> None:
     torch.manual_seed(0)
     net = FourStageNet(FourStageConfig(filters=192, width=8, dead_zone=0.0))
-    some = pictures(3)
+    some = images(3)
     start_linear(net, some)
     net.eval()
     x = torch.from_numpy(some[0]).permute(2, 0, 1)[None].float()
@@ -58,6 +58,6 @@ def test_untrained_net_gives_the_picture_back() -> None:
 
 def test_only_for_the_strides_it_was_made_for() -> None:
     with pytest.raises(UsageError):
-        start_linear(FourStageNet(FourStageConfig(strides=(4, 2, 2, 1), width=8)), pictures(1))
+        start_linear(FourStageNet(FourStageConfig(strides=(4, 2, 2, 1), width=8)), images(1))
     with pytest.raises(UsageError):
-        start_linear(FourStageNet(FourStageConfig(filters=64, width=8)), pictures(1))
+        start_linear(FourStageNet(FourStageConfig(filters=64, width=8)), images(1))

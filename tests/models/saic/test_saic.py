@@ -49,7 +49,7 @@ def test_it_learns() -> None:
     assert last < first / 4
 
 
-def test_streams_give_the_picture_that_training_sees() -> None:
+def test_streams_give_the_image_that_training_sees() -> None:
     torch.manual_seed(0)
     net = BinaryNet(BinaryConfig(bits=5, width=8, depth=1))
     engine = unpack_binary(pack_binary(net), torch.device("cpu"))

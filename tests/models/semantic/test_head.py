@@ -18,17 +18,17 @@ SMALL = HeadConfig(width=8, stem=4, blocks=((3, 1, 4), (5, 2, 8)), expand=2, hid
 
 
 def latents(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the plain wavelet makes of pictures (B, 3, H, W)."""
+    """What the plain wavelet makes of images (B, 3, H, W)."""
     c8 = lifting.forward8(x)
     ll, level4 = lifting.forward_level(c8[:, : bands.LL])
     return c8[:, bands.LL :], torch.cat((ll, level4), 1)
 
 
 @pytest.mark.parametrize("octaves", [1, 2])
-def test_large_pictures_are_seen_small(octaves: int) -> None:
+def test_large_images_are_seen_small(octaves: int) -> None:
     torch.manual_seed(0)
     small = torch.rand(1, 3, 64, 96) * 255
-    # A picture whose halves are `small`: synthesised from it as its lowest band.
+    # An image whose halves are `small`: synthesised from it as its lowest band.
     large = small
     for _ in range(octaves):
         zeros = torch.zeros(1, 9, *large.shape[2:])

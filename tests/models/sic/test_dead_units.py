@@ -18,14 +18,14 @@ def make_net() -> SicNet:
     return net.eval()
 
 
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     rng = np.random.default_rng(1)
     return np.kron(rng.integers(0, 255, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
 
 
 def test_dead_units_come_back_and_nothing_else_changes() -> None:
     net = make_net()
-    x = torch.from_numpy(picture()).permute(2, 0, 1)[None].float()
+    x = torch.from_numpy(image()).permute(2, 0, 1)[None].float()
     at = torch.tensor([0.5])
     with torch.no_grad():
         net.g_a.trunk.blocks8a[0].conv1.bias[:3] = -1e4
@@ -33,13 +33,13 @@ def test_dead_units_come_back_and_nothing_else_changes() -> None:
         for block in net.g_s.trunk.blocks16:
             block.conv2.bias.fill_(-1e6)
         before = net(x, at)
-    pictures = [picture()]
-    assert int(dead_inputs(net, pictures)["g_s.trunk.up"].sum()) == 8
-    assert restart_dead_units(net, pictures) >= 3 + 2 + 8
+    images = [image()]
+    assert int(dead_inputs(net, images)["g_s.trunk.up"].sum()) == 8
+    assert restart_dead_units(net, images) >= 3 + 2 + 8
     with torch.no_grad():
         after = net(x, at)
     assert torch.allclose(before.x_hat, after.x_hat, atol=1e-2)
     assert torch.allclose(before.bits, after.bits, rtol=1e-4)
-    dead = dead_inputs(net, pictures)
+    dead = dead_inputs(net, images)
     assert not dead["g_a.trunk.blocks8a.0.conv2"][:3].all()
     assert not dead["g_s.trunk.up"].all()

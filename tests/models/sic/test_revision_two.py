@@ -71,7 +71,7 @@ def test_states_of_tiles_are_joined(revision_two: Path, monkeypatch: pytest.Monk
     assert np.abs(tiled - np.asarray(whole)).mean() < 1.5, "levels of 255"
     part = np.asarray(codec.decode(blob, region=(100, 90, 180, 150)))
     assert np.array_equal(part, tiled[90:150, 100:180])
-    # The picture does depend on the state.
+    # The image does depend on the state.
     v8, v16, _ = codec.engine.analyse(rgb, 70)
     stream = codec.engine.encode(v8, v16, 70)
     v8, v16, state = codec.engine.decode(stream, 192, 256, 70)

@@ -1,4 +1,4 @@
-"""Folders of pictures, a job over them, an S3 server, and one Ray for the session."""
+"""Folders of images, a job over them, an S3 server, and one Ray for the session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .fakes import IDENTITY, WebpSource
 
 
 def save_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
-    """A small smooth colour picture that differs with its seed."""
+    """A small smooth colour image that differs with its seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path)
@@ -33,7 +33,7 @@ def save_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve pictures in three folders."""
+    """Twelve images in three folders."""
     folder = tmp_path / "photos"
     for number in range(12):
         save_image(folder / f"f{number % 3}" / f"p{number:02d}.png", number)

@@ -21,7 +21,7 @@ from pipelines.archive.work.codec import ArchiveCodec
 __all__ = ["IDENTITY", "WebpSource"]
 
 IDENTITY = bytes.fromhex("00112233deadbeef")
-#: A picture whose first pixel is this kills, or stalls, the worker that encodes it.
+#: An image whose first pixel is this kills, or stalls, the worker that encodes it.
 KILL, STALL = (13, 37, 255), (37, 13, 255)
 
 

@@ -57,7 +57,7 @@ def png_bomb(side: int) -> bytes:
 
 @pytest.fixture
 def zoo(tmp_path: Path) -> Path:
-    """One of each kind of trouble, and one good picture."""
+    """One of each kind of trouble, and one good image."""
     folder = tmp_path / "zoo"
     save_image(folder / "good.png", 1)
     colour = Image.open(folder / "good.png").convert("RGB")
@@ -142,14 +142,14 @@ def test_objects_that_vanish_or_change_after_the_listing(
     assert changed.source_etag == listed["f1/p01.png"].etag
 
 
-def test_a_picture_below_the_floor_fails(photos: Path, tmp_path: Path, make_job: MakeJob) -> None:
+def test_an_image_below_the_floor_fails(photos: Path, tmp_path: Path, make_job: MakeJob) -> None:
     check = Check(verify=Verify.DECODE, psnr_floor=98)
     rows = work(make_job(photos, tmp_path / "out", check=check))
     assert {(row.status, row.kind) for row in rows.values()} == {(FAILED, "verification")}
     assert not list((tmp_path / "out").rglob("*.sic"))
 
 
-def test_a_slow_first_picture_is_nobodys_fault(
+def test_a_slow_first_image_is_nobodys_fault(
     photos: Path, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Compiles(_Webp):
@@ -161,7 +161,7 @@ def test_a_slow_first_picture_is_nobodys_fault(
                 self.ready = True
             return super().encode(image, **settings)
 
-    job = make_job(photos, tmp_path / "out", seconds_per_picture=0.15)
+    job = make_job(photos, tmp_path / "out", seconds_per_image=0.15)
     monkeypatch.setattr(type(job.codec), "load", lambda source: Compiles())
     loaded_codec.cache_clear()
     try:

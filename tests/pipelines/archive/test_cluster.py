@@ -45,7 +45,7 @@ def test_work_whose_worker_died_after_its_last_write_is_not_done_again(
     assert parts(job) == 1
 
 
-def test_the_picture_that_kills_workers_is_narrowed_down_to(
+def test_the_image_that_kills_workers_is_narrowed_down_to(
     photos: Path,
     tmp_path: Path,
     make_job: Callable[..., ArchiveJob],

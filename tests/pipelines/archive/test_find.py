@@ -44,7 +44,7 @@ def ledger(tmp_path: Path) -> Ledger:
         "d": [],
         "e": [SPRINGER],
     }
-    rows = [row(f"{key}.sic", labels) for key, labels in pictures.items()]
+    rows = [row(f"{key}.sic", labels) for key, labels in images.items()]
     rows[-1] = replace(rows[-1], status=FAILED)
     made.append("1.parquet", rows[:2])
     made.append("2.parquet", rows[2:])

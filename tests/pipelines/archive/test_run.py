@@ -138,13 +138,13 @@ def test_too_many_failures_stop_the_job(
 
 
 @pytest.mark.slow  # ten workers die and start again
-def test_pictures_that_kill_or_stall_workers(
+def test_images_that_kill_or_stall_workers(
     photos: Path, tmp_path: Path, make_job: MakeJob, ray_here: Resources
 ) -> None:
     Image.new("RGB", (8, 8), STALL).save(photos / "f1/stalls.png")
     Image.new("RGB", (8, 8), KILL).save(photos / "f2/kills.png")
     (photos / "notes.txt").write_text("not an image")
-    job = make_job(photos, tmp_path / "out", seconds_per_picture=1.0)
+    job = make_job(photos, tmp_path / "out", seconds_per_image=1.0)
     summary = run_job(job, ray_here)
     assert (summary.done.ok, summary.done.skipped, summary.done.failed) == (12, 1, 2)
     rows = rows_of(job)

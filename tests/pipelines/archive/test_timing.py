@@ -1,4 +1,4 @@
-"""Time limits of pictures: an alarm for Python, the process's end for native code."""
+"""Time limits of images: an alarm for Python, the process's end for native code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_slow_block_is_stopped_and_the_next_has_its_own_time() -> None:
         for _ in range(2):
             with pytest.raises(TimeLimitError, match=r"0\.1 s"), limit.block():
                 time.sleep(5)
-        with limit.block(pictures=10):
+        with limit.block(images=10):
             time.sleep(0.2)
 
 

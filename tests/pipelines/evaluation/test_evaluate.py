@@ -1,4 +1,4 @@
-"""The evaluation end to end on small pictures, in this process and on Ray."""
+"""The evaluation end to end on small images, in this process and on Ray."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from deepsic.errors import InputError, StorageError, UsageError
 from pipelines.evaluate import app
-from pipelines.evaluation.sources import find_pictures, read_picture
+from pipelines.evaluation.sources import find_images, read_image
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two readable pictures in an ImageNet class folder, one that isn't a picture, one note."""
+    """Two readable images in an ImageNet class folder, one that isn't an image, one note."""
     root = tmp_path / "set"
     (root / "n02102040").mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -98,32 +98,32 @@ def test_bad_calls_end_with_their_exit_code(folder: Path, arguments: list[str], 
 
 def test_an_empty_or_absent_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image"):
-        find_pictures(str(tmp_path))
+        find_images(str(tmp_path))
     with pytest.raises((StorageError, InputError)):
-        find_pictures(str(tmp_path / "absent"))
+        find_images(str(tmp_path / "absent"))
     with pytest.raises(UsageError):
-        find_pictures(str(tmp_path), limit=0)
+        find_images(str(tmp_path), limit=0)
 
 
 def test_limit_spreads_over_the_folder(tmp_path: Path) -> None:
     for number in range(10):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
-    keys = [ref.key for ref in find_pictures(str(tmp_path), limit=5)]
+    keys = [ref.key for ref in find_images(str(tmp_path), limit=5)]
     assert keys == ["0.png", "2.png", "4.png", "6.png", "8.png"]
 
 
 def test_detection_layouts_bring_their_boxes(data_dir: Path) -> None:
-    coco = find_pictures(str(data_dir / "coco"), limit=8)
+    coco = find_images(str(data_dir / "coco"), limit=8)
     assert any(ref.boxes and ref.boxes["labels"] for ref in coco)
-    voc = find_pictures(str(data_dir / "voc_animals"), limit=8)
+    voc = find_images(str(data_dir / "voc_animals"), limit=8)
     labels = {label for ref in voc if ref.boxes for label in ref.boxes["labels"]}
     assert labels <= {15, 16, 17, 18, 19}  # cat, dog, horse, sheep, cow in COCO's numbers
     assert labels
-    assert read_picture(voc[0]).rgb.shape[2] == 3
+    assert read_image(voc[0]).rgb.shape[2] == 3
 
 
-def test_embedded_pictures_are_photographs() -> None:
+def test_embedded_images_are_photographs() -> None:
     pytest.importorskip("skimage")
-    pictures = find_pictures(None)
-    assert len(pictures) >= 4
-    assert min(read_picture(pictures[0]).rgb.shape[:2]) >= 256
+    images = find_images(None)
+    assert len(images) >= 4
+    assert min(read_image(images[0]).rgb.shape[:2]) >= 256

@@ -24,17 +24,15 @@ def opened(path: Path, **changes: Any) -> Record:
     return Record.open(path, **(settings | changes))
 
 
-def rows(
-    picture: str, codec: str = "jpeg", rates: tuple[float, ...] = PLAN.bpp
-) -> list[Measurement]:
-    first = Measurement(picture=picture, codec=ORIGINAL, kind="original")
-    made = [Measurement(picture=picture, codec=codec, kind="target", target=rate) for rate in rates]
+def rows(image: str, codec: str = "jpeg", rates: tuple[float, ...] = PLAN.bpp) -> list[Measurement]:
+    first = Measurement(picture=image, codec=ORIGINAL, kind="original")
+    made = [Measurement(picture=image, codec=codec, kind="target", target=rate) for rate in rates]
     return [first, *made]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Results of picture a whole, of picture b one rate of two, and a line torn by a kill."""
+    """Results of image a whole, of image b one rate of two, and a line torn by a kill."""
     file = tmp_path / "out" / "results.jsonl"
     record = opened(file)
     record.add(rows("a"))

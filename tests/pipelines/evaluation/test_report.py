@@ -12,14 +12,14 @@ from deepsic.errors import UsageError
 from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
 from deepsic.evaluation.measure import MeasurementPlan, Subject, measure
 from deepsic.evaluation.summary import summarise
-from pipelines.report.crops import busiest_corner, picture_wall, worst_pictures
+from pipelines.report.crops import busiest_corner, image_wall, worst_images
 from pipelines.report.figures import Series, _apart, draw_chart, svg_of
 from pipelines.report.page import Report, render
 from pipelines.report.published import QUALITIES, Published
 from pipelines.report.tables import Table
 
 
-def picture(seed: int) -> np.ndarray:
+def image(seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:200, :240]
     plain = 128 + 60 * np.sin(x / (5 + seed))[..., None] * np.cos(y / 17)[..., None]
@@ -38,11 +38,11 @@ def report(coders: list[MeasuredCodec]) -> Report:
         row
         for seed in (1, 2)
         for row in measure(
-            Subject(name=f"p{seed}", rgb=picture(seed)), coders, MeasurementPlan(bpp=(0.5, 1.0))
+            Subject(name=f"p{seed}", rgb=image(seed)), coders, MeasurementPlan(bpp=(0.5, 1.0))
         )
     ]
     summary = summarise(rows)
-    walls = [picture_wall("p1", picture(1), rows, coders, 1.0, "")]
+    walls = [image_wall("p1", image(1), rows, coders, 1.0, "")]
     return Report(
         title="Test & report",
         lead="Two images.",
@@ -132,21 +132,21 @@ def test_the_busiest_corner_is_where_detail_is() -> None:
     assert busiest_corner(rgb) == (288, 192)
 
 
-def test_worst_pictures_are_those_furthest_behind(coders: list[MeasuredCodec]) -> None:
+def test_worst_images_are_those_furthest_behind(coders: list[MeasuredCodec]) -> None:
     rows = [
         row
         for seed in (1, 2, 9)
         for row in measure(
-            Subject(name=f"p{seed}", rgb=picture(seed)),
+            Subject(name=f"p{seed}", rgb=image(seed)),
             coders,
             MeasurementPlan(bpp=(1.0,), ladder=False),
         )
     ]
-    found = worst_pictures(rows, ["jpeg"], 1.0, 3)
+    found = worst_images(rows, ["jpeg"], 1.0, 3)
     gaps = [float(note.split()[0]) for _, note in found]
     assert gaps == sorted(gaps)
     assert "webp, the best baseline" in found[0][1]
-    alone = worst_pictures(rows, ["jpeg", "webp"], 1.0, 3)  # no baseline left: plain dB
+    alone = worst_images(rows, ["jpeg", "webp"], 1.0, 3)  # no baseline left: plain dB
     assert all(note.endswith(" dB") for _, note in alone)
 
 

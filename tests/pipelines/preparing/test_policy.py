@@ -10,7 +10,7 @@ from PIL import Image
 
 from deepsic.errors import DeepsicError, InputError, UsageError
 from pipelines.preparing.policy import Policy, Source, version_of
-from pipelines.preparing.rows import pictures_of
+from pipelines.preparing.rows import images_of
 
 
 def _png(width: int, height: int, mode: str = "RGB") -> bytes:
@@ -35,23 +35,23 @@ def test_bad_source_options_are_named(text: str) -> None:
 
 def test_shapes() -> None:
     data = _png(200, 130)
-    whole = pictures_of(data, Policy(side=100), (1.0,))
+    whole = images_of(data, Policy(side=100), (1.0,))
     assert whole[0][1].shape == (65, 100, 3)
-    center = pictures_of(data, Policy(shape="center", side=64), (1.0,))
+    center = images_of(data, Policy(shape="center", side=64), (1.0,))
     assert center[0][1].shape == (64, 64, 3)
-    grid = pictures_of(data, Policy(shape="grid", side=64), (1.0,))
+    grid = images_of(data, Policy(shape="grid", side=64), (1.0,))
     assert [p.shape for _, p in grid] == [(64, 64, 3)] * 6
 
 
 def test_bad_files_raise_by_name() -> None:
     with pytest.raises(InputError):
-        pictures_of(b"no image", Policy(), (1.0,))
+        images_of(b"no image", Policy(), (1.0,))
     with pytest.raises(InputError):
-        pictures_of(_png(100, 100)[:500], Policy(), (1.0,))
+        images_of(_png(100, 100)[:500], Policy(), (1.0,))
     with pytest.raises(DeepsicError, match="smaller than 64"):
-        pictures_of(_png(40, 40), Policy(), (1.0,))
+        images_of(_png(40, 40), Policy(), (1.0,))
     with pytest.raises(DeepsicError, match="gray"):
-        pictures_of(_png(100, 100, "L"), Policy(gray=False), (1.0,))
+        images_of(_png(100, 100, "L"), Policy(gray=False), (1.0,))
 
 
 def test_version_follows_settings_and_files() -> None:

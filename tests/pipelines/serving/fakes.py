@@ -1,4 +1,4 @@
-"""A codec of the real one's shape that is fast: its picture stream is a WebP file.
+"""A codec of the real one's shape that is fast: its image stream is a WebP file.
 
 The container around it is the real one, so everything that reads `.sic` files works on it.
 """
@@ -27,7 +27,7 @@ EXIF_ORIENTATION = 0x0112
 
 
 class FakeCodec:
-    """Encodes with WebP; `seconds` is how long each picture keeps the processor waiting."""
+    """Encodes with WebP; `seconds` is how long each image keeps the processor waiting."""
 
     def __init__(self, name: str = "sic", seconds: float = 0.0) -> None:
         self.name = name
@@ -110,19 +110,19 @@ def load_fake(name: str, settings: ServeSettings) -> FakeCodec:
 
 
 def load_slow(name: str, settings: ServeSettings) -> FakeCodec:
-    """A codec that takes 50 ms for each picture, whether it encodes or decodes."""
+    """A codec that takes 50 ms for each image, whether it encodes or decodes."""
     return FakeCodec(name, 0.05)
 
 
-def picture(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:
+def made_image(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:
     """Smooth colour with some texture: never two alike for two seeds."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
     return small.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def picture_bytes(kind: str = "PNG", **options: Any) -> bytes:
-    """A picture file of `picture(**options)`."""
+def image_bytes(kind: str = "PNG", **options: Any) -> bytes:
+    """An image file of `made_image(**options)`."""
     out = io.BytesIO()
-    picture(**options).save(out, kind)
+    made_image(**options).save(out, kind)
     return out.getvalue()

@@ -23,7 +23,7 @@ from deepsic.errors import (
     UsageError,
 )
 from tests.pipelines.serving.conftest import SMALL, running
-from tests.pipelines.serving.fakes import FakeCodec, picture, picture_bytes
+from tests.pipelines.serving.fakes import FakeCodec, image_bytes, made_image
 
 EXIF_MAKER = 0x010F
 
@@ -35,7 +35,7 @@ def client(address: str) -> Iterator[Client]:
 
 
 def test_the_verbs_of_codec(client: Client) -> None:
-    blob = client.encode(picture(), quality=60)
+    blob = client.encode(made_image(), quality=60)
     assert unpack(blob).header.quality == 60
     assert client.decode(blob).size == (96, 64)
     found = client.labels(blob, top=1)
@@ -45,18 +45,18 @@ def test_the_verbs_of_codec(client: Client) -> None:
     assert client.models()["default"] == "sic"
 
 
-def test_pictures_come_as_image_bytes_or_path(client: Client, tmp_path: Path) -> None:
+def test_images_come_as_image_bytes_or_path(client: Client, tmp_path: Path) -> None:
     file = tmp_path / "p.png"
-    file.write_bytes(picture_bytes())
-    assert client.encode(file) == client.encode(str(file)) == client.encode(picture_bytes())
-    assert client.encode(picture()) == client.encode(file)
+    file.write_bytes(image_bytes())
+    assert client.encode(file) == client.encode(str(file)) == client.encode(image_bytes())
+    assert client.encode(made_image()) == client.encode(file)
     sic = tmp_path / "p.sic"
     sic.write_bytes(client.encode(file))
     assert client.decode(sic).size == (96, 64)
 
 
 def test_exif_travels(client: Client) -> None:
-    image = picture()
+    image = made_image()
     exif = image.getexif()
     exif[EXIF_MAKER] = "Kodak"
     image.info["exif"] = exif.tobytes()
@@ -64,28 +64,28 @@ def test_exif_travels(client: Client) -> None:
 
 
 def test_labels_that_are_not_stored_are_read_by_the_model(client: Client) -> None:
-    blob = client.encode(picture(), labels=False)
+    blob = client.encode(made_image(), labels=False)
     assert client.labels(blob)[0].name == "English springer"
 
 
 def test_labels_send_only_the_first_bytes(client: Client) -> None:
-    blob = client.encode(picture(256, 256))
+    blob = client.encode(made_image(256, 256))
     damaged = blob[:256] + b"\0" * (len(blob) - 256)
     assert client.labels(damaged)[0].name == "English springer"
 
 
 def test_errors_are_those_of_codec(client: Client, tmp_path: Path) -> None:
-    blob = client.encode(picture())
+    blob = client.encode(made_image())
     with pytest.raises(CorruptFileError, match="checksum"):
         client.decode(blob[:-9] + b"123456789")
     with pytest.raises(InputError, match="not an image"):
         client.encode(b"hello")
     with pytest.raises(LimitError, match="pixels"):
-        client.encode(picture(1100, 1000))
+        client.encode(made_image(1100, 1000))
     with pytest.raises(UnknownModelError):
-        client.decode(FakeCodec("other").encode(picture()))
+        client.decode(FakeCodec("other").encode(made_image()))
     with pytest.raises(UsageError):
-        client.encode(picture(), quality=500)
+        client.encode(made_image(), quality=500)
     with pytest.raises(InputError, match="No such file"):
         client.encode(tmp_path / "missing.png")
 

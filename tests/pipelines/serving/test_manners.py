@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.pipelines.serving.conftest import Service
-from tests.pipelines.serving.fakes import picture_bytes
+from tests.pipelines.serving.fakes import image_bytes
 from tests.pipelines.serving.test_protection import check_problem
 
 RESOURCES = ["/", "/docs", "/static/app.js", "/static/style.css", "/samples", "/v1/models"]
@@ -48,12 +48,12 @@ def test_text_is_packed_for_those_who_take_it(service: Service, path: str) -> No
 
 
 def test_images_are_not_packed_again(service: Service) -> None:
-    answer = service.post("/v1/encode", picture_bytes(), headers={"Accept-Encoding": "gzip"})
+    answer = service.post("/v1/encode", image_bytes(), headers={"Accept-Encoding": "gzip"})
     assert "content-encoding" not in answer.headers
 
 
 def test_a_gzip_body_is_unpacked(service: Service) -> None:
-    data = picture_bytes()
+    data = image_bytes()
     packed = service.post("/v1/encode", gzip.compress(data), headers={"Content-Encoding": "gzip"})
     assert packed.status_code == 200, packed.text
     assert packed.content == service.post("/v1/encode", data).content
@@ -93,7 +93,7 @@ def test_bodies_packed_otherwise_are_refused_by_name(
     ],
 )
 def test_parameters_that_nothing_reads_are_refused(service: Service, path: str, words: str) -> None:
-    assert words in check_problem(service.post(path, picture_bytes()), 400, "Bad request")
+    assert words in check_problem(service.post(path, image_bytes()), 400, "Bad request")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_every_error_is_a_problem_document(
 
 def test_an_upload_can_be_read_in_ranges(service: Service) -> None:
     """Labels first, then the rest, of one file."""
-    blob = service.post("/v1/encode", picture_bytes()).content
+    blob = service.post("/v1/encode", image_bytes()).content
     handle = service.post("/v1/uploads", blob).json()["handle"]
     path = f"/v1/uploads/{handle}"
     start = service.get(path, headers={"Range": "bytes=0-99"})
@@ -128,7 +128,7 @@ def test_an_upload_can_be_read_in_ranges(service: Service) -> None:
 
 
 def test_a_thumbnail_of_an_upload_is_a_plain_address(service: Service) -> None:
-    blob = service.post("/v1/encode", picture_bytes(width=400, height=200)).content
+    blob = service.post("/v1/encode", image_bytes(width=400, height=200)).content
     handle = service.post("/v1/uploads", blob).json()["handle"]
     answer = service.get(f"/v1/decode?upload={handle}&width=80")
     assert Image.open(io.BytesIO(answer.content)).size == (80, 40)

@@ -26,7 +26,7 @@ from pipelines.serving.ray.environment import PROXY_SLACK_S, RAY_ENVIRONMENT, ht
 from pipelines.serving.ray.proxy import ProxyProblems
 from pipelines.serving.settings import ServeSettings, settings_from
 from tests.pipelines.serving.conftest import Service
-from tests.pipelines.serving.fakes import picture_bytes
+from tests.pipelines.serving.fakes import image_bytes
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -77,7 +77,7 @@ def test_the_kubernetes_file_holds_the_same_configuration() -> None:
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(service: Service) -> None:
-    service.post("/v1/encode", picture_bytes())
+    service.post("/v1/encode", image_bytes())
     there = service.get("/metrics").text
     board = json.loads((ROOT / "cluster" / "grafana.json").read_text())
     asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
@@ -103,7 +103,7 @@ def lines(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_each_request_is_one_json_line_at_once(service: Service, lines: Any) -> None:
-    body = picture_bytes()
+    body = image_bytes()
     answer = service.post("/v1/encode", body, headers={"X-Request-Id": "build-1234"})
     (line,) = lines()
     assert line.pop("ms") > 0
@@ -137,7 +137,7 @@ def test_an_error_of_ours_is_one_with_a_trace(
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(service.backend, "do", broken)
-    service.post("/v1/encode", picture_bytes(), headers={"X-Request-Id": "build-1234"})
+    service.post("/v1/encode", image_bytes(), headers={"X-Request-Id": "build-1234"})
     error, request = lines()
     assert (error["level"], error["id"]) == ("error", "build-1234")
     assert "RuntimeError: the disk is full" in error["trace"]

@@ -18,7 +18,7 @@ from PIL import Image
 from deepsic.errors import LimitError
 from pipelines.serving.work.backends import LocalBackend
 from tests.pipelines.serving.conftest import Service
-from tests.pipelines.serving.fakes import picture, picture_bytes
+from tests.pipelines.serving.fakes import image_bytes, made_image
 
 MakeService = Callable[..., Service]
 
@@ -69,7 +69,7 @@ def test_an_undeclared_body_that_is_too_large_is_refused(service: Service) -> No
 @pytest.mark.parametrize(
     ("side", "words"), [(1_200, "1200x1200"), (60_000, "claims a size beyond")]
 )
-def test_a_picture_that_claims_to_be_huge_is_refused_undecoded(
+def test_an_image_that_claims_to_be_huge_is_refused_undecoded(
     service: Service, verb: str, side: int, words: str
 ) -> None:
     answer = service.post(f"/v1/{verb}", png_claiming(side, side))
@@ -77,7 +77,7 @@ def test_a_picture_that_claims_to_be_huge_is_refused_undecoded(
 
 
 def test_a_file_that_claims_to_be_huge_is_refused_undecoded(make_service: MakeService) -> None:
-    blob = make_service().post("/v1/encode", picture_bytes(width=400, height=300)).content
+    blob = make_service().post("/v1/encode", image_bytes(width=400, height=300)).content
     small = make_service(max_pixels=100_000)
     assert "120,000 pixels" in check_problem(small.post("/v1/decode", blob), 413, "Limit exceeded")
     assert small.post("/v1/labels", blob).status_code == 200, "labels cost nothing"
@@ -86,26 +86,26 @@ def test_a_file_that_claims_to_be_huge_is_refused_undecoded(make_service: MakeSe
 @pytest.mark.parametrize(
     "body", [b"", b"hello", b"GIF89a", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"]
 )
-def test_what_is_no_picture_is_415(service: Service, body: bytes) -> None:
+def test_what_is_no_image_is_415(service: Service, body: bytes) -> None:
     check_problem(service.post("/v1/encode", body), 415, "Unreadable input")
 
 
-def test_a_truncated_picture_is_415(service: Service) -> None:
-    data = picture_bytes("JPEG", width=300, height=300)
+def test_a_truncated_image_is_415(service: Service) -> None:
+    data = image_bytes("JPEG", width=300, height=300)
     detail = check_problem(service.post("/v1/encode", data[:900]), 415, "Unreadable input")
     assert "truncated" in detail
 
 
 def test_an_animation_is_refused(service: Service) -> None:
     out = io.BytesIO()
-    frames = [picture(seed=seed) for seed in range(3)]
+    frames = [made_image(seed=seed) for seed in range(3)]
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
     check_problem(service.post("/v1/encode", out.getvalue()), 415, "Unsupported image")
 
 
 @pytest.mark.parametrize("verb", ["decode", "labels", "info"])
 def test_damage_anywhere_in_the_head_is_422(service: Service, verb: str) -> None:
-    blob = service.post("/v1/encode", picture_bytes()).content
+    blob = service.post("/v1/encode", image_bytes()).content
     for position in range(4, 30):
         broken = bytearray(blob)
         broken[position] ^= 0x10
@@ -113,7 +113,7 @@ def test_damage_anywhere_in_the_head_is_422(service: Service, verb: str) -> None
 
 
 def test_a_newer_format_version_is_named(service: Service) -> None:
-    blob = bytearray(service.post("/v1/encode", picture_bytes()).content)
+    blob = bytearray(service.post("/v1/encode", image_bytes()).content)
     blob[3] = 0x82
     check_problem(service.post("/v1/info", bytes(blob)), 422, "Unknown format version")
 
@@ -184,7 +184,7 @@ def test_a_full_queue_is_503_with_retry_after(
 
     monkeypatch.setenv("FAKE_SECONDS", "0.1")
     service = make_service(max_queued=2, max_replicas=1, max_batch=1)
-    data = picture_bytes()
+    data = image_bytes()
 
     async def crowd() -> list[httpx.Response]:
         transport = httpx.ASGITransport(service.app)
@@ -206,7 +206,7 @@ def test_work_that_takes_too_long_is_504(
 ) -> None:
     monkeypatch.setenv("FAKE_SECONDS", "0.5")
     service = make_service(request_timeout_s=0.1)
-    check_problem(service.post("/v1/encode", picture_bytes()), 504, "Time limit exceeded")
+    check_problem(service.post("/v1/encode", image_bytes()), 504, "Time limit exceeded")
 
 
 def test_unforeseen_failures_show_no_path_and_no_trace(
@@ -216,7 +216,7 @@ def test_unforeseen_failures_show_no_path_and_no_trace(
         raise RuntimeError("/secret/path of the server")
 
     monkeypatch.setattr(LocalBackend, "do", broken)
-    answer = make_service().post("/v1/encode", picture_bytes())
+    answer = make_service().post("/v1/encode", image_bytes())
     check_problem(answer, 500, "Internal error")
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
@@ -235,7 +235,7 @@ def test_errors_that_are_not_public_stay_inside(
         raise Inner("/secret/path")
 
     monkeypatch.setattr(LocalBackend, "do", broken)
-    answer = make_service().post("/v1/encode", picture_bytes())
+    answer = make_service().post("/v1/encode", image_bytes())
     assert "secret" not in answer.text
 
 
@@ -261,7 +261,7 @@ def test_a_clients_request_id_is_kept_if_harmless(service: Service) -> None:
 
 def test_pages_of_other_sites_may_not_post(service: Service) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
-    answer = service.post("/v1/encode", picture_bytes(), headers=headers)
+    answer = service.post("/v1/encode", image_bytes(), headers=headers)
     check_problem(answer, 403, "Forbidden")
 
 
@@ -269,7 +269,7 @@ def test_cors_opens_only_what_is_named(make_service: MakeService) -> None:
     service = make_service(cors_origins=("https://good.example",))
     for origin, allowed in (("https://good.example", True), ("https://evil.example", False)):
         headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
-        answer = service.post("/v1/encode", picture_bytes(), headers=headers)
+        answer = service.post("/v1/encode", image_bytes(), headers=headers)
         assert (answer.status_code == 200) == allowed
         assert ("access-control-allow-origin" in answer.headers) == allowed
 

@@ -14,17 +14,17 @@ from deepsic.errors import UsageError
 from deepsic.limits import Limits
 from pipelines.serving.work import baselines, images
 from tests.pipelines.serving.conftest import Service
-from tests.pipelines.serving.fakes import EXIF_ORIENTATION, FakeCodec, picture, picture_bytes
+from tests.pipelines.serving.fakes import EXIF_ORIENTATION, FakeCodec, image_bytes, made_image
 
 
 def encoded(service: Service, **options: int) -> bytes:
-    answer = service.post("/v1/encode", picture_bytes(**options))
+    answer = service.post("/v1/encode", image_bytes(**options))
     assert answer.status_code == 200, answer.text
     return answer.content
 
 
 def test_encode_answers_with_a_file_and_its_size(service: Service) -> None:
-    answer = service.post("/v1/encode?quality=70", picture_bytes())
+    answer = service.post("/v1/encode?quality=70", image_bytes())
     container = unpack(answer.content)
     assert (container.header.width, container.header.height) == (96, 64)
     assert container.header.quality == 70
@@ -38,13 +38,13 @@ def test_encode_answers_with_a_file_and_its_size(service: Service) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 def test_encode_takes_the_usual_formats(service: Service, kind: str) -> None:
-    answer = service.post("/v1/encode", picture_bytes(kind))
+    answer = service.post("/v1/encode", image_bytes(kind))
     assert answer.status_code == 200
     assert unpack(answer.content).header.width == 96
 
 
 def test_encode_takes_a_form(service: Service) -> None:
-    files = {"file": ("p.png", picture_bytes(), "image/png")}
+    files = {"file": ("p.png", image_bytes(), "image/png")}
     answer = service.request("POST", "/v1/encode", files=files)
     assert answer.status_code == 200
     assert unpack(answer.content).header.height == 64
@@ -53,18 +53,18 @@ def test_encode_takes_a_form(service: Service) -> None:
 def test_a_form_without_a_file_is_refused(service: Service) -> None:
     answer = service.request("POST", "/v1/encode", files={"file": ("p.png", b"")})
     assert answer.status_code == 415
-    field = {"quality": (None, "50"), "file": ("p.png", picture_bytes(), "image/png")}
+    field = {"quality": (None, "50"), "file": ("p.png", image_bytes(), "image/png")}
     answer = service.request("POST", "/v1/encode", files=field)
     assert answer.status_code == 400, "it would be ignored in silence"
     assert "form field quality" in answer.json()["detail"]
-    two = [("file", ("a.png", picture_bytes())), ("file", ("b.png", picture_bytes()))]
+    two = [("file", ("a.png", image_bytes())), ("file", ("b.png", image_bytes()))]
     answer = service.request("POST", "/v1/encode", files=two)
     assert answer.status_code == 415
     assert "holds 2 files" in answer.json()["detail"]
 
 
 def test_encode_keeps_below_max_bytes(service: Service) -> None:
-    data = picture_bytes(width=256, height=256)
+    data = image_bytes(width=256, height=256)
     free = len(service.post("/v1/encode?quality=90", data).content)
     answer = service.post(f"/v1/encode?max_bytes={free // 2}", data)
     assert answer.status_code == 200
@@ -83,14 +83,14 @@ def test_encode_keeps_below_max_bytes(service: Service) -> None:
     ],
 )
 def test_encode_explains_bad_parameters(service: Service, query: str, words: str) -> None:
-    answer = service.post(f"/v1/encode?{query}", picture_bytes())
+    answer = service.post(f"/v1/encode?{query}", image_bytes())
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert words in answer.json()["detail"]
 
 
 def test_encode_refuses_an_unknown_model(service: Service) -> None:
-    answer = service.post("/v1/encode?model=nope", picture_bytes())
+    answer = service.post("/v1/encode?model=nope", image_bytes())
     assert answer.status_code == 422
     assert answer.json()["type"] == "urn:deepsic:problem:unknown-model"
 
@@ -131,7 +131,7 @@ def test_decode_is_lossless_after_the_codec(service: Service) -> None:
 
 
 def test_a_turned_photograph_comes_back_upright(service: Service) -> None:
-    image, out = picture(), io.BytesIO()
+    image, out = made_image(), io.BytesIO()
     exif = image.getexif()
     exif[EXIF_ORIENTATION] = 6
     image.save(out, "JPEG", exif=exif)
@@ -155,7 +155,7 @@ def test_labels_need_only_the_first_bytes(service: Service) -> None:
 
 
 def test_a_file_without_labels_is_sound_and_says_so(service: Service) -> None:
-    blob = service.post("/v1/encode?labels=false", picture_bytes()).content
+    blob = service.post("/v1/encode?labels=false", image_bytes()).content
     for body in (blob, blob[:256]):
         told = service.post("/v1/labels", body)
         assert told.status_code == 200, told.text
@@ -174,7 +174,7 @@ def test_a_model_that_reads_no_labels_says_why(
         raise UsageError("model sic has no semantic head")
 
     monkeypatch.setattr(FakeCodec, "labels", headless)
-    blob = service.post("/v1/encode?labels=false", picture_bytes()).content
+    blob = service.post("/v1/encode?labels=false", image_bytes()).content
     told = service.post("/v1/labels?look=true", blob).json()
     assert (told["labels"], told["source"]) == ([], "none")
     assert told["reason"] == "model sic has no semantic head"
@@ -187,7 +187,7 @@ def test_a_thumbnail_is_no_wider_than_asked(service: Service) -> None:
     assert Image.open(io.BytesIO(service.post("/v1/decode?width=900", blob).content)).width == 400
 
 
-def test_labels_read_when_the_picture_is_damaged(service: Service) -> None:
+def test_labels_read_when_the_image_is_damaged(service: Service) -> None:
     blob = bytearray(encoded(service))
     blob[-20:] = b"\0" * 20
     assert service.post("/v1/labels?top=1", bytes(blob)).json()["labels"][0]["name"] == (
@@ -203,7 +203,7 @@ def test_info_tells_the_header(service: Service) -> None:
 
 
 def test_decode_names_a_model_that_is_missing(service: Service) -> None:
-    blob = FakeCodec("another").encode(picture())
+    blob = FakeCodec("another").encode(made_image())
     answer = service.post("/v1/decode", blob)
     assert answer.status_code == 422
     assert "isn't offered here" in answer.json()["detail"]
@@ -220,7 +220,7 @@ def test_models_tell_limits(service: Service) -> None:
 
 @pytest.mark.parametrize("name", baselines.available())
 def test_a_baseline_fits_as_well_as_it_can(service: Service, name: str) -> None:
-    data = picture_bytes(width=256, height=192)
+    data = image_bytes(width=256, height=192)
     answer = service.post(f"/v1/baseline?format={name}&max_bytes=4000", data)
     assert answer.status_code == 200
     assert len(answer.content) <= 4000
@@ -235,14 +235,14 @@ def test_a_baseline_fits_as_well_as_it_can(service: Service, name: str) -> None:
 def test_xmp_goes_there_and_back(service: Service) -> None:
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
     out = io.BytesIO()
-    picture(64, 48).save(out, "JPEG", xmp=xmp)
+    made_image(64, 48).save(out, "JPEG", xmp=xmp)
     blob = service.post("/v1/encode", out.getvalue()).content
     png = Image.open(io.BytesIO(service.post("/v1/decode", blob).content))
     assert png.info["xmp"] == xmp
 
 
 def test_metadata_comes_on_top_of_a_baseline_and_is_the_same(service: Service) -> None:
-    image, out = picture(256, 192), io.BytesIO()
+    image, out = made_image(256, 192), io.BytesIO()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image.save(out, "PNG", icc_profile=profile)
     for name in baselines.available():
@@ -254,7 +254,7 @@ def test_metadata_comes_on_top_of_a_baseline_and_is_the_same(service: Service) -
 
 
 def test_a_baseline_that_cannot_be_that_small_says_so(service: Service) -> None:
-    data = picture_bytes(width=512, height=512)
+    data = image_bytes(width=512, height=512)
     answer = service.post("/v1/baseline?format=jpeg&max_bytes=64", data)
     assert (answer.status_code, answer.headers["x-fits"]) == (200, "no")
 
@@ -262,7 +262,7 @@ def test_a_baseline_that_cannot_be_that_small_says_so(service: Service) -> None:
 def test_no_classifier_is_said_plainly(make_service: Callable[..., Service]) -> None:
     service = make_service(classifier=None)
     for verb in ("heatmap", "classify"):
-        answer = service.post(f"/v1/{verb}", picture_bytes())
+        answer = service.post(f"/v1/{verb}", image_bytes())
         assert answer.status_code == 501
         assert answer.json()["title"] == "No classifier"
 
@@ -292,7 +292,7 @@ def test_the_page_and_its_files_come_from_here(service: Service) -> None:
             assert service.get(link).status_code == 200, link
 
 
-def test_samples_are_pictures(service: Service) -> None:
+def test_samples_are_images(service: Service) -> None:
     pytest.importorskip("skimage", reason="scikit-image holds the samples")
     names = [item["name"] for item in service.get("/samples").json()]
     assert "coffee.png" in names

@@ -14,7 +14,7 @@ from PIL import Image
 from deepsic.bitstream.container import unpack
 from pipelines.serving.work.uploads import Uploads
 from tests.pipelines.serving.conftest import Service
-from tests.pipelines.serving.fakes import picture_bytes
+from tests.pipelines.serving.fakes import image_bytes
 from tests.pipelines.serving.test_protection import check_problem
 
 
@@ -51,7 +51,7 @@ def test_the_store_is_bounded_and_a_client_pushes_out_only_its_own() -> None:
 
 
 def test_an_upload_is_worked_on_by_handle(service: Service) -> None:
-    data = picture_bytes(width=200, height=150)
+    data = image_bytes(width=200, height=150)
     told = service.post("/v1/uploads", data).json()
     assert (told["width"], told["height"], told["expires_in_s"]) == (200, 150, 900)
     upload = f"upload={told['handle']}"
@@ -87,7 +87,7 @@ def test_a_large_image_is_reduced_with_its_metadata(service: Service) -> None:
 def test_an_unknown_handle_says_what_to_do(service: Service) -> None:
     answer = service.post(f"/v1/encode?upload={'x' * 24}")
     assert "send the file again" in check_problem(answer, 404, "Unknown upload")
-    both = service.post(f"/v1/encode?upload={'x' * 24}", picture_bytes())
+    both = service.post(f"/v1/encode?upload={'x' * 24}", image_bytes())
     assert "not both" in check_problem(both, 400, "Bad request")
 
 
@@ -97,7 +97,7 @@ def test_what_no_image_is_is_not_kept(service: Service) -> None:
 
 def test_a_file_of_another_image_is_not_measured(service: Service) -> None:
     one, other = (
-        service.post("/v1/uploads", picture_bytes(width=width)).json()["handle"]
+        service.post("/v1/uploads", image_bytes(width=width)).json()["handle"]
         for width in (100, 120)
     )
     answer = service.post(f"/v1/measure?upload={one}&file={other}")
@@ -113,7 +113,7 @@ def zipped(**members: bytes) -> bytes:
 
 
 def test_a_batch_answers_with_files_and_a_report(service: Service) -> None:
-    body = zipped(a_png=picture_bytes(), a_jpg=picture_bytes("JPEG"), notes_txt=b"text")
+    body = zipped(a_png=image_bytes(), a_jpg=image_bytes("JPEG"), notes_txt=b"text")
     answer = service.post("/v1/batch?quality=33", body)
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -128,7 +128,7 @@ def test_a_batch_answers_with_files_and_a_report(service: Service) -> None:
 
 def test_a_batch_comes_as_a_form_too(service: Service) -> None:
     send = partial(service.request, "POST")
-    images = [("file", ("a.png", picture_bytes())) for _ in range(3)]
+    images = [("file", ("a.png", image_bytes())) for _ in range(3)]
     answer = send("/v1/batch?quality=33", files=[*images, ("file", ("n.txt", b"text"))])
     assert answer.status_code == 200, answer.text
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -137,7 +137,7 @@ def test_a_batch_comes_as_a_form_too(service: Service) -> None:
         assert [line.get("file") for line in json.loads(archive.read("report.json"))] == [
             *names[:3], None
         ]  # fmt: skip
-    whole = send("/v1/batch", files={"file": ("a.zip", zipped(a_png=picture_bytes()))})
+    whole = send("/v1/batch", files={"file": ("a.zip", zipped(a_png=image_bytes()))})
     with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
         assert archive.namelist() == ["a.sic", "report.json"]
     field = send("/v1/batch", files=images, data={"quality": "3"})
@@ -176,7 +176,7 @@ def test_a_batch_ends_in_time(
 ) -> None:
     monkeypatch.setenv("FAKE_SECONDS", "0.3")
     service = make_service(request_timeout_s=2.0, max_replicas=1)
-    body = zipped(**{f"p{number}_png": picture_bytes(seed=number) for number in range(9)})
+    body = zipped(**{f"p{number}_png": image_bytes(seed=number) for number in range(9)})
     answer = service.post("/v1/batch", body)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         files = [name for name in archive.namelist() if name.endswith(".sic")]

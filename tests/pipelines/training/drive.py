@@ -32,7 +32,7 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
-def pictures(folder: Path, count: int = 10) -> Path:
+def images(folder: Path, count: int = 10) -> Path:
     """A folder with made-up photographs."""
     folder.mkdir()
     for number in range(count):

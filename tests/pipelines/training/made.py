@@ -1,4 +1,4 @@
-"""Prepared pictures without Ray: shards and manifest as `preprocess.py` would leave them."""
+"""Prepared images without Ray: shards and manifest as `preprocess.py` would leave them."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from tests.pipelines.training.drive import (
     SETTINGS,
     STEPS,
     finished,
+    images,
     last,
-    pictures,
     resumed_at,
     saved_step,
     started,
@@ -28,9 +28,9 @@ KILLED_AT = 2 * INTERVAL
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with prepared pictures."""
+    """A folder with prepared images."""
     folder = tmp_path_factory.mktemp("train")
-    source = pictures(folder / "photos")
+    source = images(folder / "photos")
     finished(
         "preprocess", str(source), "--out", "prepared", cwd=folder, log=folder / "preprocess.log"
     )

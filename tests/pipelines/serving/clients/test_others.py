@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from deepsic.bitstream.container import unpack
-from tests.pipelines.serving.fakes import picture_bytes
+from tests.pipelines.serving.fakes import image_bytes
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     file = tmp_path / "image.png"
-    file.write_bytes(picture_bytes())
+    file.write_bytes(image_bytes())
     return file
 
 
@@ -116,7 +116,7 @@ def test_the_document_is_sound_and_has_no_route_twice(address: str) -> None:
 def test_metrics_pass_a_lint(address: str) -> None:
     """As promtool's: help for each, counters end in _total, base units, no doubled series."""
     parser = pytest.importorskip("prometheus_client.parser")
-    httpx.post(f"{address}/v1/encode", content=picture_bytes())
+    httpx.post(f"{address}/v1/encode", content=image_bytes())
     text = httpx.get(f"{address}/metrics").text
     families = list(parser.text_string_to_metric_families(text))
     ours = [family for family in families if family.name.startswith("deepsic_")]

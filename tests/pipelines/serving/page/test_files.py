@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from deepsic.bitstream.container import unpack
 from tests.pipelines.serving.conftest import SMALL, running
-from tests.pipelines.serving.fakes import EXIF_ORIENTATION, SPRINGER, FakeCodec, picture
+from tests.pipelines.serving.fakes import EXIF_ORIENTATION, SPRINGER, FakeCodec, made_image
 from tests.pipelines.serving.page.tools import (
     EMPTY,
     MARKS,
@@ -37,7 +37,7 @@ def test_a_sic_file_opens(
 ) -> None:
     page = open_page()
     page.wait_for_selector(READY)
-    blob = FakeCodec().encode(picture(300, 200, seed=9), quality=77, labels=[SPRINGER])
+    blob = FakeCodec().encode(made_image(300, 200, seed=9), quality=77, labels=[SPRINGER])
     give(page, blob, "old.sic")
     page.wait_for_selector(READY)
     assert page.locator("#quality").input_value() == "77"
@@ -127,7 +127,7 @@ def test_nothing_of_one_image_stands_beside_another(open_page: Callable[..., Pag
 
 def test_a_sound_file_without_labels_is_not_called_damaged(open_page: Callable[..., Page]) -> None:
     page = open_page()
-    give(page, FakeCodec().encode(picture(300, 200)), "plain.sic")
+    give(page, FakeCodec().encode(made_image(300, 200)), "plain.sic")
     page.wait_for_selector(READY)
     assert "No labels stored" in page.locator("#chips").inner_text()
     assert not page.get_by_role("alert").is_visible()
@@ -190,7 +190,7 @@ def test_an_animation_is_named(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.wait_for_selector(READY)
     out = io.BytesIO()
-    frames = [picture(seed=seed) for seed in range(3)]
+    frames = [made_image(seed=seed) for seed in range(3)]
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
     give(page, out.getvalue(), "moving.gif")
     page.get_by_role("alert").wait_for()
@@ -198,7 +198,7 @@ def test_an_animation_is_named(open_page: Callable[..., Page]) -> None:
 
 
 def test_a_turned_photograph_stands_upright_on_both_sides(open_page: Callable[..., Page]) -> None:
-    image = picture(400, 300, seed=3)
+    image = made_image(400, 300, seed=3)
     ImageDraw.Draw(image).rectangle((0, 0, 399, 60), fill="#e02020")
     exif, out = image.getexif(), io.BytesIO()
     exif[EXIF_ORIENTATION] = 6  # the camera was turned: the red edge belongs on the right

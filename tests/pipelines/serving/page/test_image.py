@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = MARKS
 
 
-def test_a_picture_is_encoded_and_shown(
+def test_an_image_is_encoded_and_shown(
     open_page: Callable[..., Page], keep: Callable[[Page, str], None]
 ) -> None:
     page = open_page()

@@ -132,7 +132,7 @@ def test_everything_has_a_name_for_screen_readers(open_page: Callable[..., Page]
           .map((e) => e.outerHTML.slice(0, 90))"""
     )
     assert nameless == []
-    # One can get from the address bar to the picture without a mouse.
+    # One can get from the address bar to the image without a mouse.
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
 

@@ -9,7 +9,7 @@ import pytest
 
 from deepsic.image_io.decoders import known_formats
 from tests.image_io.strange import stored
-from tests.pipelines.serving.fakes import picture
+from tests.pipelines.serving.fakes import made_image
 from tests.pipelines.serving.page.tools import EMPTY, MARKS, PATIENCE_MS, READY, give, photo
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_an_address_that_may_not_be_fetched_is_said(browser: Browser, site: str)
 def test_heic_that_the_browser_cannot_show(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.wait_for_selector(READY)
-    give(page, stored(picture(360, 240, seed=5), "HEIF"), "phone.heic")
+    give(page, stored(made_image(360, 240, seed=5), "HEIF"), "phone.heic")
     page.locator("#save-sic:not([disabled])").wait_for()
     page.wait_for_selector(READY)
     assert not page.get_by_role("alert").is_visible(), page.get_by_role("alert").inner_text()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import ImageDraw
 
-from tests.pipelines.serving.fakes import picture
+from tests.pipelines.serving.fakes import made_image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -29,7 +29,7 @@ PATIENCE_MS = 45_000
 
 
 def photo(width: int = 360, height: int = 240, kind: str = "PNG", **options: Any) -> bytes:
-    image = picture(width, height, seed=5)
+    image = made_image(width, height, seed=5)
     ImageDraw.Draw(image).ellipse((40, 40, 200, 200), fill="#f6c945")
     out = io.BytesIO()
     image.save(out, kind, **options)
@@ -38,7 +38,7 @@ def photo(width: int = 360, height: int = 240, kind: str = "PNG", **options: Any
 
 def give(page: Page, data: bytes, name: str = "mine.png") -> None:
     kind = "image/png" if name.endswith("png") else "application/octet-stream"
-    # The samples may still be at work; a new picture takes over.
+    # The samples may still be at work; a new image takes over.
     page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
 
 
