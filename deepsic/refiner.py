@@ -185,8 +185,8 @@ class Refiner:
         for step in range(self.steps):
             for group in optimiser.param_groups:
                 group["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
-            judge = self.distortions[step % len(self.distortions)]
-            loss = self._loss(moved, image, [judge], _draw(views, *size))
+            distortion = self.distortions[step % len(self.distortions)]
+            loss = self._loss(moved, image, [distortion], _draw(views, *size))
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -201,10 +201,10 @@ class Refiner:
         self,
         latents: Sequence[Tensor],
         image: _Image,
-        judges: Sequence[Distortion],
+        distortions: Sequence[Distortion],
         view: _View,
     ) -> Tensor:
-        """`bpp + lambda D` of latents in steps, D averaged over the judges: a scalar."""
+        """`bpp + lambda D` of latents in steps, D averaged over the distortions: a scalar."""
         start = image.start
         given = replace(start, y8=latents[0] * start.step8, y16=latents[1] * start.step16)
         height, width = image.size
@@ -213,7 +213,7 @@ class Refiner:
             seen, meant = (
                 view(whole[..., :height, :width].float()) / 255 for whole in (output.x_hat, image.x)
             )
-            terms = [judge(seen, meant)["total"] for judge in judges]
+            terms = [distortion(seen, meant)["total"] for distortion in distortions]
         bpp = output.bits / (height * width)
         return (bpp + lagrangian(image.place) * torch.stack(terms).mean(0)).sum()
 

@@ -285,7 +285,9 @@ def ok_rows(url: str) -> Counter[str]:
     return rows
 
 
-def judge(outcome: Outcome, url: str, sources: set[str], undisturbed: dict[str, str]) -> None:
+def count_damage(
+    outcome: Outcome, url: str, sources: set[str], undisturbed: dict[str, str]
+) -> None:
     """Count what went wrong in one run."""
     made, rows = outputs(url), ok_rows(url)
     explained = {f"{key}.sic" for key in sources}
@@ -304,7 +306,7 @@ def benchmark(plan: FaultPlan, folder: Path) -> list[Outcome]:
     found = []
     server = ceph_gateway if plan.server == "ceph" else moto_server
     with server() as endpoint, FaultProxy(endpoint, {}) as proxy:
-        os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, to judge by
+        os.environ["AWS_ENDPOINT_URL"] = endpoint  # of this process, which counts
         boto3.client("s3").create_bucket(Bucket="faults")
         os.environ["AWS_ENDPOINT_URL"] = proxy.url  # of the nodes, and of all that they start
         nodes = Nodes()
@@ -321,7 +323,7 @@ def benchmark(plan: FaultPlan, folder: Path) -> list[Outcome]:
                     place = "s3://faults" if kind in (*TO_S3, "storage") else str(folder)
                     url = f"{place}/{kind}{trial.outcome.runs}"
                     trial.run(source, url)
-                    judge(trial.outcome, url, sources, undisturbed)
+                    count_damage(trial.outcome, url, sources, undisturbed)
                     trial.keep()
                     console.say(str(trial.outcome))
                 found.append(trial.outcome)

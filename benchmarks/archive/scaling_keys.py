@@ -172,8 +172,8 @@ def measured(kind: str, count: int, folder: str) -> dict[str, Any]:
     """One figure, in a process of its own."""
     line = [sys.executable, __file__, "--one", kind, str(count), folder]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    told = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
-    found: dict[str, Any] = json.loads(told.stdout)
+    printed = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+    found: dict[str, Any] = json.loads(printed.stdout)
     return found
 
 

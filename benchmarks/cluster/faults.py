@@ -166,8 +166,8 @@ class Faults:
             for name in ("w2", "w1"):
                 if name not in self.hosts.alive:
                     continue
-                told = self.hosts.run(name, "ps -eo args").stdout
-                if any(line.startswith("ray::") and words in line for line in told.splitlines()):
+                printed = self.hosts.run(name, "ps -eo args").stdout
+                if any(line.startswith("ray::") and words in line for line in printed.splitlines()):
                     return name
             if job is not None and job.ended():
                 break
@@ -275,13 +275,13 @@ def main(
                     results[name] = getattr(faults, name)()
                 except Exception as error:  # one stage's trouble must not hide the others'
                     results[name] = {"error": f"{type(error).__name__}: {error}"[-3000:]}
-                    _revive(hosts, cluster)
+                    _start_again(hosts, cluster)
                 console.say(f"{name}: {results[name]}")
                 options.keep(out, {"results": results})
     fail_if(sum(not found.get("same") for found in results.values()), "stages ended otherwise")
 
 
-def _revive(hosts: Hosts, cluster: LocalCluster) -> None:
+def _start_again(hosts: Hosts, cluster: LocalCluster) -> None:
     for name in set(HOSTS) - hosts.alive:
         hosts.start(name)
     cluster.wait_for_nodes(3)

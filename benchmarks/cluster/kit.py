@@ -197,8 +197,8 @@ class LocalCluster:
         """How many of Ray's processes each host still has."""
         counted = {}
         for name in list(HOSTS)[: 1 + self.workers]:
-            told = self.hosts.run(name, "pgrep -c 'raylet|gcs_server' || true").stdout
-            counted[name] = int(told or 0)
+            printed = self.hosts.run(name, "pgrep -c 'raylet|gcs_server' || true").stdout
+            counted[name] = int(printed or 0)
         return counted
 
     def wait_for_nodes(self, count: int, seconds: float = UP_SECONDS) -> None:
@@ -207,13 +207,13 @@ class LocalCluster:
 
     def nodes(self) -> int:
         """Nodes that are alive, as the dashboard's state API says; 0 while it doesn't answer."""
-        told = self.hosts.run(
+        printed = self.hosts.run(
             "head",
             'curl -fsS -m 20 -H "Authorization: Bearer $(cat ~/.ray/auth_token)" '
             "http://127.0.0.1:8265/api/v0/nodes",
         ).stdout
         try:
-            rows = json.loads(told)["data"]["result"]["result"]
+            rows = json.loads(printed)["data"]["result"]["result"]
         except (ValueError, KeyError, TypeError):
             return 0
         return sum(row["state"] == "ALIVE" for row in rows)
@@ -224,11 +224,11 @@ class LocalCluster:
         line = (
             f"cd ~/deepsic && . cluster/environment.sh head && export RAY_ADDRESS=auto && {command}"
         )
-        told = self.hosts.run("head", line, timeout=seconds)
+        printed = self.hosts.run("head", line, timeout=seconds)
         return Done(
-            code=told.returncode,
+            code=printed.returncode,
             seconds=time.monotonic() - began,
-            log=told.stdout + told.stderr,
+            log=printed.stdout + printed.stderr,
         )
 
     def submit(self, command: str) -> ClusterJob:

@@ -103,10 +103,10 @@ def _tracked() -> str:
     client = MlflowClient(f"http://{HOSTS['head']}:5000")
     names = {e.experiment_id: e.name for e in client.search_experiments()}
     runs = client.search_runs(list(names))
-    told = Counter(f"{names[r.info.experiment_id]} {r.info.status.lower()}" for r in runs)
-    if missing := {f"{name} finished" for name in ("train", "evaluate")} - set(told):
-        raise RuntimeError(f"not there: {', '.join(missing)}; {dict(told)}")
-    return ", ".join(f"{count} {what}" for what, count in sorted(told.items()))
+    printed = Counter(f"{names[r.info.experiment_id]} {r.info.status.lower()}" for r in runs)
+    if missing := {f"{name} finished" for name in ("train", "evaluate")} - set(printed):
+        raise RuntimeError(f"not there: {', '.join(missing)}; {dict(printed)}")
+    return ", ".join(f"{count} {what}" for what, count in sorted(printed.items()))
 
 
 def _served() -> str:

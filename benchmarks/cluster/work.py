@@ -162,17 +162,17 @@ def _trained(cluster: LocalCluster, run: str) -> str:
 
 
 def _tuned(cluster: LocalCluster) -> str:
-    told = cluster.on_head("cat runs/tune/*/trials.json").check().log
-    trials: list[Any] = json.loads(told)
+    printed = cluster.on_head("cat runs/tune/*/trials.json").check().log
+    trials: list[Any] = json.loads(printed)
     if len(trials) != TRIALS:
-        raise RuntimeError(f"{len(trials)} of {TRIALS} trials: {told}")
+        raise RuntimeError(f"{len(trials)} of {TRIALS} trials: {printed}")
     made = cluster.on_head("ls runs/tune/*/best.safetensors").check()
     return f"{len(trials)} trials, {made.log.strip()}"
 
 
 def _evaluated(cluster: LocalCluster, run: str) -> str:
-    told = cluster.on_head(f"wc -l < runs/evaluate-{run}/results.jsonl; ls runs/evaluate-{run}")
-    return " ".join(told.check().log.split())
+    printed = cluster.on_head(f"wc -l < runs/evaluate-{run}/results.jsonl; ls runs/evaluate-{run}")
+    return " ".join(printed.check().log.split())
 
 
 def serve_file(cluster: LocalCluster, *, replicas: int = 2) -> float:

@@ -48,7 +48,7 @@ def macs_of(module: nn.Module, call: Callable[[], object]) -> int:
 
 
 def measure_label_cost(folder: Path, out: Path, models: Sequence[str], limit: int) -> None:
-    """Write `out`/looks.json: medians over images at quality 40, one thread."""
+    """Write `out`/label_cost.json: medians over images at quality 40, one thread."""
     torch.set_num_threads(1)
     samples = class_folder(folder)
     samples = samples[:: max(1, len(samples) // limit)][:limit]
@@ -64,7 +64,7 @@ def measure_label_cost(folder: Path, out: Path, models: Sequence[str], limit: in
         draw = macs_of(engine.net, functools.partial(engine.synthesise, (v8, v16), 40))
         look = macs_of(engine.net, functools.partial(engine.chances, v8, v16, 40))
         x = torch.zeros(1, 3, 224, 224)
-        judge = macs_of(classifier, functools.partial(classifier.logits, x))
+        asked = macs_of(classifier, functools.partial(classifier.logits, x))
         times: dict[str, list[float]] = {"labels": [], "pixels": []}
         for sample in samples:
             blob = codec.encode(sample.image(), quality=40)
@@ -82,9 +82,9 @@ def measure_label_cost(folder: Path, out: Path, models: Sequence[str], limit: in
             "labels, ms": round(1e3 * median(times["labels"]), 3),
             "decode and classify, ms": round(1e3 * median(times["pixels"]), 1),
             "labels, kMAC/px": round((look if engine.look == "post" else 0) / area / 1e3, 2),
-            "decode and classify, kMAC/px": round((draw + judge) / area / 1e3, 2),
+            "decode and classify, kMAC/px": round((draw + asked) / area / 1e3, 2),
         })  # fmt: skip
     about = {"pictures": len(samples), "classifier": _CLASSIFIER, **describe_run()}
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"about": about, "rows": rows}, indent=1)
-    (out / "looks.json").write_text(text + "\n", "utf-8")
+    (out / "label_cost.json").write_text(text + "\n", "utf-8")

@@ -108,7 +108,7 @@ def show(out: Path, reference: Path | None) -> None:
     if (out / "table1.json").is_file():
         found = json.loads((out / "table1.json").read_text("utf-8"))
         _table1(found["rows"], found["about"])
-    if (out / "looks.json").is_file():
-        found = json.loads((out / "looks.json").read_text("utf-8"))
+    if (out / "label_cost.json").is_file():
+        found = json.loads((out / "label_cost.json").read_text("utf-8"))
         rows = [tuple(row.values()) for row in found["rows"]]
         console.table("Labels without pixels", tuple(found["rows"][0]), rows)

@@ -41,7 +41,7 @@ def variant(
     return replace(
         recipe("sic-machine"),
         name=name,
-        objective=Joint(distortion=mix, networks=("efficientnet-lite0",), high=0.35),
+        objective=Joint(distortion=mix, networks=("efficientnet-lite0",), qualities=(1, 35)),
         stages=(Stage(steps=steps, learning_rate=3e-4, floor=0.05, warmup=20, integer=True),),
         crops=(CropSize(side=224, batch=4),),
         optimiser=Optimiser(ema=0.99, shares={"gains": 10.0}),

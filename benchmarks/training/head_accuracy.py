@@ -9,7 +9,7 @@ The rate is that of the file without labels. `--teacher` adds the teacher's accu
 images and on the originals.
 
 Images named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw;
-the others of imagenette/val are from ImageNet's training set, which it did. Both are told.
+the others of imagenette/val are from ImageNet's training set, which it did. Both are printed.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def main(
     paths = sorted(p for p in folder.glob("*/*") if p.is_file())[::every]
     if not paths:
         raise InputError(f"no class folders with images in {folder}")
-    judge = None
+    teacher_net = None
     if teacher:
         from deepsic.training.teacher import Teacher
 
-        judge = Teacher("imagenette")
+        teacher_net = Teacher("imagenette")
     wnids = [node.wnid for node in label_set("imagenette").classes()]
     right: dict[str, list[bool]] = defaultdict(list)
     rates = []
@@ -71,13 +71,13 @@ def main(
         for path in paths:
             answer, truth = ask(codec, path, quality), path.parent.name
             rates.append(answer["bpp"])
-            told = {"pre": answer["pre"], "post": answer["post"]}
-            if judge is not None:
+            printed = {"pre": answer["pre"], "post": answer["post"]}
+            if teacher_net is not None:
                 after = np.asarray(codec.decode(answer["blob"]).convert("RGB"))
                 for name, pixels in (("teacher, original", answer["rgb"]), ("teacher", after)):
                     x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-                    told[name] = wnids[int(judge.logits(x).argmax())]
-            for name, said in told.items():
+                    printed[name] = wnids[int(teacher_net.logits(x).argmax())]
+            for name, said in printed.items():
                 right[name].append(said == truth)
                 if path.name.startswith(UNSEEN):
                     right[f"{name}, unseen by the teacher"].append(said == truth)

@@ -62,9 +62,9 @@ def _stored_white(tags: Any) -> int:
     """White by a TIFF's tags; other formats' gray of more than 8 bits has 16."""
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     white = (1 << bits) - 1 if bits < 16 else _FULL
-    told = tags.get(_MAX_SAMPLE, (white,))
-    told = told[0] if isinstance(told, tuple) else told
-    return told if 0xFF <= told < white else white
+    stated = tags.get(_MAX_SAMPLE, (white,))
+    stated = stated[0] if isinstance(stated, tuple) else stated
+    return stated if 0xFF <= stated < white else white
 
 
 def scaled(values: NDArray[Any], depth: Depth, name: str) -> NDArray[np.uint8]:

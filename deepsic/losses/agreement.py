@@ -1,4 +1,4 @@
-"""Agreement of outputs: the decoded image should be judged as the original was."""
+"""Agreement of outputs: the decoded image should be classified as the original was."""
 
 from __future__ import annotations
 

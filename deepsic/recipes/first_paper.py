@@ -18,7 +18,7 @@ def deepsic_pre() -> Recipe[FourStageConfig, Joint]:
         name="deepsic-pre",
         preset="deepsic-pre",
         net=OURS,
-        objective=Joint(lambda2=0.05, low=0.06, high=0.85),
+        objective=Joint(lambda2=0.05, qualities=(7, 85)),
         stages=(Stage(steps=20_000, learning_rate=1e-3, floor=0.02, warmup=100),),
         crops=(CropSize(side=128, batch=8),),
         optimiser=Optimiser(betas=(0.9, 0.999), ema=0.998, shares={"linear": 0.02}),

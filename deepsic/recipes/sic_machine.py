@@ -24,8 +24,7 @@ def sic_machine() -> Recipe[SicConfig, Joint]:
                 "efficientnet-lite0", "efficientnet-lite0", "efficientnet-lite1",
                 "efficientnet-lite2",
             ),
-            low=0.1,
-            high=0.66,
+            qualities=(11, 66),
         ),
         stages=(
             Stage(

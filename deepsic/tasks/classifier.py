@@ -74,7 +74,7 @@ class Classifier(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Classifier:
-        """Stay in evaluation mode: a judge may not learn."""
+        """Stay in evaluation mode: an evaluator may not learn."""
         super().train(False)
         return self
 

@@ -31,7 +31,7 @@ class Detector(nn.Module, ABC):
     name: str
 
     def train(self, mode: bool = True) -> Detector:
-        """Stay in evaluation mode: a judge may not learn."""
+        """Stay in evaluation mode: an evaluator may not learn."""
         super().train(False)
         return self
 

@@ -82,7 +82,7 @@ class Recipe(Generic[NetConfig, Objective]):
     net: NetConfig
     """Sizes of the net."""
     objective: Objective
-    """What is minimised, and by which networks it is judged."""
+    """What is minimised, and which networks measure it."""
     stages: tuple[Stage, ...]
     """One after another."""
     crops: tuple[CropSize, ...]
@@ -155,7 +155,7 @@ class Recipe(Generic[NetConfig, Objective]):
             config = registry.load(registry.preset(values["preset"]).config)
             values["net"] = _made(config, values["net"])
             values["objective"] = _made(
-                registry.load(values.pop("objective_type")), values["objective"]
+                registry.load(values.pop("objective_type")), _on_one_scale(values["objective"])
             )
             values["optimiser"] = _made(Optimiser, values["optimiser"])
             values["stages"] = tuple(_stage(stage) for stage in values["stages"])
@@ -171,6 +171,14 @@ class Recipe(Generic[NetConfig, Objective]):
     def identity(self) -> str:
         """Eight hex digits that change with any setting: part of the run's name."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
+
+
+def _on_one_scale(objective: dict[str, Any]) -> dict[str, Any]:
+    """Earlier checkpoints hold qualities as shares of the scale, `low` and `high`."""
+    if "low" not in objective:
+        return objective
+    low, high = (1 + 99 * objective.pop(name) for name in ("low", "high"))
+    return objective | {"qualities": (low, high)}
 
 
 def _stage(values: dict[str, Any]) -> Stage:

@@ -65,7 +65,7 @@ class Finding(Protocol):
 
 
 class Watcher(Protocol):
-    """Who is told what happens."""
+    """Who is called as a run goes on."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Losses, learning rate and speed since the last call."""
@@ -88,7 +88,7 @@ class Run:
         trainer: new, or loaded.
         images: to train on.
         held_out: to validate on; only the first worker does.
-        watcher: who is told.
+        watcher: is called as the run goes on.
         pace: how often.
         data_state: of the checkpoint that the trainer was loaded from.
         threads: that draw crops.

@@ -46,7 +46,7 @@ class Teacher:
         return self.net.logits(x01)[:, self.columns]
 
     @torch.no_grad()
-    def lesson(self, x01: Tensor) -> tuple[Tensor, Tensor]:
+    def outputs(self, x01: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) in [0, 1], at their own size, to logits (B, classes) and maps (B, 40,
         H/8, W/8)."""
         logits, (hint,) = self.net.observe(x01, (f"_blocks.{_FIRST - 1}",), resized=False)

@@ -62,6 +62,7 @@ class Record:
         contract: dict[str, Any] = {
             "source": source,
             "plan": json.loads(json.dumps(asdict(plan))),
+            # The evaluators, by the name that this field had in the first version of the file.
             "judges": sorted(evaluator.name for evaluator in evaluators),
         }
         codecs = {coder.name: coder.identity() for coder in coders}

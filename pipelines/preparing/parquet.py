@@ -103,8 +103,8 @@ def _image_column(schema: Any, key: str) -> str:
 def _names_inside(schema: Any, label: str | None) -> list[str]:
     """Names of the numbers in a label column, as `datasets` writes them; empty if it didn't."""
     try:
-        told = json.loads((schema.metadata or {})[b"huggingface"])
-        names = told["info"]["features"][label]["names"]
+        stated = json.loads((schema.metadata or {})[b"huggingface"])
+        names = stated["info"]["features"][label]["names"]
     except (KeyError, TypeError, ValueError):
         return []
     return [str(name) for name in names]

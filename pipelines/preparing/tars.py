@@ -97,10 +97,10 @@ def _label(group: dict[str, bytes], names: Sequence[str]) -> str | None:
             return class_name(data, names)
         if name.endswith(".json"):
             try:
-                told = json.loads(data)
+                stated = json.loads(data)
             except ValueError as error:
                 raise InputError(f"{name} is no JSON ({error})") from None
             for field in ("label", "cls", "class"):
-                if isinstance(told, dict) and field in told:
-                    return class_name(told[field], names)
+                if isinstance(stated, dict) and field in stated:
+                    return class_name(stated[field], names)
     return None

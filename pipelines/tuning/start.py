@@ -126,8 +126,10 @@ def recipe_of(
                 layer=config.get("layer", job.layer),
             ),
             networks=(job.classifier,),
-            low=max(0.0, start.position - _AROUND),
-            high=min(1.0, start.position + _AROUND),
+            qualities=(
+                1 + 99 * max(0.0, start.position - _AROUND),
+                1 + 99 * min(1.0, start.position + _AROUND),
+            ),
         ),
         stages=(
             Stage(

@@ -128,10 +128,10 @@ def test_exit_codes_of_bad_input(
     path = tmp_path / "x.bin"
     path.write_bytes(content)
     assert run(verb, path) == code
-    told = capsys.readouterr()
-    assert told.err.startswith("deepsic: ")
-    assert told.err.count("\n") == 1
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert printed.err.startswith("deepsic: ")
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
     assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 

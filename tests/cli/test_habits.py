@@ -54,11 +54,11 @@ def test_strangers_files_do_not_end_a_run(
     assert run("encode", tmp_path / "in", "-o", tmp_path / "out") == 1
     made = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert made == ["e.sic", "f.sic", "g.sic"]
-    told = capsys.readouterr().err
-    assert "left out: 1 .sic already, 1 not an image" in told
+    printed = capsys.readouterr().err
+    assert "left out: 1 .sic already, 1 not an image" in printed
     for reason in ("a.avif: damaged", "b.gif: damaged", "c.heic: HEIF", "d.tif: its first"):
-        assert reason in told
-    assert "4 of 7" not in told
+        assert reason in printed
+    assert "4 of 7" not in printed
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")

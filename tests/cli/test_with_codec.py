@@ -119,6 +119,6 @@ def test_bench_ends_with_1_where_an_image_was_skipped(
     broken = picture.parent / "broken.png"
     broken.write_bytes(b"nothing")
     assert run("bench", picture, broken) == 1
-    told = capsys.readouterr()
-    assert "skipped" in told.out
-    assert "1 of 2 images were skipped" in told.err
+    printed = capsys.readouterr()
+    assert "skipped" in printed.out
+    assert "1 of 2 images were skipped" in printed.err

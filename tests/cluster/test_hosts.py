@@ -35,10 +35,10 @@ def folder() -> Iterator[Path]:
 
 def test_hosts_are_apart_and_come_back(folder: Path) -> None:
     with Hosts(folder, venv=Path(sys.prefix)) as hosts:
-        told = {
+        printed = {
             name: hosts.run(name, "hostname; touch /tmp/mine; ls /tmp").stdout for name in HOSTS
         }
-        assert told == {name: f"{name}\nmine\n" for name in HOSTS}
+        assert printed == {name: f"{name}\nmine\n" for name in HOSTS}
         hosts.run("w1", "touch ~/kept && sync")
         hosts.kill("w1")
         assert hosts.run("w1", "true").returncode == 255
@@ -64,7 +64,7 @@ def test_ray_up_stages_ray_down(folder: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    told = {row["stage"]: row["outcome"] for row in json.loads(results.read_text())["results"]}
-    assert told["ray up"] == "3 nodes"
+    printed = {row["stage"]: row["outcome"] for row in json.loads(results.read_text())["results"]}
+    assert printed["ray up"] == "3 nodes"
     # 300 images, ledger and job beside them.
-    assert 300 < int(told["archive"].split()[0]) < 330
+    assert 300 < int(printed["archive"].split()[0]) < 330

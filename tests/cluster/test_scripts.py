@@ -89,14 +89,14 @@ def test_all_nodes_know_mlflow_and_the_network_card(node: Node, role: str, uri: 
     line = f'. "{node.checkout}/cluster/environment.sh" {role}; echo $MLFLOW_TRACKING_URI ' \
         "$GLOO_SOCKET_IFNAME $NCCL_SOCKET_IFNAME $RAY_AUTH_MODE"  # fmt: skip
     path = f"{node.checkout}/.venv/bin:{os.environ['PATH']}"
-    told = subprocess.run(
+    printed = subprocess.run(
         ["bash", "-euc", line],
         env={"HOME": str(node.home), "PATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.split() == [uri, "ens5", "ens5", "token"]
+    assert printed.stdout.split() == [uri, "ens5", "ens5", "token"]
 
 
 def test_a_stage_is_submitted_with_its_arguments_whole(node: Node) -> None:
@@ -133,14 +133,14 @@ def test_a_login_shell_finds_ray(node: Node) -> None:
     node.run("setup.sh")
     node.run("setup.sh")
     assert (node.home / ".profile").read_text("utf-8").count(".venv/bin") == 1
-    told = subprocess.run(
+    printed = subprocess.run(
         ["bash", "--login", "-c", "command -v ray"],
         env={"HOME": str(node.home), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == f"{node.checkout}/.venv/bin/ray"
+    assert printed.stdout.strip() == f"{node.checkout}/.venv/bin/ray"
 
 
 def test_setup_installs_nothing_for_a_lock_file_that_is_installed(node: Node) -> None:

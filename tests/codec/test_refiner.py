@@ -42,10 +42,10 @@ def photo() -> NDArray[np.uint8]:
 
 def divergence(network: str, original: NDArray[np.uint8], decoded: Image.Image) -> float:
     """Of the network's answers, nats."""
-    judge = load_classifier(network)
+    classifier = load_classifier(network)
     views = [torch.tensor(np.asarray(p)).permute(2, 0, 1)[None] / 255 for p in (original, decoded)]
     with torch.inference_mode():
-        y, y_hat = (judge(view) for view in views)
+        y, y_hat = (classifier(view) for view in views)
         return float(agreement_errors(y_hat, y))
 
 

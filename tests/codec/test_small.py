@@ -74,9 +74,9 @@ def test_devices_that_there_are_not(
     out = [] if verb == "labels" else ["-o", str(tmp_path / "out.png")]
     capsys.readouterr()
     assert commands.run([verb, str(given), *out, "--device", device]) == 2
-    told = capsys.readouterr().err
-    assert "give cpu, cuda or auto" in told
-    assert "model file" not in told
+    printed = capsys.readouterr().err
+    assert "give cpu, cuda or auto" in printed
+    assert "model file" not in printed
 
 
 def test_cuda_where_there_is_none(

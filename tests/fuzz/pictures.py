@@ -35,8 +35,8 @@ def faults_of(kind: str, count: int, *, encode: bool) -> list[str]:
     faults = []
     data = kinds.sound(kind)
     for seed in range(count):
-        told = _faults(kind, damaged(data, seed), codec if seed % EVERY == 0 else None)
-        faults += [f"{kind}, seed {seed}: {fault}" for fault in told]
+        printed = _faults(kind, damaged(data, seed), codec if seed % EVERY == 0 else None)
+        faults += [f"{kind}, seed {seed}: {fault}" for fault in printed]
     return faults
 
 

@@ -194,9 +194,9 @@ def test_what_comes_back(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = re.match(r"refused[^:]*: `(\w+)`", INPUTS[row][0])
     for sample in SAMPLES[row]:
         if refused:
-            with pytest.raises(getattr(errors, refused[1])) as told:
+            with pytest.raises(getattr(errors, refused[1])) as caught:
                 loaded(sample, monkeypatch)
-            assert told.type is getattr(errors, refused[1])
+            assert caught.type is getattr(errors, refused[1])
             continue
         source, expected = sample
         back = loaded(source, monkeypatch)
@@ -211,8 +211,8 @@ def test_what_comes_back(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_formats_are_all_that_are_read() -> None:
-    told = SECTION.partition("Formats: ")[2].partition(". `tests")[0]
-    names = set(re.findall(r"\b[A-Z][A-Z0-9]+\b", re.sub(r"\([^)]*\)", "", told))) - {"MPO"}
+    caught = SECTION.partition("Formats: ")[2].partition(". `tests")[0]
+    names = set(re.findall(r"\b[A-Z][A-Z0-9]+\b", re.sub(r"\([^)]*\)", "", caught))) - {"MPO"}
     assert "JXL" in names
     assert names | {"SPIDER"} == set(decoders.known_formats()) | {"HEIF", "JXL"}
 
@@ -262,10 +262,10 @@ def test_what_is_not_kept(tmp_path: Path) -> None:
 def test_what_is_written(kind: str, row: str) -> None:
     picture = to_pil(of("JPEG"))
     suffix = "." + {"JPEG": "jpg", "JPEG 2000": "jp2", "HEIF": "heic"}.get(kind, kind.lower())
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         back = load_image(image_bytes(picture, suffix))
-    lost = "".join(str(w.message) for w in told if w.category is MetadataWarning)
+    lost = "".join(str(w.message) for w in caught if w.category is MetadataWarning)
     source = load_image(picture)
     heads = ("EXIF", "ICC profile", "XMP")
     for name, part, cell in zip(heads, ("exif", "icc", "xmp"), WRITTEN[row], strict=False):

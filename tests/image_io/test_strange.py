@@ -53,10 +53,10 @@ def test_damaged_exif_costs_nothing_but_itself(name: str) -> None:
                 assert back.exif == loaded.exif
     if name != "pointer_beyond":
         assert loaded.exif == strange.DAMAGED_EXIF[name]
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             image_bytes(to_pil(loaded), ".tif")
-        assert any(w.category is MetadataWarning and "EXIF" in str(w.message) for w in told)
+        assert any(w.category is MetadataWarning and "EXIF" in str(w.message) for w in caught)
 
 
 def test_an_orientation_beside_damage_is_followed() -> None:
@@ -72,8 +72,8 @@ def test_depths_between_8_and_16_are_scaled() -> None:
     assert loaded.gray
     assert loaded.sixteen_bit
     values = (RAMP * 1023 / 255).astype("<u2")
-    told = strange.gray_tiff(16, values.tobytes(), tags={281: (3, 1023)})
-    assert np.abs(load_image(told).rgb[..., 0] - RAMP).max() <= 1
+    caught = strange.gray_tiff(16, values.tobytes(), tags={281: (3, 1023)})
+    assert np.abs(load_image(caught).rgb[..., 0] - RAMP).max() <= 1
 
 
 def test_white_may_be_zero() -> None:
@@ -242,9 +242,9 @@ def test_kinds_that_need_a_plugin_are_named(monkeypatch: pytest.MonkeyPatch) -> 
         for start, name in ((strange.FALSE_HEIC, "HEIF"), (b"\xff\x0a" + bytes(50), "JPEG XL")):
             if plugins and name == "JPEG XL":
                 continue  # its decoder takes whatever begins so
-            with pytest.raises(UnsupportedImageError, match=name) as told:
+            with pytest.raises(UnsupportedImageError, match=name) as caught:
                 load_image(start)
-            assert ("deepsic[formats]" in str(told.value)) == (not plugins)
+            assert ("deepsic[formats]" in str(caught.value)) == (not plugins)
     with pytest.raises(UnsupportedImageError, match="raw file"):
         load_image(b"FUJIFILMCCD-RAW 0201" + bytes(100))
 

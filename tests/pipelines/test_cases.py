@@ -113,9 +113,9 @@ def held(name: str, road: Callable[[Path], Image.Image], cases: Path) -> None:
     if expected.refused is None:
         expected.check(road(cases / name))
         return
-    with pytest.raises(DeepsicError) as told:
+    with pytest.raises(DeepsicError) as caught:
         road(cases / name)
-    assert isinstance(told.value, expected.refused)
+    assert isinstance(caught.value, expected.refused)
 
 
 def test_every_case_is_expected(cases: Path) -> None:
@@ -150,13 +150,13 @@ def test_command(
         made, back = tmp_path / "x.sic", tmp_path / f"x.{suffix}"
         options = ["--model", str(model_path)]
         code = commands.run(["encode", str(path), "-o", str(made), "--quality", "90", *options])
-        told = capsys.readouterr().err
-        assert "Traceback" not in told
+        caught = capsys.readouterr().err
+        assert "Traceback" not in caught
         if code:
             assert code == InputError.exit_code
-            assert path.name in told
+            assert path.name in caught
             assert not made.exists()
-            raise UnsupportedImageError(told)
+            raise UnsupportedImageError(caught)
         code = commands.run(["decode", str(made), "-o", str(back), *options])
         if suffix == "jpg" and deepsic.info(made).mode in ("LA", "RGBA"):
             assert code == 2
@@ -178,11 +178,11 @@ def test_command_on_the_whole_folder(
     assert commands.run(["encode", str(cases), "-o", str(out), "--model", str(model_path)]) == 1
     fine = {name for name, expected in EXPECTED.items() if expected.refused is None}
     assert {path.stem for path in out.iterdir()} == {Path(name).stem for name in fine}
-    told = capsys.readouterr().err
+    caught = capsys.readouterr().err
     for name in set(EXPECTED) - fine:
-        assert f"{name}: " in told
-    assert "1 .sic already" in told
-    assert "1 not an image" in told
+        assert f"{name}: " in caught
+    assert "1 .sic already" in caught
+    assert "1 not an image" in caught
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from deepsic.errors import UsageError
 from deepsic.recipes import RECIPES, recipe
+from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Recipe
 
 ON_CUDA = """
@@ -52,6 +54,22 @@ def test_a_recipe_comes_back_from_json(name: str) -> None:
     assert back == made
     assert back.identity == made.identity
     assert replace(made, seed=7).identity != made.identity
+
+
+def test_earlier_checkpoints_have_their_qualities_on_another_scale() -> None:
+    made = recipe("sic-machine")
+    lowest, highest = made.objective.qualities
+    written = json.loads(made.to_json())
+    del written["objective"]["qualities"]
+    written["objective"] |= {"low": (lowest - 1) / 99, "high": (highest - 1) / 99}
+    back = Recipe.from_json(json.dumps(written))
+    assert back.objective.qualities == pytest.approx((lowest, highest))
+
+
+@pytest.mark.parametrize("qualities", [(0, 50), (60, 50), (50, 101)])
+def test_qualities_beyond_the_scale_are_refused(qualities: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match="give 1 <= lowest"):
+        Joint(qualities=qualities)
 
 
 def test_unknown_names_and_versions_are_named() -> None:

@@ -25,5 +25,5 @@ def test_a_head_s_first_step_at_each_crop_size() -> None:
         x = torch.rand(1, 3, crop.side, crop.side) * 255
         terms = objective(module, Step(x=x, labels=labels, number=0, seed=0))
         assert torch.isfinite(terms.loss)
-        _, hint = objective.teacher.lesson(x / 255)
+        _, hint = objective.teacher.outputs(x / 255)
         assert hint.shape[-2:] == (crop.side // 8, crop.side // 8)

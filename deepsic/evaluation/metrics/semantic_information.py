@@ -14,7 +14,7 @@ neither network nor scale, so values compare within one run, not with the paper'
 - outputs are scaled by the mean and deviation of the *originals'*, the same for every codec;
 - the network starts as linear regression of each output with the error that this leaves, and
   training adds what a line misses;
-- each half of the images is judged by an estimator trained on the other half.
+- each half of the images is measured by an estimator trained on the other half.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from deepsic.errors import UsageError
 from deepsic.training.objectives.terms import (
     Step,
     Terms,
+    check_qualities,
     draw_positions,
     label_loss,
     step_seed,
@@ -49,14 +50,11 @@ class Distillation:
     """That softens the predictions."""
     post: float = 0.7
     """Share of images that are read decoded; the others are read before rounding."""
-    low: float = 0.07
-    """Lowest place on the quality scale, 0 .. 1."""
-    high: float = 0.6
-    """Highest."""
+    qualities: tuple[float, float] = (7.93, 60.4)
+    """Lowest and highest quality that is read decoded, 1 .. 100."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= 1:
-            raise UsageError(f"low={self.low}, high={self.high}: give 0 <= low <= high <= 1")
+        check_qualities(self.qualities)
         for name in ("soft", "post"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is a share: give 0 .. 1")
@@ -107,10 +105,10 @@ class DistillationObjective:
 
     def __call__(self, model: Any, step: Step) -> Terms:
         c, x = self.config, step.x
-        position = draw_positions(step, c.low, c.high)
+        position = draw_positions(step, c.qualities)
         rng = np.random.default_rng(step_seed(step.seed, 2, step.rank, step.number))
         post = torch.from_numpy(rng.random(len(x)) < c.post).to(x.device, non_blocking=True)
-        taught, hint = self.teacher.lesson(x / 255)
+        taught, hint = self.teacher.outputs(x / 255)
         maps, logits = model(x, position, post)
         hint = hint.float()
         error = (maps.float() - hint).square().mean() / hint.var().clamp(min=1e-6)

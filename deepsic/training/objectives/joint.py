@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from deepsic.errors import UsageError
 from deepsic.losses import Distortion, DistortionMix, dataset_weights
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
-from deepsic.training.objectives.terms import Step, Terms, draw_positions, label_loss
+from deepsic.training.objectives.terms import (
+    ALL_QUALITIES,
+    Step,
+    Terms,
+    check_qualities,
+    draw_positions,
+    label_loss,
+)
 
 __all__ = ["Joint", "JointObjective"]
 
@@ -46,14 +53,11 @@ class Joint:
     """Of L_sem; 0 trains no semantic module."""
     teacher: str = ""
     """Classifier whose soft predictions join L_sem, and are all of it where there is no label."""
-    low: float = 0.0
-    """Lowest place on the quality scale that is trained, 0 .. 1."""
-    high: float = 1.0
-    """Highest."""
+    qualities: tuple[float, float] = ALL_QUALITIES
+    """Lowest and highest quality that is trained, 1 .. 100."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= 1:
-            raise UsageError(f"low={self.low}, high={self.high}: give 0 <= low <= high <= 1")
+        check_qualities(self.qualities)
         if self.lambda2 < 0 or (self.lambda1 is not None and self.lambda1 < 0):
             raise UsageError("lambda1 and lambda2 are weights: give 0 or more")
         if self.distortion.needs_network and not self.networks:
@@ -107,7 +111,7 @@ class JointObjective:
 
     def __call__(self, model: Any, step: Step) -> Terms:
         c, x = self.config, step.x
-        position = draw_positions(step, c.low, c.high)
+        position = draw_positions(step, c.qualities)
         distortion = self._distortions[step.number % len(self._distortions)]
         targets = distortion.targets(x / 255)
         output = model(x, position, look=c.lambda2 > 0)

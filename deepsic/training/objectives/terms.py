@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Step", "Terms", "Working", "draw_positions", "label_loss", "step_seed"]
+from deepsic.errors import UsageError
+from deepsic.models.quality import position
+
+__all__ = [
+    "ALL_QUALITIES",
+    "Step",
+    "Terms",
+    "Working",
+    "check_qualities",
+    "draw_positions",
+    "label_loss",
+    "step_seed",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +71,18 @@ def step_seed(seed: int, *key: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def draw_positions(step: Step, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Places on the quality scale of a worker's crops, (B,) in [low, high].
+ALL_QUALITIES = (1.0, 100.0)
+
+
+def check_qualities(qualities: tuple[float, float]) -> None:
+    """Raise `UsageError` unless they are a range of the quality scale."""
+    low, high = qualities
+    if not 1 <= low <= high <= 100:
+        raise UsageError(f"qualities={low:g} {high:g}: give 1 <= lowest <= highest <= 100")
+
+
+def draw_positions(step: Step, qualities: tuple[float, float] = ALL_QUALITIES) -> Tensor:
+    """Places on the quality scale of a worker's crops, (B,) in [0, 1], within `qualities`.
 
     The crops of all workers stand in equal parts of the range, one in each, whatever the number
     of workers: the joined batch is that of one worker.
@@ -69,6 +91,7 @@ def draw_positions(step: Step, low: float = 0.0, high: float = 1.0) -> Tensor:
     rng = np.random.default_rng(step_seed(step.seed, 1, step.number))
     places = (rng.permutation(all_of_them) + rng.random(all_of_them)) / all_of_them
     mine = places[step.rank :: step.world][:count]
+    low, high = (position(quality) for quality in qualities)
     drawn = torch.from_numpy(low + (high - low) * mine).float()
     return drawn.to(step.x.device, non_blocking=True)
 

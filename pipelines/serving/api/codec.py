@@ -131,7 +131,7 @@ def add_encode(router: APIRouter, parts: Parts) -> None:
 
 def add_decode(router: APIRouter, parts: Parts) -> None:
     """`/v1/decode`."""
-    told = {**answers(*images.MEDIA_TYPES), 406: PROBLEM_RESPONSES[400]}
+    stated = {**answers(*images.MEDIA_TYPES), 406: PROBLEM_RESPONSES[400]}
 
     async def decoded(request: Request, data: bytes, width: int | None) -> Response:
         started = time.perf_counter()
@@ -149,7 +149,7 @@ def add_decode(router: APIRouter, parts: Parts) -> None:
         "/decode",
         summary=".sic to PNG, WebP or JPEG, by Accept",
         response_class=Response,
-        responses=told,
+        responses=stated,
         openapi_extra=body_of(SIC_MEDIA_TYPE),
     )
     async def decode(request: Request, upload: Handle = None, width: Width = None) -> Response:
@@ -159,7 +159,7 @@ def add_decode(router: APIRouter, parts: Parts) -> None:
         "/decode",
         summary="A .sic file that was uploaded, as an image; for thumbnails on a page",
         response_class=Response,
-        responses=told,
+        responses=stated,
     )
     async def decode_upload(
         request: Request,

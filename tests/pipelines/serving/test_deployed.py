@@ -106,8 +106,8 @@ def test_an_image_goes_round(url: str) -> None:
         assert unpack(answer.content).header.quality == 80
         back = http.post("/v1/decode", content=answer.content)
         assert Image.open(io.BytesIO(back.content)).size == (200, 100)
-        told = http.post("/v1/labels?look=true", content=answer.content).json()
-        assert told["labels"][0]["name"] == "English springer"
+        reply = http.post("/v1/labels?look=true", content=answer.content).json()
+        assert reply["labels"][0]["name"] == "English springer"
 
 
 def noise(width: int, height: int) -> bytes:
@@ -188,8 +188,8 @@ def test_large_work_runs_at_the_lowest_priority(url: str) -> None:
 
 def test_readiness_and_models(url: str) -> None:
     assert httpx.get(f"{url}/readyz", timeout=30).json()["status"] == "ready"
-    told = httpx.get(f"{url}/v1/models", timeout=30).json()
-    assert [model["name"] for model in told["models"]] == ["sic", "other"]
+    reply = httpx.get(f"{url}/v1/models", timeout=30).json()
+    assert [model["name"] for model in reply["models"]] == ["sic", "other"]
 
 
 def test_a_request_has_one_identity(url: str) -> None:
@@ -215,10 +215,10 @@ def test_errors_keep_their_words_across_processes(url: str) -> None:
     damaged = bytearray(httpx.post(f"{url}/v1/encode", content=image_bytes()).content)
     damaged[-30] ^= 1
     answer = httpx.post(f"{url}/v1/decode", content=bytes(damaged))
-    told = answer.json()
-    assert (answer.status_code, told["title"]) == (422, "Corrupt file")
-    assert "Traceback" not in told["detail"]
-    assert "ray::" not in told["detail"]
+    reply = answer.json()
+    assert (answer.status_code, reply["title"]) == (422, "Corrupt file")
+    assert "Traceback" not in reply["detail"]
+    assert "ray::" not in reply["detail"]
 
 
 def test_one_bad_image_spoils_no_batch(url: str) -> None:

@@ -38,8 +38,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_command_and_the_config_give_the_same_limits() -> None:
-    told = yaml.safe_load((ROOT / "pipelines" / "serve.yaml").read_text())
-    (application,) = told["applications"]
+    reply = yaml.safe_load((ROOT / "pipelines" / "serve.yaml").read_text())
+    (application,) = reply["applications"]
     settings, defaults = settings_from(application["args"]), ServeSettings()
     differing = {
         field.name
@@ -47,7 +47,7 @@ def test_the_command_and_the_config_give_the_same_limits() -> None:
         if getattr(settings, field.name) != getattr(defaults, field.name)
     }
     assert differing == {"ingress_replicas", "max_replicas"}, "a cluster has more of these"
-    given = told["http_options"]
+    given = reply["http_options"]
     wanted = http_options(settings, given["host"], given["port"])
     assert given == wanted
     assert wanted["request_timeout_s"] == settings.request_timeout_s + PROXY_SLACK_S
@@ -56,20 +56,20 @@ def test_the_command_and_the_config_give_the_same_limits() -> None:
 
 def test_the_cluster_gets_the_same_environment() -> None:
     script = f". {ROOT}/cluster/environment.sh head >/dev/null 2>&1; env -0"
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    there = dict(line.partition("=")[::2] for line in told.stdout.split("\0") if line)
+    reply = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    there = dict(line.partition("=")[::2] for line in reply.stdout.split("\0") if line)
     assert {name: there.get(name) for name in RAY_ENVIRONMENT} == RAY_ENVIRONMENT
 
 
 def test_the_kubernetes_file_holds_the_same_configuration() -> None:
     from ray.serve.schema import ServeDeploySchema
 
-    told = yaml.safe_load((ROOT / "cluster" / "rayservice.yaml").read_text())
-    assert (told["apiVersion"], told["kind"]) == ("ray.io/v1", "RayService")
-    config = yaml.safe_load(told["spec"]["serveConfigV2"])
+    reply = yaml.safe_load((ROOT / "cluster" / "rayservice.yaml").read_text())
+    assert (reply["apiVersion"], reply["kind"]) == ("ray.io/v1", "RayService")
+    config = yaml.safe_load(reply["spec"]["serveConfigV2"])
     ServeDeploySchema.model_validate(config)
     assert config == yaml.safe_load((ROOT / "pipelines" / "serve.yaml").read_text())
-    cluster = told["spec"]["rayClusterConfig"]
+    cluster = reply["spec"]["rayClusterConfig"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         (container,) = group["template"]["spec"]["containers"]
         assert {item["name"]: item["value"] for item in container["env"]} == RAY_ENVIRONMENT
@@ -162,8 +162,8 @@ def test_lines_of_all_replicas_reach_stdout_at_once(tmp_path: Path) -> None:
         )
         for _ in range(2):
             subprocess.run([sys.executable, "-c", writer, str(pipe)], cwd=ROOT, check=True)
-        told = [json.loads(reader.stdout.readline())["n"] for _ in range(100)]
-        assert told == [*range(50), *range(50)]
+        reply = [json.loads(reader.stdout.readline())["n"] for _ in range(100)]
+        assert reply == [*range(50), *range(50)]
         reader.stdin.close()
 
 
@@ -222,9 +222,9 @@ def test_what_haproxy_says_by_itself_is_a_problem_document(haproxy: tuple[str, s
         assert answer.status_code == 503, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "5"
-        told = answer.json()
-        assert (told["title"], told["status"]) == ("Unavailable", 503)
-        assert set(told) == {"type", "title", "status", "detail", "instance"}
+        reply = answer.json()
+        assert (reply["title"], reply["status"]) == ("Unavailable", 503)
+        assert set(reply) == {"type", "title", "status", "detail", "instance"}
 
 
 def test_haproxy_listens_where_it_should_and_waits_for_no_header_for_ever(
@@ -248,14 +248,14 @@ def test_the_script_changes_nothing_twice(tmp_path: Path) -> None:
     words = ["-db", "-f", str(config), "-x", "a socket"]
     seen = []
     for _ in range(2):  # Ray starts it again at each reload, on the same file or a new one
-        told = subprocess.run(
+        reply = subprocess.run(
             [SCRIPT, *words],
             env={**os.environ, "DEEPSIC_HAPROXY": shutil.which("echo") or ""},
             check=True,
             capture_output=True,
             text=True,
         )
-        assert told.stdout.strip() == " ".join(words), "HAProxy gets what Ray said"
+        assert reply.stdout.strip() == " ".join(words), "HAProxy gets what Ray said"
         seen.append(config.read_text())
     assert seen[0] == seen[1]
     assert "bind *:8000" in seen[0]
@@ -313,18 +313,18 @@ def test_a_grace_that_cuts_requests_off_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reply"),
     [
         (["--classifier", "efficientnet-lite9"], 2, "no classifier 'efficientnet-lite9'"),
         (["--model", "sicc"], 5, "sicc"),
     ],
 )
 def test_a_misspelt_name_ends_at_once_with_one_sentence(
-    words: list[str], code: int, told: str
+    words: list[str], code: int, reply: str
 ) -> None:
     command = [sys.executable, "pipelines/serve.py", "--port", str(free_port()), *words]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert answer.returncode == code, answer.stderr
     (line,) = answer.stderr.strip().splitlines()
-    assert told in line
+    assert reply in line
     assert answer.stdout == ""

@@ -26,11 +26,11 @@ MakeService = Callable[..., Service]
 def check_problem(answer: object, status: int, title: str) -> str:
     assert answer.status_code == status, answer.text  # type: ignore[attr-defined]
     assert answer.headers["content-type"] == "application/problem+json"  # type: ignore[attr-defined]
-    told = answer.json()  # type: ignore[attr-defined]
-    assert told["title"] == title
-    assert told["status"] == status
-    assert told["instance"].endswith(answer.headers["x-request-id"])  # type: ignore[attr-defined]
-    return str(told["detail"])
+    reply = answer.json()  # type: ignore[attr-defined]
+    assert reply["title"] == title
+    assert reply["status"] == status
+    assert reply["instance"].endswith(answer.headers["x-request-id"])  # type: ignore[attr-defined]
+    return str(reply["detail"])
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -300,9 +300,9 @@ def test_a_token_guards_the_api_but_not_the_probes(
 
 
 def test_problem_documents_are_json_a_person_can_read(service: Service) -> None:
-    told = json.loads(service.post("/v1/encode", b"hello").content)
-    assert set(told) == {"type", "title", "status", "detail", "instance"}
-    assert "JPEG" in told["detail"]
+    reply = json.loads(service.post("/v1/encode", b"hello").content)
+    assert set(reply) == {"type", "title", "status", "detail", "instance"}
+    assert "JPEG" in reply["detail"]
 
 
 def test_pillow_opens_only_listed_formats(service: Service) -> None:

@@ -142,29 +142,29 @@ def test_a_turned_photograph_comes_back_upright(service: Service) -> None:
 
 
 def test_labels_need_only_the_first_bytes(service: Service) -> None:
-    told = service.post("/v1/labels", encoded(service)[:256]).json()
-    assert [label["wnid"] for label in told["labels"]] == ["n02102040", "n02102318"]
-    assert told["labels"][0]["path"][-3:] == [
+    reply = service.post("/v1/labels", encoded(service)[:256]).json()
+    assert [label["wnid"] for label in reply["labels"]] == ["n02102040", "n02102318"]
+    assert reply["labels"][0]["path"][-3:] == [
         "hunting dog",
         "sporting dog",
         "English springer",
-    ] or ("dog" in told["labels"][0]["path"])
-    assert told["source"] == "file"
-    assert told["bytes_prefix"] < 64
-    assert 0 < told["bytes_semantics"] < 16
+    ] or ("dog" in reply["labels"][0]["path"])
+    assert reply["source"] == "file"
+    assert reply["bytes_prefix"] < 64
+    assert 0 < reply["bytes_semantics"] < 16
 
 
 def test_a_file_without_labels_is_sound_and_says_so(service: Service) -> None:
     blob = service.post("/v1/encode?labels=false", image_bytes()).content
     for body in (blob, blob[:256]):
-        told = service.post("/v1/labels", body)
-        assert told.status_code == 200, told.text
-        assert told.json()["labels"] == []
-        assert told.json()["source"] == "none"
-        assert "no labels are stored" in told.json()["reason"]
-    told = service.post("/v1/labels?look=true", blob).json()
-    assert told["source"] == "model"
-    assert told["labels"][0]["name"] == "English springer"
+        reply = service.post("/v1/labels", body)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["labels"] == []
+        assert reply.json()["source"] == "none"
+        assert "no labels are stored" in reply.json()["reason"]
+    reply = service.post("/v1/labels?look=true", blob).json()
+    assert reply["source"] == "model"
+    assert reply["labels"][0]["name"] == "English springer"
 
 
 def test_a_model_that_reads_no_labels_says_why(
@@ -175,9 +175,9 @@ def test_a_model_that_reads_no_labels_says_why(
 
     monkeypatch.setattr(FakeCodec, "labels", headless)
     blob = service.post("/v1/encode?labels=false", image_bytes()).content
-    told = service.post("/v1/labels?look=true", blob).json()
-    assert (told["labels"], told["source"]) == ([], "none")
-    assert told["reason"] == "model sic has no semantic head"
+    reply = service.post("/v1/labels?look=true", blob).json()
+    assert (reply["labels"], reply["source"]) == ([], "none")
+    assert reply["reason"] == "model sic has no semantic head"
 
 
 def test_a_thumbnail_is_no_wider_than_asked(service: Service) -> None:
@@ -197,9 +197,9 @@ def test_labels_read_when_the_image_is_damaged(service: Service) -> None:
 
 
 def test_info_tells_the_header(service: Service) -> None:
-    told = service.post("/v1/info", encoded(service, width=40, height=30)[:256]).json()
-    assert (told["width"], told["height"], told["mode"]) == (40, 30, "RGB")
-    assert told["model_name"] == "sic"
+    reply = service.post("/v1/info", encoded(service, width=40, height=30)[:256]).json()
+    assert (reply["width"], reply["height"], reply["mode"]) == (40, 30, "RGB")
+    assert reply["model_name"] == "sic"
 
 
 def test_decode_names_a_model_that_is_missing(service: Service) -> None:
@@ -211,11 +211,11 @@ def test_decode_names_a_model_that_is_missing(service: Service) -> None:
 
 
 def test_models_tell_limits(service: Service) -> None:
-    told = service.get("/v1/models").json()
-    assert told["default"] == "sic"
-    assert told["limits"] == {"max_body_bytes": 2_000_000, "max_pixels": 1_000_000}
-    assert told["classifier"] == "fake"
-    assert "speed 6" in told["baselines"]["avif"]
+    reply = service.get("/v1/models").json()
+    assert reply["default"] == "sic"
+    assert reply["limits"] == {"max_body_bytes": 2_000_000, "max_pixels": 1_000_000}
+    assert reply["classifier"] == "fake"
+    assert "speed 6" in reply["baselines"]["avif"]
 
 
 @pytest.mark.parametrize("name", baselines.available())

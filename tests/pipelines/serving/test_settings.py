@@ -18,9 +18,9 @@ CONFIG = Path(__file__).parents[3] / "pipelines" / "serve.yaml"
 def test_the_shipped_config_is_valid_for_ray_and_for_us() -> None:
     from ray.serve.schema import ServeDeploySchema
 
-    told = yaml.safe_load(CONFIG.read_text())
-    ServeDeploySchema.model_validate(told)
-    (application,) = told["applications"]
+    reply = yaml.safe_load(CONFIG.read_text())
+    ServeDeploySchema.model_validate(reply)
+    (application,) = reply["applications"]
     settings = settings_from(application["args"])
     assert settings.models == ("sic",)
     assert application["import_path"] == "pipelines.serving.ray.deploy:build"

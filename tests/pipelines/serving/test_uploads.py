@@ -52,9 +52,9 @@ def test_the_store_is_bounded_and_a_client_pushes_out_only_its_own() -> None:
 
 def test_an_upload_is_worked_on_by_handle(service: Service) -> None:
     data = image_bytes(width=200, height=150)
-    told = service.post("/v1/uploads", data).json()
-    assert (told["width"], told["height"], told["expires_in_s"]) == (200, 150, 900)
-    upload = f"upload={told['handle']}"
+    reply = service.post("/v1/uploads", data).json()
+    assert (reply["width"], reply["height"], reply["expires_in_s"]) == (200, 150, 900)
+    upload = f"upload={reply['handle']}"
     encoded = service.post(f"/v1/encode?quality=40&keep=true&{upload}")
     assert encoded.content == service.post("/v1/encode?quality=40", data).content
     file = encoded.headers["x-sic-handle"]
@@ -66,7 +66,7 @@ def test_an_upload_is_worked_on_by_handle(service: Service) -> None:
         measured = service.post(f"/v1/measure?{upload}&file={handle}").json()
         assert 15 < measured["psnr"] < 60
         assert measured["labels"][0]["name"] == "English springer"
-    same = service.post(f"/v1/measure?{upload}&file={told['handle']}").json()
+    same = service.post(f"/v1/measure?{upload}&file={reply['handle']}").json()
     assert same["psnr"] is None
 
 
@@ -75,10 +75,10 @@ def test_a_large_image_is_reduced_with_its_metadata(service: Service) -> None:
     exif = image.getexif()
     exif[0x010F] = "Maker"
     image.save(out, "JPEG", exif=exif)
-    told = service.post("/v1/uploads?longest=300", out.getvalue()).json()
-    assert (told["width"], told["height"]) == (300, 200)
-    assert (told["given_width"], told["given_height"]) == (900, 600)
-    blob = service.post(f"/v1/encode?upload={told['handle']}").content
+    reply = service.post("/v1/uploads?longest=300", out.getvalue()).json()
+    assert (reply["width"], reply["height"]) == (300, 200)
+    assert (reply["given_width"], reply["given_height"]) == (900, 600)
+    blob = service.post(f"/v1/encode?upload={reply['handle']}").content
     container = unpack(blob)
     assert (container.header.width, container.header.mode) == (300, "RGB")
     assert b"Maker" in (container.exif or b"")

@@ -141,7 +141,7 @@ def test_a_trial_trains_what_its_point_says() -> None:
     recipe = recipe_of(JOB, file, start, {"bpp": 0.5, "lam": 0.2, "tau": 30.0})
     assert recipe.preset == "sic"
     assert recipe.start == ("sic",)
-    assert (recipe.objective.low, recipe.objective.high) == (pytest.approx(0.87), 1.0)
+    assert recipe.objective.qualities == (pytest.approx(1 + 99 * 0.87), 100)
     assert recipe.objective.distortion.semantic == 0.2
     assert recipe.objective.distortion.tau == 30.0
     assert recipe.objective.distortion.pixel == JOB.pixel

@@ -78,9 +78,9 @@ def test_killed_and_interrupted_it_resumes(tmp_path: Path, model_path: Path) -> 
     again = subprocess.run(
         given, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
     )
-    told = [json.loads(line) for line in again.stderr.splitlines() if line.startswith("{")]
-    assert told[-1]["done"] == told[-1]["total"] == 2, "trials that were kept count as done"
-    assert told[-1]["finished"]
+    printed = [json.loads(line) for line in again.stderr.splitlines() if line.startswith("{")]
+    assert printed[-1]["done"] == printed[-1]["total"] == 2, "trials that were kept count as done"
+    assert printed[-1]["finished"]
     (out,) = (path for path in (tmp_path / "runs" / "tune").iterdir() if path.is_dir())
     trials = json.loads((out / "trials.json").read_text())
     assert len(trials) == 2

@@ -36,8 +36,8 @@ def test_curl_as_in_the_readme(address: str, image: Path, tmp_path: Path) -> Non
     assert unpack(sic.read_bytes()).header.quality == 50
     assert webp.read_bytes()[8:12] == b"WEBP"
     curl("-F", f"file=@{image}", f"{address}/v1/encode", "-o", str(sic))
-    told = json.loads(curl("--data-binary", f"@{sic}", f"{address}/v1/labels"))
-    assert told["labels"][0]["name"] == "English springer"
+    reply = json.loads(curl("--data-binary", f"@{sic}", f"{address}/v1/labels"))
+    assert reply["labels"][0]["name"] == "English springer"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
