@@ -107,13 +107,20 @@ def _xmp_options(xmp: bytes | None, kind: str) -> tuple[dict[str, Any], list[str
 def upright(image: Image.Image) -> tuple[Image.Image, Metadata]:
     """Return a loaded image turned as its EXIF data say, and its metadata without that tag.
 
-    EXIF data that nobody can read turn nothing, and are kept byte for byte.
+    EXIF data that nobody can read turn nothing, and are kept byte for byte (`MetadataWarning`).
     """
     metadata = metadata_of(image)
+    if isinstance(image.info.get("exif"), Image.Exif):  # as `save(exif=)` takes it; Pillow reads
+        image = attach(Metadata(exif=metadata.exif), image.copy())  # bytes alone
+    method, readable = None, False
     try:
-        method = _TURNS.get(int(image.getexif().get(ORIENTATION, 1)))
+        tags = image.getexif()
+        method, readable = _TURNS.get(int(tags.get(ORIENTATION, 1))), len(tags) > 0
     except Exception:  # what Pillow's parsers raise on damaged EXIF has no common class
-        method = None
+        pass
+    if metadata.exif is not None and not readable:
+        message = "damaged EXIF data kept as they are; the image isn't turned by them"
+        warnings.warn(message, MetadataWarning, stacklevel=2)
     if method is None:
         return image, metadata
     for name in (*_RAW_EXIF, *_RAW_XMP):

@@ -66,6 +66,7 @@ def test_damaged_exif_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = tmp_path / "a.jpg"
     path.write_bytes(strange.with_exif(strange.DAMAGED_EXIF["garbage"]))
     assert run("encode", path) == 0
+    assert "a.jpg: damaged EXIF data kept as they are" in capsys.readouterr().err
     for suffix in ("tif", "avif", "png", "jpg"):
         back = tmp_path / f"back.{suffix}"
         assert run("decode", tmp_path / "a.sic", "-o", back, "--model", "x") == 0

@@ -134,7 +134,7 @@ SAMPLES: dict[str, list[Any]] = {
     "EXIF orientation": [
         (kinds.sound(k), (30, 40)) for k in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF")
     ],
-    "MPO (two-picture JPEG of phones), PSD, HEIF": [
+    "MPO (two-image JPEG of phones), PSD, HEIF": [
         (frames("MPO"), (8, 8)), (kinds.sound("PSD"), (40, 30)), (frames("HEIF"), (8, 8)),
     ],
     "icons of several sizes (ICO, CUR, ICNS)": [

@@ -40,9 +40,16 @@ def test_whatever_they_raise(error: Exception, monkeypatch: pytest.MonkeyPatch) 
         load_image(data)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
 @pytest.mark.parametrize("name", strange.DAMAGED_EXIF)
 def test_damaged_exif_costs_nothing_but_itself(name: str) -> None:
-    loaded = load_image(strange.with_exif(strange.DAMAGED_EXIF[name]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded = load_image(strange.with_exif(strange.DAMAGED_EXIF[name]))
+    if name != "pointer_beyond":  # its orientation can be read, and is followed
+        assert [str(w.message)[:23] for w in caught if w.category is MetadataWarning] == [
+            "damaged EXIF data kept "
+        ]
     assert loaded.rgb.std() > 5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetadataWarning)
@@ -57,6 +64,16 @@ def test_damaged_exif_costs_nothing_but_itself(name: str) -> None:
             warnings.simplefilter("always")
             image_bytes(to_pil(loaded), ".tif")
         assert any(w.category is MetadataWarning and "EXIF" in str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize("kind", [bytes, Image.Exif])
+def test_an_orientation_is_followed_as_bytes_and_as_tags(kind: type) -> None:
+    tags = Image.Exif()
+    tags[0x112] = 6
+    image = Image.new("RGB", (96, 64))
+    image.info["exif"] = tags if kind is Image.Exif else tags.tobytes()
+    assert load_image(image).size == (64, 96)
+    assert image.size == (96, 64)
 
 
 def test_an_orientation_beside_damage_is_followed() -> None:

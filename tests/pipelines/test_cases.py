@@ -39,7 +39,9 @@ from tests.support.small_model import codec, model_path
 from .serving.conftest import SMALL, Service
 
 __all__ = ["codec", "model_path"]
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # Pillow's, and ours about damaged EXIF
 RAMP = np.tile(np.linspace(0, 255, 64), (32, 1))
 
 

@@ -37,7 +37,7 @@ def row(output: str, labels: list[Label], attempt: int = 0) -> LedgerRow:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     made = Ledger(open_storage(str(tmp_path)))
-    pictures = {
+    images = {
         "a": [SPRINGER, BEAGLE],
         "b": [CHURCH, BEAGLE],
         "c": [NOTE],
