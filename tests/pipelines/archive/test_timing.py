@@ -65,7 +65,7 @@ if __name__ == "__main__":
     job = ArchiveJob(
         source=Slow(str(folder / "in")), destination=Slow(str(folder / "out")), codec=WebpSource(),
         settings=JobSettings(model="x", model_id=identity, format_version=VERSION, quality=50),
-        seconds_per_picture=0.05,
+        seconds_per_image=0.05,
     )
     job.destination.create()
     tally = compress_chunk(job, Chunk(tuple(Item(info) for info in job.source.list())))
