@@ -23,7 +23,7 @@ from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.facts import read_file
-from deepsic.errors import UnknownModelError, UsageError
+from deepsic.errors import UnknownModelError, UnknownVersionError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.labels import TOP
@@ -31,7 +31,8 @@ from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models import registry, tiling
 from deepsic.models.device import device_named
 from deepsic.models.drawing import Drawing, halvings
-from deepsic.models.registry import F32, Engine, Reader
+from deepsic.models.quality import TUNINGS
+from deepsic.models.registry import F32, Engine, Reader, Tunable
 from deepsic.models.semantic.labeler import Labeler
 from deepsic.models.tiling import Tile, crop_latents, pad, tiles
 from deepsic.targets import Goal, smallest_loss
@@ -119,6 +120,7 @@ class Codec:
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
         metadata: bool = True,
+        tune: str = TUNINGS[0],
     ) -> bytes:
         """Return the `.sic` file of an image.
 
@@ -132,12 +134,15 @@ class Codec:
             refiner: of the same model; fits the latents to networks that will look at the
                 image, in about a hundred times the time.
             metadata: whether EXIF, ICC and XMP are kept.
+            tune: "psnr" for the least squared error, "ssim" for the most structural similarity.
 
         Raises:
-            UsageError: more than one target, one that can't be met, or another model's refiner.
+            UsageError: a tuning that the model hasn't, more than one target, one that can't be
+                met, or another model's refiner.
             InputError, LimitError: as `deepsic.image_io.load.load_image`.
         """
         goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
+        tuning = self._tuning(tune)
         if refiner is not None and refiner.identity != self.identity:
             raise UsageError(
                 f"the refiner was loaded with another model; load it with {self.name!r}"
@@ -150,14 +155,14 @@ class Codec:
         semantics = None if labels is None else Semantics.of(labels)
 
         def plain(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics)
+            return self._encode_at(picture, quality, zone, semantics, tuning)
 
         @cache
         def latents(quality: int) -> tuple[F32, F32] | None:
-            return None if refiner is None else refiner.latents(picture.rgb, quality)
+            return None if refiner is None else refiner.latents(picture.rgb, quality, tuning)
 
         def refined(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics, latents(quality))
+            return self._encode_at(picture, quality, zone, semantics, tuning, latents(quality))
 
         target = goal.target(picture.size[0] * picture.size[1])
         if target is None:
@@ -179,10 +184,11 @@ class Codec:
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
         metadata: bool = True,
+        tune: str = TUNINGS[0],
     ) -> list[bytes]:
         """Return the files of several images, in order. Arguments and errors as `encode`."""
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
-        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes)
+        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, tune=tune)
         return [one(image, labeler=labeler, refiner=refiner, metadata=metadata) for image in images]
 
     def decode(
@@ -211,7 +217,7 @@ class Codec:
             raise UsageError(f"region {box} is not left, top, right, bottom inside {size}")
         view = memoryview(blob)
         drawing = Drawing(
-            engine=self.engine,
+            engine=_tuned(self.engine, header.coder),
             header=header,
             grid=tiles(header.height, header.width, _side(header.tile_log2)),
             stream=lambda k: layout.tile(view, k),
@@ -252,7 +258,8 @@ class Codec:
         header = layout.prefix.header
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         view = memoryview(blob)
-        return self._head().file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
+        reader: Reader = _tuned(self._head(), header.coder)
+        return reader.file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
 
     def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
         """Return what the pre-semantic head sees in an image, in the latents before rounding.
@@ -268,6 +275,18 @@ class Codec:
         side = 1 << tiling.TILE_LOG2 if max(rgb.shape[:2]) > tiling.ONE_TILE else 0
         height, width = rgb.shape[:2]
         return reader.image(rgb, tiles(height, width, side), quality)[:top]
+
+    @property
+    def tunings(self) -> tuple[str, ...]:
+        """What `encode` can be told to tune for."""
+        return TUNINGS[: self.engine.tunings] if isinstance(self.engine, Tunable) else TUNINGS[:1]
+
+    def _tuning(self, tune: str) -> int:
+        if tune not in self.tunings:
+            raise UsageError(
+                f"model {self.name!r} can't tune for {tune!r}; it has {', '.join(self.tunings)}"
+            )
+        return self.tunings.index(tune)
 
     def _head(self) -> Reader:
         if self.reader is None:
@@ -291,6 +310,7 @@ class Codec:
         quality: int,
         zone: float,
         semantics: Semantics | None,
+        tuning: int,
         refined: tuple[F32, F32] | None = None,
     ) -> bytes:
         width, height = picture.size
@@ -298,11 +318,12 @@ class Codec:
         header = Header(
             width=width, height=height, model_id=self.identity, quality=quality,
             tile_log2=tile_log2, gray=picture.gray, alpha=picture.alpha is not None,
-            sixteen_bit=picture.sixteen_bit,
+            sixteen_bit=picture.sixteen_bit, coder=tuning,
         )  # fmt: skip
         grid = tiles(height, width, _side(tile_log2))
+        engine = _tuned(self.engine, tuning)
         coded = each(
-            lambda tile: self._encode_tile(picture.rgb, tile, quality, zone, refined), grid
+            lambda tile: self._encode_tile(engine, picture.rgb, tile, quality, zone, refined), grid
         )
         if semantics is None and self.reader is not None and self.reader.stores:
             semantics = Semantics.of(self.reader.named([seen for _, seen in coded])[:STORED])
@@ -319,6 +340,7 @@ class Codec:
 
     def _encode_tile(
         self,
+        engine: Engine,
         rgb: NDArray[np.uint8],
         tile: Tile,
         quality: int,
@@ -331,15 +353,30 @@ class Codec:
         """
         if refined is None:
             top, left, bottom, right = tile.window(tiling.HALO, *rgb.shape[:2])
-            v8, v16, _ = self.engine.analyse(pad(rgb[top:bottom, left:right]), quality)
+            v8, v16, _ = engine.analyse(pad(rgb[top:bottom, left:right]), quality)
         else:
             top, left = 0, 0
             v8, v16 = refined
-        v8, v16 = crop_latents(v8, v16, tile, top, left, self.engine.strides)
+        v8, v16 = crop_latents(v8, v16, tile, top, left, engine.strides)
         seen = np.empty(0, np.float32)
         if self.reader is not None and self.reader.stores:
             seen = self.reader.chances(v8, v16, quality)
-        return self.engine.encode(v8, v16, quality, zone), seen
+        return engine.encode(v8, v16, quality, zone), seen
+
+
+def _tuned(part: Any, tuning: int) -> Any:
+    """An engine or reader for files of a tuning.
+
+    Raises:
+        UnknownVersionError: the model hasn't that.
+    """
+    if tuning == 0:
+        return part
+    if not isinstance(part, Tunable) or tuning >= part.tunings:
+        raise UnknownVersionError(
+            f"the file is of tuning {tuning}, which its model doesn't have: update deepsic"
+        )
+    return part.tuned(tuning)
 
 
 def _side(tile_log2: int) -> int:

@@ -144,7 +144,7 @@ class Refiner:
         identity = weights.identity_of(path)
         return cls(net, identity, found, steps=steps, mix=mix, device=device)
 
-    def latents(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
+    def latents(self, rgb: NDArray[np.uint8], quality: int, tuning: int = 0) -> tuple[F32, F32]:
         """Latents of an image, fitted to the networks.
 
         Never worse than the analysis transform's by `bpp + lambda D`: where descent didn't help,
@@ -153,6 +153,7 @@ class Refiner:
         Args:
             rgb: (H, W, 3).
             quality: 1 .. 100.
+            tuning: number in `deepsic.models.quality.TUNINGS`.
 
         Returns:
             v8 (H/8, W/8, 189), v16 (H/16, W/16, 12) in quantisation steps, H and W rounded up to
@@ -169,7 +170,7 @@ class Refiner:
                 "make it smaller"
             )
         x = torch.tensor(pad(rgb), device=self.device).permute(2, 0, 1)[None].float()
-        place = torch.tensor([position(float(quality))], device=self.device)
+        place = torch.tensor([position(float(quality), tuning)], device=self.device)
         # A caller may be in inference mode; gradients are needed whatever it does.
         with torch.inference_mode(False), torch.enable_grad():
             return self._descend(x.clone(), (height, width), place.clone())

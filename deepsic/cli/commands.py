@@ -53,6 +53,7 @@ def encode(
     bpp: float | None,
     max_bytes: int | None,
     model: str,
+    tune: str | None,
     labeler: str | None,
     refine_for: list[str] | None,
     refine_steps: int | None,
@@ -85,6 +86,8 @@ def encode(
 
     if strip:
         chosen["metadata"] = False
+    if tune is not None:
+        chosen["tune"] = tune
     with Results(len(jobs), json=json, silent=quiet or _uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from deepsic.models.quality import TUNINGS
+
 __all__ = [
     "SHELLS",
     "add_verb",
@@ -108,6 +110,10 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--model", default="sic", help="name of a shipped model, or a model file [sic]"
     )
+    verb.add_argument(
+        "--tune", choices=TUNINGS,
+        help="psnr: least squared error; ssim: most structural similarity [psnr]",
+    )  # fmt: skip
     verb.add_argument(
         "--labeler",
         metavar="NAME",

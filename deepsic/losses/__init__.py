@@ -3,6 +3,7 @@
 | name | file | source |
 |---|---|---|
 | TDIC | `pixel.py` | SAIC Eq. 5 |
+| MS-SSIM | `structure.py` | Wang et al. 2003 |
 | APIC | `feature.py` | SAIC section 4.3 and 4.6 |
 | SAIC | `semantic.py`, `semantic_weights.py` | SAIC Eq. 1-4 and 10 |
 | agreement | `agreement.py` | soft labels of a teacher, DeepSIC Eq. 4 |
@@ -17,6 +18,7 @@ from deepsic.losses.mix import APIC, MACHINE, MIXES, SAIC, TDIC, Distortion, Dis
 from deepsic.losses.pixel import pixel_errors, pixel_loss
 from deepsic.losses.semantic import semantic_errors, semantic_loss
 from deepsic.losses.semantic_weights import Sharpness, dataset_weights, image_weights, sharpen
+from deepsic.losses.structure import structure_errors
 
 __all__ = [
     "APIC",
@@ -39,4 +41,5 @@ __all__ = [
     "semantic_errors",
     "semantic_loss",
     "sharpen",
+    "structure_errors",
 ]

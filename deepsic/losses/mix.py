@@ -20,6 +20,7 @@ from deepsic.losses.feature import feature_errors
 from deepsic.losses.pixel import pixel_errors
 from deepsic.losses.semantic import semantic_errors
 from deepsic.losses.semantic_weights import Sharpness, image_weights
+from deepsic.losses.structure import structure_errors
 from deepsic.tasks.observer import Observer
 
 __all__ = ["APIC", "MACHINE", "MIXES", "SAIC", "TDIC", "Distortion", "DistortionMix", "Targets"]
@@ -29,11 +30,13 @@ __all__ = ["APIC", "MACHINE", "MIXES", "SAIC", "TDIC", "Distortion", "Distortion
 class DistortionMix:
     """How much each distortion counts, in units of the mean squared error on 0-255.
 
-    All four share that unit so that one λ, the codec's own, serves every mix.
+    All share that unit so that one λ, the codec's own, serves every mix.
     """
 
     pixel: float = 0.0
     """Of the mean squared error on the scale 0-255."""
+    structure: float = 0.0
+    """Of 1 - MS-SSIM; about 2,400 count like the squared error at middle rates."""
     feature: float = 0.0
     """Of APIC's sum of squared map differences, each channel's mean over positions."""
     semantic: float = 0.0
@@ -50,7 +53,7 @@ class DistortionMix:
     """Of the soft labels that must agree."""
 
     def __post_init__(self) -> None:
-        terms = (self.pixel, self.feature, self.semantic, self.agreement)
+        terms = (self.pixel, self.structure, self.feature, self.semantic, self.agreement)
         if min(terms) < 0 or max(terms) == 0:
             raise UsageError(f"weights {terms} must not be negative, nor all zero")
         if self.temperature <= 0:
@@ -151,6 +154,8 @@ class Distortion:
         """
         mix = self.mix
         terms = {"pixel": 255.0**2 * pixel_errors(x_hat, x)}
+        if mix.structure:
+            terms["structure"] = structure_errors(x_hat, x)
         if self.network is not None and mix.needs_network:
             target = targets or self.targets(x)
             if target is None:

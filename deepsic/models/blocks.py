@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepsic.models.compand_cpu import Compand
+from deepsic.models.quality import place, tuning_of
 
 
 def compand(v: Tensor) -> Tensor:
@@ -54,11 +55,18 @@ class QualityTable(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.full((self.NODES, channels), start))
 
+    @torch.no_grad()
+    def set_tunings(self, count: int) -> None:
+        """Nodes for `count` tunings; new ones begin as those of the first."""
+        first = self.table[: self.NODES].detach()
+        self.table = nn.Parameter(first.repeat(count, 1))
+
     def forward(self, position: Tensor) -> Tensor:
-        """Positions (B,) in [0, 1] along the quality scale to vectors (B, C, 1, 1)."""
-        at = position.clamp(0, 1) * (self.NODES - 1)
+        """Positions (B,) along the quality scale to vectors (B, C, 1, 1)."""
+        at = place(position).clamp(0, 1) * (self.NODES - 1)
         low = at.floor().clamp(max=self.NODES - 2).long()
         weight = (at - low).unsqueeze(1)
+        low = low + self.NODES * tuning_of(position).long()
         value = torch.lerp(self.table[low], self.table[low + 1], weight)
         return value[:, :, None, None]
 

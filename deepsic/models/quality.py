@@ -1,25 +1,45 @@
-"""The quality scale: 1 .. 100, one Lagrangian weight and one quantisation step for each."""
+"""The quality scale: 1 .. 100, one Lagrangian weight and one quantisation step for each.
+
+A model may be tuned in more than one way: for squared error, and for structural similarity. Its
+tables then have a row of nodes for each tuning, and a place on the scale says which is meant: that
+of quality q is (q - 1) / 99 in the first tuning, `APART` more in the second.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAMBDA_MIN = 0.0007
 LAMBDA_MAX = 0.3
 STEP_PER_LAMBDA = 4.9
 """Base step = 4.9 / sqrt(lambda): where dR/dD of a uniform quantiser meets the Lagrangian."""
+TUNINGS = ("psnr", "ssim")
+"""By number, as a file's header and a model's tables count them."""
+APART = 2.0
 
 
-def position(quality: Tensor | float) -> Tensor | float:
-    """Quality 1 .. 100 to [0, 1]."""
-    return (quality - 1.0) / 99.0
+def position(quality: Tensor | float, tuning: int = 0) -> Tensor | float:
+    """Quality 1 .. 100 to [0, 1], in the first tuning."""
+    return (quality - 1.0) / 99.0 + APART * tuning
+
+
+def tuning_of(position: Tensor) -> Tensor:
+    """Numbers of the tunings, whole, of positions (B,)."""
+    return (position / APART).floor()
+
+
+def place(position: Tensor) -> Tensor:
+    """Positions (B,) to [0, 1], whatever the tuning."""
+    return position - APART * tuning_of(position)
 
 
 def lagrangian(position: Tensor) -> Tensor:
     """lambda of `bpp + lambda * MSE` (MSE over RGB in [0, 255]), for positions (B,)."""
-    return LAMBDA_MIN * (position * math.log(LAMBDA_MAX / LAMBDA_MIN)).exp()
+    return LAMBDA_MIN * (place(position) * math.log(LAMBDA_MAX / LAMBDA_MIN)).exp()
 
 
 def base_step(position: Tensor) -> Tensor:

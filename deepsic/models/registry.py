@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from deepsic.models.output import Output
     from deepsic.models.tiling import Latents, Tile
 
-__all__ = ["F32", "PRESETS", "Engine", "Net", "Preset", "Reader", "Scalable", "load", "preset"]
+__all__ = [
+    "F32",
+    "PRESETS",
+    "Engine",
+    "Net",
+    "Preset",
+    "Reader",
+    "Scalable",
+    "Tunable",
+    "load",
+    "preset",
+]
 
 
 F32 = NDArray[np.float32]
@@ -67,6 +78,18 @@ class Scalable(Protocol):
 
     def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
         """Image (H >> shift, W >> shift, 3) of latents of a window H x W."""
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """What an engine or a reader has besides if its model is tuned in more than one way."""
+
+    @property
+    def tunings(self) -> int:
+        """How many ways."""
+
+    def tuned(self, tuning: int) -> Any:
+        """The same of one tuning, by its number in `deepsic.models.quality.TUNINGS`."""
 
 
 class Reader(Protocol):

@@ -28,10 +28,10 @@ def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(colour + rng.normal(0, 4, colour.shape), 0, 255).astype(np.uint8)
 
 
-def small_net(seed: int = 0, revision: int = 1, serial: bool = False) -> SicNet:
+def small_net(seed: int = 0, revision: int = 1, serial: bool = False, tunings: int = 1) -> SicNet:
     """An untrained net whose zero-started layers are stirred, on the integer grid."""
     torch.manual_seed(seed)
-    net = SicNet(replace(SMALL, revision=revision, serial=serial))
+    net = SicNet(replace(SMALL, revision=revision, serial=serial, tunings=tunings))
     stirred = (".out", "shift", "in_state", "gain_z", "z_log_scale.table", "channel")
     with torch.no_grad():
         for name, parameter in net.named_parameters():
@@ -60,6 +60,14 @@ def revision_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "serial.safetensors"
     net = small_net(revision=2, serial=True)
+    weights.write(path, packing.pack(net, [photograph(96, 128)], qualities=(30, 80)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_tunings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tuned.safetensors"
+    net = small_net(revision=2, serial=True, tunings=2)
     weights.write(path, packing.pack(net, [photograph(96, 128)], qualities=(30, 80)))
     return path
 

@@ -39,9 +39,18 @@ class SemanticReader:
     """
 
     def __init__(self, head: SemanticHead, labels: str, engine: SicEngine) -> None:
-        self.head, self.engine = head, engine
+        self.head, self.engine, self.label_set = head, engine, labels
         self.classes = classes_of(labels)
         self._custom = labels if is_custom(labels) else ""
+
+    @property
+    def tunings(self) -> int:
+        """As the engine's."""
+        return self.engine.tunings
+
+    def tuned(self, tuning: int) -> SemanticReader:
+        """The reader of files of one tuning."""
+        return SemanticReader(self.head, self.label_set, self.engine.tuned(tuning))
 
     stores = False
     """Whether encoding stores what is seen."""

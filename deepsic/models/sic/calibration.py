@@ -17,6 +17,7 @@ from deepsic.coding import binarisation
 from deepsic.coding.context_kernels import mean_grid
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS
+from deepsic.models.quality import APART
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
@@ -39,7 +40,7 @@ def scale_classes(log_s: Tensor) -> U8:
 def first_tables(net: SicNet) -> EntropyTables:
     """Tables from the trained net alone, initial probabilities from the logistic density."""
     shifts = {}
-    at = torch.linspace(0, 1, 100)
+    at = torch.cat([torch.linspace(0, 1, 100) + APART * k for k in range(net.config.tunings)])
     for name, layer in net.context.named_modules():
         if isinstance(layer, State | Colour | HyperNet):
             table = layer.shift(at)[:, :, 0, 0].detach().double()
@@ -50,7 +51,7 @@ def first_tables(net: SicNet) -> EntropyTables:
     if isinstance(z_scales, QualityTable):
         z_scales = z_scales(at)[:, :, 0, 0]
     else:
-        z_scales = z_scales.expand(100, -1)
+        z_scales = z_scales.expand(len(at), -1)
     activity = torch.arange(256.0)
     offset, slope = net.ll_scale.detach()
     ll_log = offset[:, None] + slope[:, None] * torch.log1p(0.5 * activity)

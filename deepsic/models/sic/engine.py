@@ -20,8 +20,14 @@ class SicEngine:
     def __init__(self, transforms: TransformRunner, probabilities: ProbabilityModel) -> None:
         self.transforms = transforms
         self.probabilities = probabilities
+        self.tunings = transforms.net.config.tunings
+        """How many ways there are to tune it: 1, or 2 with structural similarity."""
         self.strides = (8, 16, 8) if transforms.with_state else (8, 16)
         """Pixels a side behind each vector of the arrays that `decode` gives."""
+
+    def tuned(self, tuning: int) -> SicEngine:
+        """The engine of one tuning, by its number in `deepsic.models.quality.TUNINGS`."""
+        return SicEngine(self.transforms.tuned(tuning), self.probabilities.tuned(tuning))
 
     @torch.inference_mode()
     def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:

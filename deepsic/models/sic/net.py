@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deepsic.errors import UsageError
 from deepsic.models.blocks import QualityTable, compand, contrast
 from deepsic.models.output import Output
-from deepsic.models.quality import base_step
+from deepsic.models.quality import TUNINGS, base_step
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import HYPER, ContextModel
 from deepsic.models.sic.entropy_model.hyper import HyperAnalysis
@@ -21,6 +21,10 @@ from deepsic.models.sic.entropy_model.training import TrainingCoder
 from deepsic.models.sic.transforms import Analysis, StateSynthesis, Synthesis
 from deepsic.models.sic.wavelet import bands, lifting
 
+_FINEST = bands.LEVEL1 + bands.CHROMA1
+SSIM_STEPS8 = (0.7,) * bands.LEVEL3 + (0.85,) * bands.LEVEL2 + (1.1,) * _FINEST
+"""What a tuning for structural similarity starts from: factors of the steps of y8 and y16."""
+SSIM_STEPS16 = (0.8,) * bands.LL + (0.7,) * bands.LEVEL4
 SERIAL_PARTS = ("context.lowest.", "context.around.")
 """Parameters of the networks that only `SicConfig.serial` has."""
 
@@ -44,6 +48,9 @@ class SicConfig:
     serial: bool = False
     """Whether networks over causal neighbours code the hyper-latent and the lowest band. They need
     revision 2."""
+    tunings: int = 1
+    """1: for squared error. 2: for structural similarity as well (`--tune ssim`), by tables of its
+    own. That needs revision 2."""
     rounded_sums: bool = False
     """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
 
@@ -54,6 +61,8 @@ class SicConfig:
             raise UsageError("revision 2 never rounds sums: set rounded_sums to false")
         if self.serial and self.revision == 1:
             raise UsageError("serial networks need revision 2: set revision to 2")
+        if not 1 <= self.tunings <= len(TUNINGS) or (self.tunings > 1 and self.revision == 1):
+            raise UsageError(f"tunings={self.tunings}: give 1, or 2 with revision 2")
         if min(self.width8, self.width16, self.depth, self.context) < 1:
             raise UsageError("width8, width16, depth and context must be positive")
 
@@ -113,6 +122,10 @@ class SicNet(nn.Module):
         self.gain_z: Any = None if first else QualityTable(HYPER)
         self.z_log_scale: Any = nn.Parameter(torch.zeros(HYPER)) if first else QualityTable(HYPER)
         self.ll_scale = nn.Parameter(torch.tensor([[0.0, -1.0, -1.0], [0.8, 0.8, 0.8]]))
+        if c.tunings > 1:
+            for module in self.modules():
+                if isinstance(module, QualityTable):
+                    module.set_tunings(c.tunings)
 
     def analyse(self, x: Tensor, position: Tensor) -> tuple[Latents, Tensor]:
         """Latents and semantic features of pictures (B, 3, H, W) at positions (B,)."""
@@ -193,7 +206,10 @@ class SicNet(nn.Module):
     def adopt(self, old: SicNet) -> None:
         """Take a trained net's weights; of revision 1, those that revision 2 still has."""
         if old.config.revision == self.config.revision:
-            missing, unexpected = self.load_state_dict(old.state_dict(), strict=False)
+            state = old.state_dict()
+            if self.config.tunings > old.config.tunings:
+                state = self._tuned(state)
+            missing, unexpected = self.load_state_dict(state, strict=False)
             if unexpected or any(not k.startswith(SERIAL_PARTS) for k in missing):
                 raise RuntimeError(f"{[*unexpected, *missing]}")
             return
@@ -206,6 +222,19 @@ class SicNet(nn.Module):
         if unexpected or any(not k.startswith(("g_s.", "gain_z.", *SERIAL_PARTS)) for k in missing):
             raise RuntimeError(f"{[*unexpected, *missing]}")
         self.g_s.adopt(old.g_s)
+
+    def _tuned(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A net's weights with a second tuning: the first, but for its quantisation steps."""
+        added = self.config.tunings - len(state["gain8.table"]) // QualityTable.NODES
+        grown = {
+            name: torch.cat((value, value[: QualityTable.NODES].repeat(added, 1)))
+            if name.endswith(".table")
+            else value
+            for name, value in state.items()
+        }
+        for name, steps in (("gain8", SSIM_STEPS8), ("gain16", SSIM_STEPS16)):
+            grown[f"{name}.table"][-QualityTable.NODES :] += torch.tensor(steps).log()
+        return grown
 
     def predict_lowest(self, ll: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """Prediction and log scale of each symbol (B, 3, H, W) from those before it."""

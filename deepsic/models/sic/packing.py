@@ -23,7 +23,7 @@ from deepsic.models.sic.int8.byte_trunk import measure_units
 from deepsic.models.sic.int8.integer_net import IntegerLayer
 from deepsic.models.sic.layout import phases_first
 from deepsic.models.sic.net import SicConfig, SicNet
-from deepsic.models.sic.probability import SHUFFLED, EntropyTables, ProbabilityModel
+from deepsic.models.sic.probability import QUALITIES, SHUFFLED, EntropyTables, ProbabilityModel
 from deepsic.models.sic.transform_runner import TransformRunner
 from deepsic.weights import ModelFile
 
@@ -89,9 +89,11 @@ def pack(
     )
     engine = _unpack(model, torch.device("cpu"))
     counts = np.zeros((len(tables.start), 2), np.int64)
-    for picture in pictures:
-        for quality in qualities:
-            engine.count(picture, quality, counts)
+    for tuning in range(engine.tunings):
+        tuned = engine.tuned(tuning)
+        for picture in pictures:
+            for quality in qualities:
+                tuned.count(picture, quality, counts)
     tables = calibration.calibrated(tables, counts)
     return replace(model, tensors=fixed | _tables(tables, revision))
 
@@ -127,9 +129,12 @@ def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
             held = {part: phases_first(value) for part, value in held.items()}
         layers[name] = IntegerLayer.of(**held, rounded=net.config.rounded_sums, fast=fast)
     shifts = [name for name in t if name.startswith(_SHIFT_TABLE)]
+    z_classes = t["table.z_classes"].numpy()
+    if net.config.revision == 1:
+        z_classes = np.broadcast_to(z_classes, (QUALITIES, HYPER))
     tables = EntropyTables(
         start=t["table.start"].numpy().astype(np.uint16),
-        z_classes=np.broadcast_to(t["table.z_classes"].numpy(), (100, HYPER)),
+        z_classes=z_classes,
         ll_classes=t["table.ll_classes"].numpy(),
         shifts={name.removeprefix(_SHIFT_TABLE): t[name].numpy() for name in shifts},
         zone=t["table.zone"].numpy(),

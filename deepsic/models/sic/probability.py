@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
 
 U8 = NDArray[np.uint8]
+QUALITIES = 100
 MARKS = 4
 """What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
 
@@ -32,7 +33,8 @@ class EntropyTables:
     start: NDArray[np.uint16]
     """(COUNT,) initial probability of a 0 of each context, in 1/65536."""
     z_classes: NDArray[np.uint8]
-    """(100, 24) scale class of each channel of the hyper-latent, by quality."""
+    """(100, 24) scale class of each channel of the hyper-latent, by quality; here and below, of
+    each tuning in turn."""
     ll_classes: NDArray[np.uint8]
     """(3, 256) scale class of the lowest band by colour and activity."""
     shifts: dict[str, NDArray[np.int32]]
@@ -43,6 +45,16 @@ class EntropyTables:
     """Networks that code the hyper-latent and the lowest band, if the model has them."""
     grid: context_kernels.MeanGrid
     """How finely means are counted."""
+
+    def tuned(self, tuning: int) -> EntropyTables:
+        """Those of one tuning alone."""
+        rows = slice(QUALITIES * tuning, QUALITIES * (tuning + 1))
+        return replace(
+            self,
+            z_classes=self.z_classes[rows],
+            shifts={name: shift[rows] for name, shift in self.shifts.items()},
+            serial=None if self.serial is None else self.serial.tuned(rows),
+        )
 
 
 class TileCoder(Protocol):
@@ -227,6 +239,10 @@ class ProbabilityModel:
     def __init__(self, layers: dict[str, IntegerLayer], tables: EntropyTables) -> None:
         self.layers = layers
         self.tables = tables
+
+    def tuned(self, tuning: int) -> ProbabilityModel:
+        """The same nets with the tables of one tuning."""
+        return ProbabilityModel(self.layers, self.tables.tuned(tuning))
 
     def run(self, code: TileCoder, quality: int, last: str = "1") -> U8:
         """Code one tile at quality 1 .. 100.

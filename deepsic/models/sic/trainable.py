@@ -74,13 +74,15 @@ def _steps(tensors: Mapping[str, Tensor], name: str, outputs: int) -> Tensor:
 
 
 def _nodes(values: Tensor) -> Tensor:
-    """Table of nodes whose interpolation at 100 qualities is nearest to `values` (100, C)."""
-    at = torch.linspace(0, 1, len(values), dtype=values.dtype) * (QualityTable.NODES - 1)
+    """Table of nodes whose interpolation at 100 qualities is nearest to `values` (100, C), of each
+    tuning."""
+    at = torch.linspace(0, 1, 100, dtype=values.dtype) * (QualityTable.NODES - 1)
     low = at.floor().clamp(max=QualityTable.NODES - 2).long()
-    basis = values.new_zeros(len(values), QualityTable.NODES)
-    rows = torch.arange(len(values))
+    basis = values.new_zeros(len(at), QualityTable.NODES)
+    rows = torch.arange(len(at))
     basis[rows, low], basis[rows, low + 1] = 1 - (at - low), at - low
-    return torch.as_tensor(torch.linalg.lstsq(basis, values).solution.float())
+    each = [torch.linalg.lstsq(basis, part).solution for part in torch.split(values, len(at))]
+    return torch.cat(each).float()
 
 
 def _line(log_s: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class TransformRunner:
         self.g_a: Any = net.g_a
         self.g_s: Any = net.g_s
         self.bytes = units is not None
+        self.tuning = 0
         self.with_state = net.config.revision > 1
         """Whether the synthesis reads the probability model's last state."""
         if units is not None:
@@ -54,8 +56,15 @@ class TransformRunner:
                 if isinstance(part, nn.Conv2d):
                     part.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def tuned(self, tuning: int) -> TransformRunner:
+        """The same networks, at another tuning."""
+        made = copy.copy(self)
+        made.tuning = tuning
+        return made
+
     def _position(self, quality: int) -> Tensor:
-        return torch.tensor([position(float(quality))], dtype=torch.float32, device=self.device)
+        place = position(float(quality), self.tuning)
+        return torch.tensor([place], dtype=torch.float32, device=self.device)
 
     def _seen(self, ll: Tensor, rest: Tensor, scale: float) -> Tensor:
         """Companded input of a network: contrast of the LL band, and the rest, in steps."""

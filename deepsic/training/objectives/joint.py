@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.losses import Distortion, DistortionMix, dataset_weights
-from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, lagrangian
+from deepsic.models.quality import APART, LAMBDA_MAX, LAMBDA_MIN, lagrangian
 from deepsic.training.objectives.terms import (
     ALL_QUALITIES,
     Step,
     Terms,
     check_qualities,
     draw_positions,
+    draw_share,
     label_loss,
 )
 
@@ -55,9 +56,17 @@ class Joint:
     """Classifier whose soft predictions join L_sem, and are all of it where there is no label."""
     qualities: tuple[float, float] = ALL_QUALITIES
     """Lowest and highest quality that is trained, 1 .. 100."""
+    ssim_share: float = 0.0
+    """Share of the images that train a net's tuning for structural similarity."""
+    ssim_distortion: DistortionMix = field(
+        default_factory=lambda: DistortionMix(pixel=0.5, structure=1200.0)
+    )
+    """Their D."""
 
     def __post_init__(self) -> None:
         check_qualities(self.qualities)
+        if not 0 <= self.ssim_share <= 1 or self.ssim_distortion.needs_network:
+            raise UsageError("ssim_share is 0 .. 1, and ssim_distortion asks no network")
         if self.lambda2 < 0 or (self.lambda1 is not None and self.lambda1 < 0):
             raise UsageError("lambda1 and lambda2 are weights: give 0 or more")
         if self.distortion.needs_network and not self.networks:
@@ -79,6 +88,7 @@ class JointObjective:
             Distortion(config.distortion, loaded[name] if name else None)
             for name in needed or ("",)
         ]
+        self._ssim_distortion = Distortion(config.ssim_distortion)
         self._teacher: Any = None
         if config.lambda2 and config.teacher:
             from deepsic.training.teacher import Teacher
@@ -112,12 +122,18 @@ class JointObjective:
     def __call__(self, model: Any, step: Step) -> Terms:
         c, x = self.config, step.x
         position = draw_positions(step, c.qualities)
+        tuned = draw_share(step, c.ssim_share)
+        position[tuned] += APART
         distortion = self._distortions[step.number % len(self._distortions)]
         targets = distortion.targets(x / 255)
         output = model(x, position, look=c.lambda2 > 0)
         bpp = output.bits / (x.shape[2] * x.shape[3])
         terms = distortion(output.x_hat.float() / 255, x / 255, targets)
-        loss = self._rate_distortion(bpp, terms["total"], position)
+        total = terms["total"]
+        if len(tuned):
+            similar = self._ssim_distortion(output.x_hat[tuned].float() / 255, x[tuned] / 255)
+            total = total.index_copy(0, tuned, similar["total"])
+        loss = self._rate_distortion(bpp, total, position)
         parts = {name: value.detach().mean() for name, value in terms.items()}
         if c.lambda2:
             l_sem = self._semantic(output.logits, step)

@@ -22,6 +22,7 @@ __all__ = [
     "Working",
     "check_qualities",
     "draw_positions",
+    "draw_share",
     "label_loss",
     "step_seed",
 ]
@@ -93,6 +94,13 @@ def draw_positions(step: Step, qualities: tuple[float, float] = ALL_QUALITIES) -
     mine = places[step.rank :: step.world][:count]
     low, high = (position(quality) for quality in qualities)
     drawn = torch.from_numpy(low + (high - low) * mine).float()
+    return drawn.to(step.x.device, non_blocking=True)
+
+
+def draw_share(step: Step, share: float) -> Tensor:
+    """Numbers of those of a worker's crops that belong to a share, 0 .. 1, of all."""
+    rng = np.random.default_rng(step_seed(step.seed, 4, step.number, step.rank))
+    drawn = torch.from_numpy(np.flatnonzero(rng.random(len(step.x)) < share))
     return drawn.to(step.x.device, non_blocking=True)
 
 

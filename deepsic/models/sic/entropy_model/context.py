@@ -25,6 +25,7 @@ from deepsic.models.integer import (
     requantise,
     round_through,
 )
+from deepsic.models.quality import place
 from deepsic.models.sic.entropy_model.serial import HyperNet, LowestNet
 from deepsic.models.sic.wavelet import bands
 
@@ -191,7 +192,7 @@ class ContextModel(nn.Module):
         level2 = self._phased("2", self.pass2a, self.pass2b, state, coder)
         state = self.state1(torch.cat((state, level2), 1), position, q)
         luma = self._phased("1", self.pass1a, self.pass1b, state, coder)
-        fine = position >= (bands.CHROMA_FROM - 1.0) / 99.0 - 1e-6
+        fine = place(position) >= (bands.CHROMA_FROM - 1.0) / 99.0 - 1e-6
         # Asked of every image: to leave some out, the host would have to wait for the device.
         mean, index = self.pass1c(state, luma, q)
         coder("1c", mean, index, fine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,10 +31,10 @@ class SerialNets:
     lowest: Lowest
     """Without the biases of the first layers, which follow quality."""
     lowest_bias: _F32
-    """(100, 3, 32)"""
+    """(100, 3, 32), of each tuning in turn."""
     around: Around
     around_bias: _F32
-    """(100, 24, 48)"""
+    """(100, 24, 48), of each tuning in turn."""
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> SerialNets | None:
@@ -72,6 +72,10 @@ class SerialNets:
             around=around,
             around_bias=_stacked([*(bias * unit_around)]) + _HALF,
         )
+
+    def tuned(self, rows: slice) -> SerialNets:
+        """With the biases of one tuning alone."""
+        return replace(self, lowest_bias=self.lowest_bias[rows], around_bias=self.around_bias[rows])
 
     def at(self, quality: int) -> tuple[Lowest, Around]:
         """What the kernels take at quality 1 .. 100."""

@@ -8,6 +8,7 @@ bfloat16. What it gives differs from the float network's by a few hundredths of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -197,8 +198,8 @@ def measure_units(
         with torch.inference_mode():
             for picture in pictures:
                 x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
-                for quality in qualities:
-                    net(x, torch.tensor([position(float(quality))]))
+                for quality, tuning in product(qualities, range(net.config.tunings)):
+                    net(x, torch.tensor([position(float(quality), tuning)]))
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,0 +1,57 @@
+"""Structural distortion: 1 - MS-SSIM, with gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["structure_errors"]
+
+_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_C1, _C2 = 0.01**2, 0.03**2
+_TAPS, _SIGMA = 11, 1.5
+
+
+def structure_errors(x_hat: Tensor, x: Tensor) -> Tensor:
+    """1 - MS-SSIM (Wang et al. 2003, Eq. 7) of each image: Bx3xHxW in [0, 1] -> B, in 0 .. 1.
+
+    Window and weights are those of `deepsic.evaluation.metrics.structure`. Images of less than 176
+    pixels a side have as many scales as the window fits on; its weights then sum to 1 again.
+    """
+    a, b = x_hat.float(), x.float()
+    scales = next(
+        n for n in range(len(_WEIGHTS), 0, -1) if min(x.shape[2:]) >> (n - 1) >= _TAPS or n == 1
+    )
+    value = torch.ones(a.shape[:2], device=a.device)
+    for scale, weight in enumerate(_WEIGHTS[:scales], start=1):
+        if scale > 1:
+            a, b = functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)
+        similarity = _similarity(a, b, whole=scale == scales)
+        value = value * similarity.clamp(min=1e-6) ** (weight / sum(_WEIGHTS[:scales]))
+    errors: Tensor = 1 - value.mean(1)
+    return errors
+
+
+def _similarity(a: Tensor, b: Tensor, *, whole: bool) -> Tensor:
+    """Mean of SSIM, or of its contrast-and-structure factor alone, (B, C)."""
+    rows, columns = _window(a.shape[2], a.device), _window(a.shape[3], a.device)
+    maps = torch.stack((a, b, a * a + b * b, a * b))
+    mean_a, mean_b, squares, product = rows @ maps @ columns.T
+    both = mean_a * mean_b
+    energy = mean_a * mean_a + mean_b * mean_b
+    value = (2 * (product - both) + _C2) / (squares - energy + _C2)
+    if whole:
+        value = value * (2 * both + _C1) / (energy + _C1)
+    mean: Tensor = value.mean((2, 3))
+    return mean
+
+
+def _window(side: int, device: torch.device) -> Tensor:
+    """The Gaussian window at each place where it fits, (side - 10, side). On a crop's sides a
+    product with it is many times as fast as a convolution of one channel."""
+    places = torch.arange(side - _TAPS + 1, device=device)[:, None]
+    tap = torch.arange(side, device=device) - places
+    weight = torch.exp(-((tap - _TAPS // 2) ** 2) / (2 * _SIGMA**2))
+    weight = torch.where((tap >= 0) & (tap < _TAPS), weight, 0.0)
+    return weight / weight[:1].sum()
