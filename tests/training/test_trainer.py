@@ -137,8 +137,7 @@ def test_qualities_of_all_workers_fill_the_range() -> None:
                 rank=rank,
                 world=4,
             ),
-            0.2,
-            0.8,
+            (20.8, 80.2),
         )
         for rank in range(4)
     ]

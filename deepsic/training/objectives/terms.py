@@ -98,9 +98,10 @@ def draw_positions(step: Step, qualities: tuple[float, float] = ALL_QUALITIES) -
 
 
 def draw_share(step: Step, share: float) -> Tensor:
-    """Numbers of those of a worker's crops that belong to a share, 0 .. 1, of all."""
-    rng = np.random.default_rng(step_seed(step.seed, 4, step.number, step.rank))
-    drawn = torch.from_numpy(np.flatnonzero(rng.random(len(step.x)) < share))
+    """Numbers of those of a worker's crops that belong to a share, 0 .. 1, of all workers'."""
+    rng = np.random.default_rng(step_seed(step.seed, 4, step.number))
+    chosen = rng.random(len(step.x) * step.world) < share
+    drawn = torch.from_numpy(np.flatnonzero(chosen[step.rank :: step.world]))
     return drawn.to(step.x.device, non_blocking=True)
 
 
