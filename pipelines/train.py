@@ -122,7 +122,7 @@ def train(
         start_hash=start_identity(made.start),
         storage=storage, workers=workers, device=device_named(device).type, compiled=compiled,
         loaders=loaders, pace=pace, max_restarts=max_restarts,
-        tracking_uri=tracking_uri or tracking.default_uri(),
+        tracking_uri=tracking.chosen_uri(tracking_uri),
     )  # fmt: skip
     wanted = options.or_none(export_to)
     target = None if wanted is None else Path(wanted)

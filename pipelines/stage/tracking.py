@@ -29,8 +29,8 @@ __all__ = [
     "TrackedRun",
     "check_shared",
     "check_store",
+    "chosen_uri",
     "close_stale",
-    "default_uri",
     "tracked",
 ]
 
@@ -40,9 +40,14 @@ LOGGED = "train/loss"
 REACH_SECONDS = 5.0
 
 
-def default_uri() -> str:
-    """`MLFLOW_TRACKING_URI` if set, else SQLite in `runs/mlflow.db` under this folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('runs').resolve()}/mlflow.db"
+def chosen_uri(uri: str | None = None) -> str:
+    """The store asked for, else `MLFLOW_TRACKING_URI`, else SQLite in `runs/mlflow.db` here.
+
+    The path of an SQLite file becomes absolute: workers may run in other folders.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///runs/mlflow.db"
+    path = uri.removeprefix("sqlite:///")
+    return uri if path == uri else f"sqlite:///{Path(path).resolve()}"
 
 
 def check_store(uri: str | None = None) -> str:
@@ -50,7 +55,7 @@ def check_store(uri: str | None = None) -> str:
 
     Raises: `StorageError` when a server doesn't answer or a database can't be opened.
     """
-    uri = uri or default_uri()
+    uri = chosen_uri(uri)
     if uri == OFF:
         return uri
     if uri.startswith(("http://", "https://")):
@@ -199,7 +204,7 @@ def tracked(
 ) -> Iterator[TrackedRun]:
     """A run of `experiment` for the length of a block.
 
-    uri: None for `default_uri()`, "none" for no tracking.
+    uri: None for `chosen_uri()`, "none" for no tracking.
     resume: go on with the last run of this name, if there is one: one run is one run, however
         often it was interrupted.
     Raises: `StorageError` before the block when the store can't be reached.

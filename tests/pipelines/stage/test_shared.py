@@ -65,6 +65,17 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         tracking.check_store(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
+def test_a_store_in_this_folder_is_the_same_to_workers_in_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking.chosen_uri("sqlite:///here.db") == f"sqlite:///{tmp_path}/here.db"
+    assert tracking.chosen_uri() == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert tracking.chosen_uri("http://head:5000") == "http://head:5000"
+    assert tracking.chosen_uri("none") == "none"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow and its SQLAlchemy warn of their own code
 def test_runs_are_kept_and_end_as_they_should(tmp_path: Path) -> None:
