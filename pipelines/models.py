@@ -21,11 +21,14 @@ _PIN = "#sha256="
 
 
 def pinned(place: str) -> str:
-    """A place that means the same bytes from now on; a shipped name or path stays as it is.
+    """A place that means the same file to every worker: a remote one with its hash, a local path
+    made absolute, since workers run in other folders. A shipped name stays as it is.
 
     Raises: as `model_file`.
     """
-    if not _is_remote(place) or _PIN in place:
+    if not _is_remote(place):
+        return str(Path(place).resolve()) if Path(place).is_file() else place
+    if _PIN in place:
         return place
     path = model_file(place)
     return f"{place}{_PIN}{path.parent.name}"

@@ -43,6 +43,7 @@ from pipelines.training.sources import (
     find_places,
     identity_of,
     open_images,
+    recipe_images,
     start_identity,
 )
 
@@ -107,13 +108,7 @@ def train(
     )  # fmt: skip
     if not local and (restart or run_seconds):
         raise UsageError("--restart and --run-seconds go with --local; add it, or leave them out")
-    images = open_images(
-        places,
-        labels=made.labels,
-        hold_out=made.hold_out,
-        count=validation_images,
-        by_area=made.by_area,
-    )
+    images = recipe_images(places, made, validation_images)
     made = _with_labels(made, images)
     from pipelines.stage import tracking
 
@@ -189,7 +184,7 @@ def export_command(
 
     found = find_checkpoint(checkpoint, best=best)
     made = Recipe.from_json(read_checkpoint(found)["recipe"])
-    images = open_images(find_places(data), labels=made.labels, hold_out=made.hold_out, count=12)
+    images = recipe_images(find_places(data), made, 12)
     identity = export(found, out, images=images)
     console.say(f"model {identity.hex()}: {out}; card: {out.with_suffix('.md')}")
 

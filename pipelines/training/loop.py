@@ -21,7 +21,7 @@ from pipelines.stage import tracking
 from pipelines.training.figures import write_figures
 from pipelines.training.job import TrainJob
 from pipelines.training.progress import Progress
-from pipelines.training.sources import open_images
+from pipelines.training.sources import recipe_images
 
 __all__ = ["RayWatcher", "begin_or_resume", "data_parallel", "train_loop"]
 
@@ -36,10 +36,7 @@ def train_loop(loop: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # subnormal gradients would slow steps tenfold
     recipe = job.recipe
-    images = open_images(
-        job.data, labels=recipe.labels, hold_out=recipe.hold_out,
-        count=job.pace.validation_images, by_area=recipe.by_area,
-    )  # fmt: skip
+    images = recipe_images(job.data, recipe, job.pace.validation_images)
     device = ray.train.torch.get_device() if job.device == "cuda" else torch.device("cpu")
     trainer = Trainer(
         recipe, rank=rank, world=world, device=device, wrap=data_parallel(world),

@@ -167,6 +167,8 @@ class Prepared:
         self._numbers = np.full(len(classes) + 1, -1, np.int64)
         if wanted is None:
             return None
+        if not classes and wanted != FROM_DATA and not is_custom(wanted):
+            return wanted  # `open_images` sees whether other data, or a teacher, has labels
         if not classes:
             raise InputError(
                 f"{self.folder} has no classes: put the images into one folder a class, or give "

@@ -13,10 +13,11 @@ import numpy as np
 
 from deepsic.errors import InputError, UsageError
 from deepsic.training.data.images import ImageSet, JoinedImages, MemoryImages, Subset, spread
+from deepsic.training.recipe import Recipe
 from pipelines.models import model_file
 
 __all__ = [
-    "DATA_FILE", "EMBEDDED", "Images", "find_places", "identity_of", "open_images",
+    "DATA_FILE", "EMBEDDED", "Images", "find_places", "identity_of", "open_images", "recipe_images",
     "start_identity",
 ]  # fmt: skip
 
@@ -92,8 +93,9 @@ def identity_of(places: Sequence[str]) -> str:
 
 
 def open_images(
-    places: Sequence[str], *, labels: str, hold_out: int, count: int, by_area: bool = False
-) -> Images:
+    places: Sequence[str], *, labels: str, hold_out: int, count: int, by_area: bool = False,
+    taught: bool = False,
+) -> Images:  # fmt: skip
     """Images of all places as one set.
 
     Args:
@@ -102,6 +104,7 @@ def open_images(
         hold_out: every n-th file validates.
         count: images to validate on, at most.
         by_area: draw prepared images as often as their pixels say, not each once an epoch.
+        taught: a teacher's predictions serve where there is no class.
 
     Raises:
         InputError: a place holds nothing, or nothing with classes where they are wanted.
@@ -110,6 +113,11 @@ def open_images(
     if labels == "data" and len(places) > 1:
         raise UsageError("own classes (labels data) need one place with all images in --data")
     opened = [_open(place, labels, hold_out, count, by_area) for place in places]
+    if labels and not taught and not any(_known(images.training) for images in opened):
+        raise InputError(
+            f"no image of {', '.join(places)} has a class: put the images into one folder a class, "
+            "or give class names with tars or Parquet, and prepare them again"
+        )
     if len(opened) == 1:
         return opened[0]
     held = JoinedImages([images.held_out for images in opened])
@@ -119,6 +127,19 @@ def open_images(
         labels=opened[0].labels,
         about={"joined": [images.about for images in opened]},
     )
+
+
+def recipe_images(places: Sequence[str], recipe: Recipe[Any, Any], count: int) -> Images:
+    """What a recipe trains and validates on: `open_images` as its fields say."""
+    return open_images(
+        places, labels=recipe.labels, hold_out=recipe.hold_out, count=count,
+        by_area=recipe.by_area, taught=bool(getattr(recipe.objective, "teacher", "")),
+    )  # fmt: skip
+
+
+def _known(images: ImageSet) -> bool:
+    """Whether any image has a class."""
+    return bool((np.asarray(images.labels) >= 0).any())
 
 
 def _identity(place: str) -> str:

@@ -18,11 +18,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_names_and_paths_stay_as_they_are(tmp_path: Path, cache: Path) -> None:
+def test_names_stay_and_paths_become_absolute(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(b"model")
     assert pinned("sic") == "sic"
     assert pinned(str(path)) == str(path)
+    monkeypatch.chdir(path.parent)
+    assert pinned(path.name) == str(path)
     assert model_file("sic") == weights.resolve("sic")
     assert model_file(str(path)) == path
     assert not cache.exists()
