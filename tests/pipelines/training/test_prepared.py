@@ -14,6 +14,7 @@ from deepsic.training.data.images import ImageSet
 from pipelines.manifest import Manifest
 from pipelines.storage import StorageFullError
 from pipelines.training.prepared import FROM_DATA, Prepared, read_shard, tag_of
+from pipelines.training.sources import open_images
 from tests.pipelines.training.made import CLASSES, class_folders, prepared
 
 
@@ -70,6 +71,20 @@ def test_classes_that_do_not_match_are_an_error(tmp_path: Path, cache: Path) -> 
     flat = prepared(photos / "bolt", tmp_path / "flat")
     with pytest.raises(InputError, match="no classes: put the images into one folder a class"):
         Prepared(flat, labels=FROM_DATA)
+
+
+def test_images_without_classes_serve_beside_others_or_with_a_teacher(
+    tmp_path: Path, cache: Path
+) -> None:
+    photos = class_folders(tmp_path / "photos", side=64, each=4)
+    classed = prepared(photos, tmp_path / "classed")
+    flat = prepared(photos / CLASSES[0], tmp_path / "flat")
+    with pytest.raises(InputError, match=r"no image of .* has a class"):
+        open_images([flat], labels="imagenette", hold_out=4, count=2)
+    taught = open_images([flat], labels="imagenette", hold_out=4, count=2, taught=True)
+    assert set(taught.training.labels.tolist()) == {-1}
+    joined = open_images([flat, classed], labels="imagenette", hold_out=4, count=2)
+    assert {-1, 0} < set(joined.training.labels.tolist())
 
 
 def test_what_validates_is_never_trained_on(version: str, cache: Path) -> None:
