@@ -10,8 +10,11 @@ from deepsic.errors import UsageError
 
 __all__ = ["Goal", "smallest_loss"]
 
-MAX_ZONE = 2.5
+NARROW = 2.5
 """How far the dead zone may be stretched to land between two qualities."""
+WIDE = 160.0
+"""How far where even quality 1 is too large; nearly all that is left are the lowest band and the
+hyper-latent."""
 CLOSE = 0.985
 """Share of the target from which on a file is close enough."""
 
@@ -68,12 +71,13 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
         low -= 1
         best = encode(low, 1.0)
     if len(best) > target:
-        best = encode(1, MAX_ZONE)
-        if len(best) > target:
-            raise UsageError(
-                f"the smallest file of this image has {len(best):,} bytes, more than {target:,}"
-            )
-        return _between(encode, 1, target, best)
+        for widest in (NARROW, WIDE):
+            best = encode(1, widest)
+            if len(best) <= target:
+                return _between(encode, 1, target, best, widest)
+        raise UsageError(
+            f"the smallest file of this image has {len(best):,} bytes, more than {target:,}"
+        )
     high = 101  # quality `low` fits, `high` doesn't
     while high - low > 1:
         if near is not None and len(best) >= CLOSE * target:
@@ -89,11 +93,11 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
     return _between(encode, high, target, best)
 
 
-def _between(encode: Encode, quality: int, target: int, best: bytes) -> bytes:
+def _between(encode: Encode, quality: int, target: int, best: bytes, wide: float = NARROW) -> bytes:
     """The largest file found by stretching the dead zone at a quality that is too large."""
-    narrow, wide = 1.0, MAX_ZONE
-    for _ in range(6):
-        zone = (narrow + wide) / 2
+    narrow = 1.0 if wide <= NARROW else NARROW
+    for _ in range(6 if wide <= NARROW else 9):
+        zone = (narrow + wide) / 2 if wide <= NARROW else math.sqrt(narrow * wide)
         blob = encode(quality, zone)
         if len(blob) > target:
             narrow = zone

@@ -29,6 +29,8 @@ from deepsic.coding.binarisation import (
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability, refill
 from deepsic.coding.raw_pointers import pointer
 
+ROUNDING = 0.49
+"""The most, in steps, that symbols are rounded toward zero."""
 SYMBOL_LIMIT = 32000
 
 jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
@@ -227,7 +229,7 @@ def encode_pass(
     """Quantise and code one pass, after `settle`.
 
     v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (H * W, K).
-    zone: (64,) dead zones. y_hat: (H, W, C) float32, written where a symbol isn't zero.
+    zone: (64,) dead zones, steps. y_hat: (H, W, C) float32, written where a symbol isn't zero.
     seen: (H, W, K) bytes for the nets, likewise. parts: of a step, as in `MeanGrid`.
     """
     part = 1.0 / parts
@@ -244,9 +246,13 @@ def encode_pass(
                 c = channels[k]
                 mean = np.int64(means[p, k])
                 residual = v[y, x, c] - mean * part
-                size = int(abs(residual) + 0.5 - zone[index])
+                reach = abs(residual) + 0.5
+                size = int(reach - zone[index])
                 symbol = 0
                 if size > 0:
+                    # A zone of more than half a step decides what is zero, not how to round.
+                    if zone[index] > ROUNDING:
+                        size = int(reach - ROUNDING)
                     size = min(size, SYMBOL_LIMIT)
                     symbol = -size if residual < 0 else size
                 near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])

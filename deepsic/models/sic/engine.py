@@ -39,7 +39,7 @@ class SicEngine:
         """Stream of a tile's latents in steps; `zone` stretches the dead zones."""
         z = self.transforms.hyper(v8, v16, quality)
         tables = self.probabilities.tables
-        zones = np.minimum(tables.zone * np.float32(zone), 0.49)
+        zones = tables.zone * np.float32(zone)
         code = TileEncoder(tables, quality, (v8, v16, z), zones)
         self.probabilities.run(code, quality)
         return code.finish()
