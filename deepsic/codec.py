@@ -63,6 +63,7 @@ class Codec:
         label_set: str | None,
         limits: Limits,
         reader: Reader | None = None,
+        tune: str = TUNINGS[0],
     ) -> None:
         self.engine = engine
         self.path, self.device = path, device
@@ -71,10 +72,17 @@ class Codec:
         self.label_set = label_set
         self.limits = limits
         self.reader = reader
+        if tune not in self.tunings:
+            raise UsageError(
+                f"model {self.name!r} can't tune for {tune!r}; it has {', '.join(self.tunings)}"
+            )
+        self.tune = tune
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by name: the copy loads the same model again."""
-        return _load_again, (self.path, self.identity, self.device, self.limits)
+        return _load_again, (
+            self.path, self.identity, self.device, self.limits, self.tune,
+        )  # fmt: skip
 
     @classmethod
     def load(
@@ -83,6 +91,7 @@ class Codec:
         *,
         device: str = "auto",
         limits: Limits = DEFAULT_LIMITS,
+        tune: str = TUNINGS[0],
     ) -> Codec:
         """Load a model by shipped name or path.
 
@@ -91,8 +100,11 @@ class Codec:
             device: where the transforms run: "auto", "cpu" or "cuda" (untested on a GPU). Entropy
                 coding always runs on the CPU, in integers.
             limits: bounds on what is encoded and decoded.
+            tune: what files are encoded for: "psnr", the least squared error, or "ssim", the most
+                structural similarity. Files of either decode alike.
 
         Raises:
+            UsageError: a tuning that the model hasn't.
             UnknownModelError: no such model, or not a model file.
         """
         path = weights.resolve(model)
@@ -107,6 +119,7 @@ class Codec:
             device=device,
             label_set=file.label_set,
             limits=limits,
+            tune=tune,
         )
 
     def encode(
@@ -120,7 +133,6 @@ class Codec:
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
         metadata: bool = True,
-        tune: str = TUNINGS[0],
     ) -> bytes:
         """Return the `.sic` file of an image.
 
@@ -134,15 +146,13 @@ class Codec:
             refiner: of the same model; fits the latents to networks that will look at the
                 image, in about a hundred times the time.
             metadata: whether EXIF, ICC and XMP are kept.
-            tune: "psnr" for the least squared error, "ssim" for the most structural similarity.
 
         Raises:
-            UsageError: a tuning that the model hasn't, more than one target, one that can't be
-                met, or another model's refiner.
+            UsageError: more than one target, one that can't be met, or another model's refiner.
             InputError, LimitError: as `deepsic.image_io.load.load_image`.
         """
         goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
-        tuning = self._tuning(tune)
+        tuning = self.tunings.index(self.tune)
         if refiner is not None and refiner.identity != self.identity:
             raise UsageError(
                 f"the refiner was loaded with another model; load it with {self.name!r}"
@@ -184,11 +194,10 @@ class Codec:
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
         metadata: bool = True,
-        tune: str = TUNINGS[0],
     ) -> list[bytes]:
         """Return the files of several images, in order. Arguments and errors as `encode`."""
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
-        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, tune=tune)
+        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes)
         return [one(image, labeler=labeler, refiner=refiner, metadata=metadata) for image in images]
 
     def decode(
@@ -278,15 +287,8 @@ class Codec:
 
     @property
     def tunings(self) -> tuple[str, ...]:
-        """What `encode` can be told to tune for."""
+        """What the model's files may be tuned for."""
         return TUNINGS[: self.engine.tunings] if isinstance(self.engine, Tunable) else TUNINGS[:1]
-
-    def _tuning(self, tune: str) -> int:
-        if tune not in self.tunings:
-            raise UsageError(
-                f"model {self.name!r} can't tune for {tune!r}; it has {', '.join(self.tunings)}"
-            )
-        return self.tunings.index(tune)
 
     def _head(self) -> Reader:
         if self.reader is None:
@@ -383,8 +385,8 @@ def _side(tile_log2: int) -> int:
     return 1 << tile_log2 if tile_log2 else 0
 
 
-def _load_again(path: Path, identity: bytes, device: str, limits: Limits) -> Codec:
+def _load_again(path: Path, identity: bytes, device: str, limits: Limits, tune: str) -> Codec:
     """The codec that was pickled: of the shipped model, wherever it is installed, or of a file."""
-    codec = Codec.load(weights.find(identity) or path, device=device, limits=limits)
+    codec = Codec.load(weights.find(identity) or path, device=device, limits=limits, tune=tune)
     weights.check_identity(identity, codec.identity, codec.name)
     return codec

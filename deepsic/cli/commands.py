@@ -70,7 +70,7 @@ def encode(
     chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
     target = files.Target(output, ".sic", **writing)
     jobs = files.plan(files.found(sources, files.not_an_image), target)
-    codec = _load_codec(model, device)
+    codec = _load_codec(model, device, tune)
     if labeler is not None:
         from deepsic.models.semantic.labeler import load_labeler
 
@@ -86,8 +86,6 @@ def encode(
 
     if strip:
         chosen["metadata"] = False
-    if tune is not None:
-        chosen["tune"] = tune
     with Results(len(jobs), json=json, silent=quiet or _uses_stdout(jobs)) as out:
         for job in jobs:
             with out.item(str(job.source)) as item:
@@ -310,10 +308,10 @@ def _uses_stdout(jobs: Sequence[files.Conversion]) -> bool:
     return any(job.target == files.STREAM for job in jobs)
 
 
-def _load_codec(model: str, device: str) -> Codec:
+def _load_codec(model: str, device: str, tune: str | None = None) -> Codec:
     from deepsic import Codec
 
-    return Codec.load(model, device=device)
+    return Codec.load(model, device=device, **({} if tune is None else {"tune": tune}))
 
 
 def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Codec]) -> Codec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from tests.support.small_model import photograph, small_net
 def test_a_file_says_how_it_was_tuned(two_tunings: Path) -> None:
     codec = Codec.load(two_tunings, device="cpu")
     assert codec.tunings == ("psnr", "ssim")
+    tuned = {tune: Codec.load(two_tunings, device="cpu", tune=tune) for tune in codec.tunings}
     image = photograph(64, 96)
-    blobs = {tune: codec.encode(image, quality=70, tune=tune) for tune in codec.tunings}
+    blobs = {tune: each.encode(image, quality=70) for tune, each in tuned.items()}
     headers = [unpack(blob).header for blob in blobs.values()]
     assert [header.coder for header in headers] == [0, 1]
     assert blobs["psnr"] == codec.encode(image, quality=70)
     for tune, blob in blobs.items():
-        assert codec.encode_batch([image], quality=70, tune=tune) == [blob]
+        again = pickle.loads(pickle.dumps(tuned[tune]))
+        assert again.encode_batch([image], quality=70) == [blob]
         decoded = np.asarray(codec.decode(blob)).astype(int)
         assert np.abs(decoded - image).mean() < 40, "levels of 255, of an untrained net"
         assert codec.decode(blob, scale=0.5).size == (48, 32)
@@ -53,9 +56,8 @@ def test_a_decoder_of_plain_integers_agrees_on_the_second(two_tunings: Path, qua
 
 
 def test_what_a_model_lacks_is_named(model_path: Path, two_tunings: Path) -> None:
-    codec = Codec.load(model_path, device="cpu")
     with pytest.raises(UsageError, match="can't tune for 'ssim'; it has psnr"):
-        codec.encode(photograph(32, 32), tune="ssim")
+        Codec.load(model_path, device="cpu", tune="ssim")
     for path, coder in ((model_path, 1), (two_tunings, 2)):
         codec = Codec.load(path, device="cpu")
         container = unpack(codec.encode(photograph(32, 32)))
@@ -97,3 +99,10 @@ def test_a_file_of_two_tunings_is_trained_on_from_both(two_tunings: Path) -> Non
         got, want = net.state_dict()[name], made.state_dict()[name]
         assert got.shape == want.shape == (16, want.shape[1])
         assert float((got - want).abs().max()) < (0.2 if "z_log" in name else 0.01), name
+
+
+def test_noise_reaches_an_eighth_of_a_bit_a_pixel() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    codec = Codec.load("sic", device="cpu")
+    assert len(codec.encode(noise, quality=1)) > 2 * 784
+    assert len(codec.encode(noise, bpp=0.125)) <= 784
