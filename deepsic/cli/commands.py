@@ -310,8 +310,9 @@ def _uses_stdout(jobs: Sequence[files.Conversion]) -> bool:
 
 def _load_codec(model: str, device: str, tune: str | None = None) -> Codec:
     from deepsic import Codec
+    from deepsic.models.quality import TUNINGS
 
-    return Codec.load(model, device=device, **({} if tune is None else {"tune": tune}))
+    return Codec.load(model, device=device, tune=tune or TUNINGS[0])
 
 
 def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Codec]) -> Codec:
