@@ -21,6 +21,9 @@ from .fakes import STALL
 
 MakeJob = Callable[..., ArchiveJob]
 
+# A forked process may inherit locks of other tests' threads.
+pytestmark = pytest.mark.slow
+
 
 def killed_in(make_job: MakeJob, folder: Path, destination: object) -> ArchiveJob:
     """A job whose worker wrote the output of `a.png`, and died over the next before its rows.
