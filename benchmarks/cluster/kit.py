@@ -49,6 +49,7 @@ BUCKET = "data"
 UP_SECONDS = 500.0
 VENV, FOLDER = Path(sys.prefix), Path("/var/tmp/deepsic-hosts")
 
+# Typer reads options from signatures, so each of the cluster's benchmarks declares these three.
 Venv = Annotated[Path, typer.Option(metavar="DIR", help="The hosts' Python.")]
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="The hosts' files, and all logs.")]
 Checkout = Annotated[Path, typer.Option(metavar="DIR", help="What is copied to the hosts.")]

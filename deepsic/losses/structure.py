@@ -8,6 +8,7 @@ from torch.nn import functional
 
 __all__ = ["structure_errors"]
 
+# As in `deepsic.evaluation.metrics.structure`, which has no gradient; a test compares the two.
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _C1, _C2 = 0.01**2, 0.03**2
 _TAPS, _SIGMA = 11, 1.5

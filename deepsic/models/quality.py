@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+QUALITIES = 100
 LAMBDA_MIN = 0.0007
 LAMBDA_MAX = 0.3
 STEP_PER_LAMBDA = 4.9
@@ -24,7 +25,7 @@ APART = 2.0
 
 def position(quality: Tensor | float, tuning: int = 0) -> Tensor | float:
     """Quality 1 .. 100 to [0, 1], in the first tuning."""
-    return (quality - 1.0) / 99.0 + APART * tuning
+    return (quality - 1.0) / (QUALITIES - 1.0) + APART * tuning
 
 
 def tuning_of(position: Tensor) -> Tensor:

@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 OFF = "none"
-LOGGED = "train/loss"
-"""Metric whose last step tells how far a run was logged."""
 REACH_SECONDS = 5.0
 
 
@@ -99,12 +97,13 @@ class TrackedRun:
         run_id: str | None = None,
         uri: str = OFF,
         *,
-        logged_until: int = -1,
+        logged: Mapping[str, int] | None = None,
     ) -> None:
         self._client, self.id, self.uri = client, run_id, uri
         self.lost = 0
-        self._logged_until = logged_until
-        """Step that an earlier process of this run came to: what it logged isn't logged twice."""
+        self._logged = logged or {}
+        """Last step of each metric that an earlier process of this run logged: nothing is logged
+        twice, though some metrics come oftener than others."""
 
     def params(self, values: Mapping[str, object]) -> None:
         """Log settings; long values are cut at MLflow's bound of 6,000 characters."""
@@ -113,15 +112,20 @@ class TrackedRun:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log numbers under one step."""
-        if self._client is None or 0 < step <= self._logged_until:
+        if self._client is None:
             return
         import time
 
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(key, float(value), now, step) for key, value in values.items()]
-        self._try("log_batch", metrics=entries)
+        entries = [
+            Metric(key, float(value), now, step)
+            for key, value in values.items()
+            if step == 0 or step > self._logged.get(key, -1)
+        ]
+        if entries:
+            self._try("log_batch", metrics=entries)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log one file, or a folder whole."""
@@ -152,11 +156,8 @@ class TrackedRun:
         for key, value in values.items():
             self._try("set_tag", key, value)
 
-    def child(self, run_name: str, *, params: Mapping[str, object], logged_by: str) -> TrackedRun:
+    def child(self, run_name: str, *, params: Mapping[str, object]) -> TrackedRun:
         """A run nested under this one, or the one of that name that an earlier process left.
-
-        Args:
-            logged_by: metric whose last step tells how far it was logged.
 
         Returns: a run that logs nothing, if this one doesn't or the store refuses another.
         """
@@ -164,9 +165,7 @@ class TrackedRun:
             return TrackedRun()
         try:
             experiment_id = self._client.get_run(self.id).info.experiment_id
-            run = _open_run(
-                self._client, self.uri, experiment_id, run_name, resume=True, logged_by=logged_by
-            )
+            run = _open_run(self._client, self.uri, experiment_id, run_name, resume=True)
         except Exception as error:  # as in `_try`: it costs the child's numbers, not the work
             self._refused("a nested run", error)
             return TrackedRun()
@@ -245,10 +244,7 @@ def check_shared(uri: str, nodes: int) -> None:
         )
 
 
-def _open_run(
-    client: Any, uri: str, experiment_id: str, run_name: str, resume: bool,
-    logged_by: str = LOGGED,
-) -> TrackedRun:  # fmt: skip
+def _open_run(client: Any, uri: str, experiment_id: str, run_name: str, resume: bool) -> TrackedRun:
     if resume:
         name = run_name.replace("'", "")
         found = client.search_runs(
@@ -258,9 +254,11 @@ def _open_run(
         if found:
             run_id = found[0].info.run_id
             client.update_run(run_id, status="RUNNING")
-            history = client.get_metric_history(run_id, logged_by)
-            last = max((metric.step for metric in history), default=-1)
-            return TrackedRun(client, run_id, uri, logged_until=last)
+            logged = {
+                name: max(metric.step for metric in client.get_metric_history(run_id, name))
+                for name in client.get_run(run_id).data.metrics
+            }
+            return TrackedRun(client, run_id, uri, logged=logged)
     return TrackedRun(client, client.create_run(experiment_id, run_name=run_name).info.run_id, uri)
 
 

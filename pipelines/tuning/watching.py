@@ -63,9 +63,7 @@ class TrialRuns(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Open its run, or that of an earlier process."""
         if self.parent is not None:
-            self._runs[trial.trial_id] = self.parent.child(
-                str(trial), params=trial.config, logged_by=METRIC
-            )
+            self._runs[trial.trial_id] = self.parent.child(str(trial), params=trial.config)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any

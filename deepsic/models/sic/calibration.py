@@ -17,7 +17,7 @@ from deepsic.coding import binarisation
 from deepsic.coding.context_kernels import mean_grid
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS
-from deepsic.models.quality import APART
+from deepsic.models.quality import APART, QUALITIES
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
@@ -40,7 +40,8 @@ def scale_classes(log_s: Tensor) -> U8:
 def first_tables(net: SicNet) -> EntropyTables:
     """Tables from the trained net alone, initial probabilities from the logistic density."""
     shifts = {}
-    at = torch.cat([torch.linspace(0, 1, 100) + APART * k for k in range(net.config.tunings)])
+    scale = torch.linspace(0, 1, QUALITIES)
+    at = torch.cat([scale + APART * tuning for tuning in range(net.config.tunings)])
     for name, layer in net.context.named_modules():
         if isinstance(layer, State | Colour | HyperNet):
             table = layer.shift(at)[:, :, 0, 0].detach().double()

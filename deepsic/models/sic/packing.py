@@ -14,6 +14,7 @@ from torch import Tensor
 from deepsic.coding.context_kernels import mean_grid
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, weight_shift
+from deepsic.models.quality import QUALITIES
 from deepsic.models.sic import calibration
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.entropy_model.context import HYPER
@@ -23,7 +24,7 @@ from deepsic.models.sic.int8.byte_trunk import measure_units
 from deepsic.models.sic.int8.integer_net import IntegerLayer
 from deepsic.models.sic.layout import phases_first
 from deepsic.models.sic.net import SicConfig, SicNet
-from deepsic.models.sic.probability import QUALITIES, SHUFFLED, EntropyTables, ProbabilityModel
+from deepsic.models.sic.probability import SHUFFLED, EntropyTables, ProbabilityModel
 from deepsic.models.sic.transform_runner import TransformRunner
 from deepsic.weights import ModelFile
 

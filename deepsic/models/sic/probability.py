@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepsic.coding import binarisation, context_kernels, range_coder, serial_kernels
 from deepsic.errors import CorruptFileError
+from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.entropy_model.context import HYPER
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
 from deepsic.models.sic.int8.byte_conv import OFFSET
@@ -21,7 +22,6 @@ from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
 
 U8 = NDArray[np.uint8]
-QUALITIES = 100
 MARKS = 4
 """What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepsic.errors import UnknownModelError
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS, WEIGHT_STEPS, IntegerConv
+from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
@@ -76,7 +77,7 @@ def _steps(tensors: Mapping[str, Tensor], name: str, outputs: int) -> Tensor:
 def _nodes(values: Tensor) -> Tensor:
     """Table of nodes whose interpolation at 100 qualities is nearest to `values` (100, C), of each
     tuning."""
-    at = torch.linspace(0, 1, 100, dtype=values.dtype) * (QualityTable.NODES - 1)
+    at = torch.linspace(0, 1, QUALITIES, dtype=values.dtype) * (QualityTable.NODES - 1)
     low = at.floor().clamp(max=QualityTable.NODES - 2).long()
     basis = values.new_zeros(len(at), QualityTable.NODES)
     rows = torch.arange(len(at))

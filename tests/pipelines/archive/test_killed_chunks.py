@@ -21,9 +21,6 @@ from .fakes import STALL
 
 MakeJob = Callable[..., ArchiveJob]
 
-# A forked process may inherit locks of other tests' threads.
-pytestmark = pytest.mark.slow
-
 
 def killed_in(make_job: MakeJob, folder: Path, destination: object) -> ArchiveJob:
     """A job whose worker wrote the output of `a.png`, and died over the next before its rows.
@@ -33,7 +30,7 @@ def killed_in(make_job: MakeJob, folder: Path, destination: object) -> ArchiveJo
     save_image(folder / "a.png", 1, size=(40, 24))
     Image.new("RGB", (8, 8), STALL).save(folder / "b.png")
     job = make_job(folder, destination)
-    worker = multiprocessing.get_context("fork").Process(
+    worker = multiprocessing.get_context("spawn").Process(
         target=compress_chunk, args=(job, chunk(job))
     )
     worker.start()

@@ -64,4 +64,4 @@ def test_no_tracking_no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     watching.on_trial_start(0, [], TRIAL)
     watching.on_trial_result(0, [], TRIAL, {"gain": 0.1, "step": 1})
     watching.on_trial_complete(0, [], TRIAL)
-    assert tracking.TrackedRun().child("x", params={}, logged_by="gain").id is None
+    assert tracking.TrackedRun().child("x", params={}).id is None
