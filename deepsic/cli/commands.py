@@ -134,7 +134,9 @@ def decode(
                     image.info.clear()
                 kind = job.target.suffix if job.target != files.STREAM else ""
                 target.write(job, image_bytes(image, kind or suffix))
-                item.done(_facts(facts, str(job.target)), _decoded_line)
+                row = _facts(facts, str(job.target))
+                row["width"], row["height"] = image.size
+                item.done(row, _decoded_line)
 
 
 def show_info(*, sources: list[str], json: bool) -> None:

@@ -245,6 +245,30 @@ def _to_rgb(p0: Any, p1: Any, p2: Any, matrix: Any, gain: Any, out: Any) -> None
                 out[y, x, c] = np.uint8(min(max(value, np.float32(0.0)), np.float32(255.0)))
 
 
+_REACH = 3
+"""Samples on either side that make one between them."""
+
+
+def _centred(plane: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """A lowest band (H, W), moved from the corners of its pixels to their centres.
+
+    Its samples lie on every (2^shift)th of the whole picture, from the first on. A smaller
+    picture's pixel is the middle of as many: (1 - 2^-shift) / 2 further right and down.
+    """
+    places = np.arange(-_REACH + 1, _REACH + 1) - (1 - 0.5**shift) / 2
+    taps = np.sinc(places) * np.sinc(places / _REACH)  # Lanczos
+    taps = (taps / taps.sum()).astype(np.float32)
+    rows, columns = plane.shape
+    padded = np.pad(plane, (_REACH - 1, _REACH), "edge")
+    down = np.zeros((rows, padded.shape[1]), np.float32)
+    for k, tap in enumerate(taps):
+        down += tap * padded[k : k + rows]
+    out = np.zeros_like(plane)
+    for k, tap in enumerate(taps):
+        out += tap * down[:, k : k + columns]
+    return out
+
+
 _START_TABLE = np.array(_STARTS, np.int64)
 
 
@@ -262,10 +286,13 @@ def forward8(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 def inverse8(packed: NDArray[np.float32], shift: int = 0) -> NDArray[np.uint8]:
     """Coefficients (H/8, W/8, 192) to the picture (H, W, 3), rounded and clamped.
 
-    `shift` leaves out so many of the finest levels, up to 3: both sides are halved so often.
+    `shift` leaves out so many of the finest levels, up to 3: both sides are halved so often. A
+    smaller picture's pixels are centred in those that they stand for.
     """
     height, width = 8 * packed.shape[0], 8 * packed.shape[1]
     planes = [_inverse_plane(packed, c, _START_TABLE, height, width, shift) for c in range(3)]
+    if shift:
+        planes = [_centred(plane, shift) for plane in planes]
     out = np.empty((height >> shift, width >> shift, 3), np.uint8)
     # Each level doubles the lowest band.
     _to_rgb(*planes, _ROTATION, np.float32(0.5**shift), out)
