@@ -16,9 +16,11 @@ from __future__ import annotations
 from pipelines.storage.base import (
     PLAIN,
     Fetched,
+    NewObject,
     ObjectAbout,
     ObjectInfo,
     Storage,
+    put_all_verified,
     put_verified,
     sha256,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "Fetched",
     "LocalStorage",
     "MissingBucketError",
+    "NewObject",
     "ObjectAbout",
     "ObjectArchivedError",
     "ObjectExistsError",
@@ -51,6 +54,7 @@ __all__ = [
     "StorageFullError",
     "StorageUnavailableError",
     "open_storage",
+    "put_all_verified",
     "put_verified",
     "selected",
     "sha256",

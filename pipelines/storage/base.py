@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAIN",
     "Fetched",
+    "NewObject",
     "ObjectAbout",
     "ObjectInfo",
     "Storage",
+    "error_of",
     "mark_of",
+    "put_all_verified",
     "put_verified",
     "sha256",
 ]
@@ -72,6 +76,14 @@ class ObjectAbout:
 PLAIN = ObjectAbout()
 
 
+class NewObject(NamedTuple):
+    """An object to write where there is none."""
+
+    key: str
+    data: bytes
+    about: ObjectAbout = PLAIN
+
+
 class Storage(Protocol):
     """What a stage may ask of a folder or a bucket. Instances are small and can be pickled."""
 
@@ -86,6 +98,10 @@ class Storage(Protocol):
     @property
     def max_key_bytes(self) -> int:
         """The longest key, UTF-8 bytes."""
+
+    @property
+    def write_batch(self) -> int:
+        """Small objects to give to `put_new` at a time: 1 where each waits for an answer."""
 
     def check(self) -> None:
         """See that the root exists and may be listed.
@@ -130,6 +146,9 @@ class Storage(Protocol):
         exclusive: raise `ObjectExistsError` rather than replace, where the store can tell.
         """
 
+    def put_new(self, objects: Sequence[NewObject]) -> Sequence[Exception | None]:
+        """`put` of several, `exclusive`, in one go where that is cheaper; the error of each."""
+
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""
 
@@ -150,6 +169,15 @@ def mark_of(owner: str, data: bytes) -> bytes:
     return hashlib.sha256(owner.encode() + b"\0" + data).digest()[:16]
 
 
+def error_of(work: Callable[[], object]) -> Exception | None:
+    """What `work` raises."""
+    try:
+        work()
+    except Exception as error:
+        return error
+    return None
+
+
 def put_verified(
     storage: Storage,
     key: str,
@@ -158,30 +186,47 @@ def put_verified(
     about: ObjectAbout = PLAIN,
     replaces: Container[str] | None = None,
 ) -> None:
-    """Write an object so that afterwards exactly these bytes are at `key`, as read back.
+    """`put_all_verified` of one object; raises its error."""
+    (error,) = put_all_verified(storage, [NewObject(key, data, about)], [replaces])
+    if error is not None:
+        raise error
+
+
+def put_all_verified(
+    storage: Storage, objects: Sequence[NewObject], replaces: Sequence[Container[str] | None]
+) -> list[Exception | None]:
+    """Write objects so that afterwards exactly these bytes are at their keys, as read back.
 
     An equal object that is there already (a run that was killed, a put whose answer was lost and
     that botocore sent again) is left as it is.
 
-    replaces: SHA-256 of contents that may be replaced by these, beside what `about.owner` wrote
+    replaces: of each, SHA-256 of contents that may be replaced, beside what `about.owner` wrote
         before; None: whatever is there.
-    Raises: `ObjectExistsError` when another's object is at `key`; `VerificationError` when the
-        store gives back other bytes than it was given.
+    Returns: the error of each: `ObjectExistsError` when another's object is at the key;
+        `VerificationError` when the store gives back other bytes than it was given.
     """
-    try:
-        storage.put(key, data, exclusive=True, about=about)
-    except ObjectExistsError:
-        found = _get(storage, key)
-        if found is not None:
-            if replaces is not None:
-                _check_owner(storage, key, found, data, about.owner, replaces)
-            if found.data == data:
-                return
-        storage.put(key, data, about=about)
-    found = _get(storage, key)
-    if found is None or found.data != data:
+    errors = [*storage.put_new(objects)]
+    for number, one in enumerate(objects):
+        if errors[number] is None or isinstance(errors[number], ObjectExistsError):
+            there = errors[number] is not None
+            settle = functools.partial(_settle, storage, one, there, replaces[number])
+            errors[number] = error_of(settle)
+    return errors
+
+
+def _settle(storage: Storage, one: NewObject, there: bool, replaces: Container[str] | None) -> None:
+    """See that an object is what it should be; `there`: something was at its key before."""
+    if there:
+        found = _get(storage, one.key)
+        if found is not None and replaces is not None:
+            _check_owner(storage, one.key, found, one.data, one.about.owner, replaces)
+        if found is not None and found.data == one.data:
+            return
+        storage.put(one.key, one.data, about=one.about)
+    found = _get(storage, one.key)
+    if found is None or found.data != one.data:
         raise VerificationError(
-            f"{storage.url}/{key}: read back other bytes than were written; check the store"
+            f"{storage.url}/{one.key}: read back other bytes than were written; check the store"
         )
 
 

@@ -7,12 +7,20 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from deepsic.errors import StorageError, UsageError
-from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo, mark_of
+from pipelines.storage.base import (
+    PLAIN,
+    Fetched,
+    NewObject,
+    ObjectAbout,
+    ObjectInfo,
+    error_of,
+)
+from pipelines.storage.drafts import Draft, mark_in, sync_folder
 from pipelines.storage.errors import (
     AccessError,
     MissingBucketError,
@@ -33,14 +41,6 @@ TEMPORARY = ".deepsic/tmp"
 #: A temporary file untouched for this long belongs to nobody, seconds.
 STALE_SECONDS = 600
 READS = 3
-#: The extended attribute of a file that says who wrote it.
-MARK = "user.deepsic"
-#: What is said where there is no such attribute.
-NO_ATTRIBUTE = (errno.ENODATA, errno.ENOTSUP, errno.EPERM)
-#: What file systems say that have no links.
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
-#: ... no files without a name; the last two without /proc.
-NO_UNNAMED = (*NO_LINKS, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EXDEV)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class LocalStorage:
 
     url: str
     max_key_bytes: int = 3_000  # PATH_MAX is 4,096 for the whole path
+    write_batch: int = 32
 
     def __post_init__(self) -> None:
         if "://" in self.url:
@@ -118,7 +119,7 @@ class LocalStorage:
             with _named(path), open(path, "rb") as file:
                 before = os.fstat(file.fileno())
                 data = file.read()
-                mark = _mark(file)
+                mark = mark_in(file)
                 after = os.fstat(file.fileno())
             if etag_of(before) == etag_of(after) and len(data) == after.st_size:
                 return Fetched(data, etag_of(after), mark=mark)
@@ -131,26 +132,46 @@ class LocalStorage:
     def put(
         self, key: str, data: bytes, *, exclusive: bool = False, about: ObjectAbout = PLAIN
     ) -> None:
-        """Write a file that has no name yet, fsync, and give it its name.
+        """Write a file that has no name yet, fsync, and give it its name."""
+        (error,) = self._put_all([NewObject(key, data, about)], exclusive)
+        if error is not None:
+            raise error
 
-        Not by `deepsic.atomic`: a name that is taken is refused, times are given, links aren't
-        followed, and what a killed writer leaves lies in one folder, where it is found.
-        """
-        path = self._path(key)
-        with _named(path):
-            if not (exclusive and _put_unnamed(path, data, about)):
-                self._put_renamed(path, data, about, exclusive)
-            _sync_folder(os.path.dirname(path))
+    def put_new(self, objects: Sequence[NewObject]) -> Sequence[Exception | None]:
+        """Write several before the first fsync: the file system's journal is then written once."""
+        return self._put_all(objects, exclusive=True)
 
-    def _put_renamed(self, path: str, data: bytes, about: ObjectAbout, exclusive: bool) -> None:
-        temporary = os.path.join(self.url, TEMPORARY, f"{uuid.uuid4().hex}.part")
-        try:
-            with _opened(temporary, path) as file:
-                _write(file, data, about)
-            _publish(temporary, path, exclusive)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+    def _put_all(self, objects: Sequence[NewObject], exclusive: bool) -> Sequence[Exception | None]:
+        errors: list[Exception | None] = [None] * len(objects)
+        drafts: dict[int, Draft] = {}
+        folders = set()
+        with contextlib.ExitStack() as stack:
+
+            def begin(number: int) -> None:
+                path = self._path(objects[number].key)
+                temporary = os.path.join(self.url, TEMPORARY, f"{uuid.uuid4().hex}.part")
+                draft = Draft(path, temporary, objects[number], new=exclusive)
+                drafts[number] = stack.enter_context(draft)
+
+            def publish(number: int) -> None:
+                drafts[number].publish(exclusive)
+                folders.add(os.path.dirname(self._path(objects[number].key)))
+
+            for step in (begin, lambda number: drafts[number].sync(), publish):
+                for number, one in enumerate(objects):
+                    if errors[number] is None:
+                        errors[number] = self._tried(step, number, one.key)
+        for folder in folders:
+            with _named(folder):
+                sync_folder(folder)
+        return errors
+
+    def _tried(self, step: Callable[[int], None], number: int, key: str) -> Exception | None:
+        def work() -> None:
+            with _named(self._path(key)):
+                step(number)
+
+        return error_of(work)
 
     def delete(self, key: str) -> None:
         """Remove a file."""
@@ -184,98 +205,6 @@ class LocalStorage:
         if "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise UsageError(f"{key!r} can't be a file's path below {self.url}")
         return os.path.join(self.url, *parts)
-
-
-def _put_unnamed(path: str, data: bytes, about: ObjectAbout) -> bool:
-    """Write a new file that has no name before it is whole; False where the system can't.
-
-    Half the work of a temporary name, and who is killed leaves nothing. Linux, most file systems.
-    """
-    if not hasattr(os, "O_TMPFILE"):
-        return False
-    folder = os.path.dirname(path)
-    try:
-        if not os.path.isdir(folder):
-            os.makedirs(folder, exist_ok=True)
-        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    except OSError as error:
-        if error.errno in NO_UNNAMED:
-            return False
-        raise
-    with open(descriptor, "wb") as file:
-        _write(file, data, about)
-        try:  # with a descriptor, Python asks for the call that follows the link in /proc
-            os.link(
-                f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True
-            )
-        except OSError as error:
-            if error.errno in NO_UNNAMED:
-                return False
-            raise
-    return True
-
-
-def _write(file: BinaryIO, data: bytes, about: ObjectAbout) -> None:
-    file.write(data)
-    file.flush()
-    if about.owner and hasattr(os, "setxattr"):
-        with _without_attributes():
-            os.setxattr(file.fileno(), MARK, mark_of(about.owner, data))
-    if about.modified is not None:
-        os.utime(file.fileno(), (about.modified, about.modified))
-    os.fsync(file.fileno())
-
-
-def _mark(file: BinaryIO) -> bytes:
-    """The mark of who wrote a file; empty where there is none."""
-    if hasattr(os, "getxattr"):
-        with _without_attributes():
-            return os.getxattr(file.fileno(), MARK)
-    return b""
-
-
-@contextlib.contextmanager
-def _without_attributes() -> Iterator[None]:
-    """Do without extended attributes where the file system has none, or the file not this one."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ATTRIBUTE:
-            raise
-
-
-def _opened(temporary: str, path: str) -> BinaryIO:
-    """Open the temporary file, and make its folder and that of `path` where there are none."""
-    for _ in range(READS):  # another writer may remove a folder that is empty
-        try:
-            if os.path.isdir(os.path.dirname(path)):
-                return open(temporary, "xb")
-        except FileNotFoundError:
-            pass
-        os.makedirs(os.path.dirname(temporary), exist_ok=True)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    return open(temporary, "xb")
-
-
-def _publish(temporary: str, path: str, exclusive: bool) -> None:
-    if exclusive:
-        try:
-            os.link(temporary, path)  # unlike rename, fails when the name is taken
-            return
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-        if os.path.exists(path):  # a file system without links: the best that it can do
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-    os.replace(temporary, path)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

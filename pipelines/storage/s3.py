@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from deepsic.errors import UsageError
-from pipelines.storage.base import PLAIN, Fetched, ObjectAbout, ObjectInfo
+from pipelines.storage.base import (
+    PLAIN,
+    Fetched,
+    NewObject,
+    ObjectAbout,
+    ObjectInfo,
+    error_of,
+)
 from pipelines.storage.client import OBJECTS, s3_client
 from pipelines.storage.errors import ObjectExistsError
 from pipelines.storage.options import S3Options, parse_options
@@ -47,6 +55,11 @@ class S3Storage:
     def place(self) -> str:
         """Address and, where one was chosen, the server that it is on."""
         return f"{self.url}?{self.options.endpoint_url or ''}"
+
+    @property
+    def write_batch(self) -> int:
+        """Each waits for an answer: who has several puts them in several threads."""
+        return 1
 
     @property
     def bucket(self) -> str:
@@ -183,6 +196,13 @@ class S3Storage:
                 self._put_new(request)
             else:
                 self._call("put_object", **request)
+
+    def put_new(self, objects: Sequence[NewObject]) -> Sequence[Exception | None]:
+        """One after the other: who has several gives them to several threads."""
+        put = functools.partial(self.put, exclusive=True)
+        return [
+            error_of(functools.partial(put, one.key, one.data, about=one.about)) for one in objects
+        ]
 
     def _described(self, about: ObjectAbout) -> dict[str, Any]:
         """The parameters of a put that say what is beside the bytes, and how they are kept."""

@@ -36,18 +36,21 @@ class Beside:
 
     def about(self, job_id: str, facts: SourceFacts, labels: Sequence[Label]) -> ObjectAbout:
         """For one output."""
-        best = labels[:MAX_LABELS]
+        best = list(enumerate(labels[:MAX_LABELS], 1))
         metadata = tuple(
             (f"label-{n}", quote(f"{label.probability:.2f} {label.name}", safe=" ,()'"))
-            for n, label in enumerate(best, 1)
+            for n, label in (best if self.label_metadata else ())
         )
-        tags = tuple((label.wnid or f"label-{n}", _tag(label)) for n, label in enumerate(best, 1))
+        tags = tuple(
+            (label.wnid or f"label-{n}", _tag(label))
+            for n, label in (best if self.label_tags else ())
+        )
         return ObjectAbout(
             content_type=CONTENT_TYPE,
             owner=owner_of(job_id, facts.item.info.key),
             modified=(facts.item.info.modified or None) if self.preserve else None,
-            metadata=metadata if self.label_metadata else (),
-            tags=tags if self.label_tags else (),
+            metadata=metadata,
+            tags=tags,
         )
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,10 +35,11 @@ from pipelines.archive.work.timing import TimeLimit, time_limits
 from pipelines.storage import (
     AccessError,
     MissingBucketError,
+    NewObject,
     Storage,
     StorageFullError,
     StorageUnavailableError,
-    put_verified,
+    put_all_verified,
     sha256,
 )
 
@@ -47,6 +48,8 @@ __all__ = ["ArchiveJob", "compress_chunk", "failed_row"]
 READ_AHEAD = 8
 READ_AHEAD_BYTES = 64_000_000
 THREADS = 8
+#: Bytes of files that one thread writes together.
+WRITE_BYTES = 2_000_000
 #: What no other object would fare better with: the job stops, and goes on when run again.
 JOB_WIDE = (MissingBucketError, StorageFullError, StorageUnavailableError)
 
@@ -121,8 +124,9 @@ class _Work:
                 with time_limits(job.seconds_per_image) as limit:
                     encoder = Encoder(codec, job.settings, limit, job.check)
                     made = encoder.encode(self._images(self._fetched(readers), limit))
-                    writes = [writers.submit(self._store, one) for one in made]
-                self.rows.extend(write.result() for write in writes)
+                    batches = _batches(made, job.destination.write_batch)
+                    writes = [writers.submit(self._store, batch) for batch in batches]
+                self.rows.extend(row for write in writes for row in write.result())
             except BaseException:
                 readers.shutdown(wait=False, cancel_futures=True)
                 writers.shutdown(wait=False, cancel_futures=True)
@@ -180,31 +184,53 @@ class _Work:
             self.job.source.check()  # raises if it is the store, not this object
             raise StorageError(str(error)) from error
 
-    def _store(self, made: EncodedImage) -> LedgerRow:
-        """Put one file at its final key; runs in a thread."""
-        facts, settings, destination = made.facts, self.job.settings, self.job.destination
-        key = facts.item.info.key
-        target = output_key(key, max_key_bytes=destination.max_key_bytes)
-        about = self.job.beside.about(settings.job_id, facts, made.labels)
-        overwrite = self.job.overwrite or facts.item.damaged
+    def _store(self, batch: Sequence[EncodedImage]) -> list[LedgerRow]:
+        """Put files at their final keys; runs in a thread."""
+        errors = iter(self._put([made for made in batch if made.error is None]))
+        return [self._stored(made, made.error or next(errors)) for made in batch]
+
+    def _put(self, batch: Sequence[EncodedImage]) -> list[Exception | None]:
+        """The error of each file; a job that made no file claims nothing."""
+        if not batch:
+            return []
+        job = self.job
         try:
-            if made.error is not None:
-                raise made.error
-            _claim(self.job)
-            replaces = None if overwrite else {facts.item.previous}
-            put_verified(destination, target, made.blob, about=about, replaces=replaces)
-        except (*JOB_WIDE, AccessError):
-            raise
+            _claim(job)
         except Exception as error:
+            return [error] * len(batch)
+        objects = [
+            NewObject(
+                self._target(made),
+                made.blob,
+                job.beside.about(job.settings.job_id, made.facts, made.labels),
+            )
+            for made in batch
+        ]
+        replaces = [
+            None if job.overwrite or made.facts.item.damaged else {made.facts.item.previous}
+            for made in batch
+        ]
+        return put_all_verified(job.destination, objects, replaces)
+
+    def _target(self, made: EncodedImage) -> str:
+        limit = self.job.destination.max_key_bytes
+        return output_key(made.facts.item.info.key, max_key_bytes=limit)
+
+    def _stored(self, made: EncodedImage, error: Exception | None) -> LedgerRow:
+        """The row of a file that was put, or wasn't. Raises: what concerns the whole job."""
+        facts = made.facts
+        if isinstance(error, (*JOB_WIDE, AccessError)):
+            raise error
+        if error is not None:
             failed = self._row(facts.item, error, facts.sha256, made.seconds)
             return replace(failed, source_etag=facts.etag, source_size=facts.size)
         return LedgerRow(
-            source_key=key,
+            source_key=facts.item.info.key,
             source_etag=facts.etag,
             source_size=facts.size,
             source_modified=_time(facts.item.info.modified),
             source_sha256=facts.sha256,
-            output_key=target,
+            output_key=self._target(made),
             output_sha256=sha256(made.blob),
             output_size=len(made.blob),
             width=facts.width,
@@ -212,7 +238,7 @@ class _Work:
             bpp=8 * len(made.blob) / facts.pixels,
             psnr=made.psnr,
             labels=made.labels,
-            job=settings.job_id,
+            job=self.job.settings.job_id,
             status=OK,
             attempt=facts.item.attempt,
             worker=self.worker,
@@ -226,6 +252,20 @@ class _Work:
         return failed_row(
             item, error, self.job.settings.job_id, sha=sha, worker=self.worker, seconds=seconds
         )
+
+
+def _batches(made: Iterable[EncodedImage], most: int) -> Iterator[list[EncodedImage]]:
+    """Files that one thread writes together: a bounded number, of bounded size."""
+    batch: list[EncodedImage] = []
+    size = 0
+    for one in made:
+        batch.append(one)
+        size += len(one.blob)
+        if len(batch) >= most or size >= WRITE_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 @functools.lru_cache(maxsize=4)

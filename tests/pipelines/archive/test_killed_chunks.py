@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from pipelines.archive.ledger import OK, Ledger
 from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
+from pipelines.storage import LocalStorage
 
 from .conftest import save_image
 from .fakes import STALL
@@ -30,6 +32,8 @@ def killed_in(make_job: MakeJob, folder: Path, destination: object) -> ArchiveJo
     save_image(folder / "a.png", 1, size=(40, 24))
     Image.new("RGB", (8, 8), STALL).save(folder / "b.png")
     job = make_job(folder, destination)
+    if isinstance(job.destination, LocalStorage):  # else a.png would wait for b.png
+        job = replace(job, destination=replace(job.destination, write_batch=1))
     worker = multiprocessing.get_context("spawn").Process(
         target=compress_chunk, args=(job, chunk(job))
     )

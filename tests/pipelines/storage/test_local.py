@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -15,13 +17,16 @@ from pipelines.storage import (
     Fetched,
     LocalStorage,
     MissingBucketError,
+    NewObject,
     ObjectAbout,
     ObjectExistsError,
     ObjectMissingError,
     StorageFullError,
     open_storage,
+    put_all_verified,
     put_verified,
 )
+from pipelines.storage import drafts as drafts_module
 from pipelines.storage import listing as listing_module
 from pipelines.storage import local as local_module
 from pipelines.storage.arrow import ObjectFile
@@ -33,7 +38,7 @@ def storage(
 ) -> LocalStorage:
     """A folder whose file system has files without a name, or hasn't."""
     if request.param == "temporary names":
-        monkeypatch.setattr(local_module, "_put_unnamed", lambda *_: False)
+        monkeypatch.setattr(drafts_module, "_unnamed", lambda *_: None)
     return LocalStorage(str(tmp_path))
 
 
@@ -82,6 +87,57 @@ def test_put_verified_adopts_equal_and_replaces_other_bytes(storage: LocalStorag
     assert (Path(storage.url) / "a").stat().st_mtime_ns == before
     put_verified(storage, "a", b"two")
     assert storage.get("a").data == b"two"
+
+
+def test_several_are_put_at_once_and_each_has_its_own_error(storage: LocalStorage) -> None:
+    storage.put("theirs", b"one")
+    storage.put("ours", b"one")
+    contents = {"new/a": b"1", "theirs": b"2", "../out": b"3", "ours": b"one", "new/b": b"4"}
+    objects = [NewObject(key, data) for key, data in contents.items()]
+    errors = put_all_verified(storage, objects, [()] * len(objects))
+    assert [type(error) for error in errors] == [
+        type(None), ObjectExistsError, UsageError, type(None), type(None),
+    ]  # fmt: skip
+    assert {key: storage.get(key).data for key in keys(storage)} == {
+        "new/a": b"1", "new/b": b"4", "ours": b"one", "theirs": b"one",
+    }  # fmt: skip
+
+
+MANY = [NewObject(f"f{n % 3}/{n:02d}", bytes([n]) * 5_000) for n in range(20)]
+
+
+def killed_at(call: str, number: int, folder: str, unnamed: bool) -> None:
+    """Put `MANY`, and die at the `number`th call of a function of `os`."""
+    function, calls = getattr(os, call), iter(range(number))
+
+    def counted(*arguments: object, **named: object) -> object:
+        if next(calls, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+
+    if not unnamed:
+        drafts_module._unnamed = lambda _: None
+    setattr(os, call, counted)
+    LocalStorage(folder).put_new(MANY)
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+@pytest.mark.parametrize(("call", "number"), [("fsync", 0), ("fsync", 7), ("link", 0), ("link", 7)])
+def test_a_kill_among_several_leaves_whole_files_or_none(
+    call: str, number: int, unnamed: bool, tmp_path: Path
+) -> None:
+    worker = multiprocessing.get_context("spawn").Process(
+        target=killed_at, args=(call, number, str(tmp_path), unnamed)
+    )
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == -signal.SIGKILL
+    storage = LocalStorage(str(tmp_path))
+    whole = {one.key: one.data for one in MANY}
+    assert len(keys(storage)) == (number if call == "link" else 0)
+    assert all(storage.get(key).data == whole[key] for key in keys(storage))
+    assert put_all_verified(storage, MANY, [()] * len(MANY)) == [None] * len(MANY)
+    assert {key: storage.get(key).data for key in keys(storage)} == whole
 
 
 def test_put_verified_sees_a_store_that_lies(tmp_path: Path) -> None:
