@@ -53,6 +53,7 @@ def compress(
     source: options.SourceUrl = None,
     destination: options.DestinationUrl = None,
     model: options.Model = "sic",
+    tune: options.Tune = "psnr",
     quality: options.Quality = None,
     bpp: options.Bpp = None,
     max_bytes: options.MaxBytes = None,
@@ -93,7 +94,7 @@ def compress(
     beside = labels_as or ()
     request = Request(
         model=ModelSource(
-            model=model, device=device, limits=Limits(max_pixels=max_pixels),
+            model=model, device=device, tune=tune, limits=Limits(max_pixels=max_pixels),
             labeler=options.or_none(labeler), top=top, refine_for=tuple(refine_for or ()),
         ),
         target=target,

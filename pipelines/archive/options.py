@@ -7,7 +7,7 @@ stages share (`pipelines/stage/options.py`).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,7 +31,7 @@ __all__ = [
     "FailOn", "Fatal", "FilesFrom", "Force", "ImageSeconds", "Include", "Inventory", "Json",
     "Labeler", "LabelsAs", "LabelsBeside", "Limit", "MaxBytes", "MaxFailures", "MaxPixels",
     "MetricsFile", "MinProb", "Model", "Preserve", "PsnrFloor", "Quality", "RefineFor",
-    "RetryFailed", "SourceUrl", "Top", "VerifyLevel", "new_app", "or_none",
+    "RetryFailed", "SourceUrl", "Top", "Tune", "VerifyLevel", "new_app", "or_none",
 ]  # fmt: skip
 
 
@@ -59,6 +59,10 @@ SourceUrl = Annotated[
 ]
 DestinationUrl = Annotated[str | None, typer.Argument(metavar="DST", help="Folder or s3://...")]
 Model = Annotated[str, typer.Option(help="Shipped model, model file, or s3://...")]
+Tune = Annotated[
+    Literal["psnr", "ssim"],
+    typer.Option(help="psnr: least squared error; ssim: most structural similarity."),
+]
 Quality = Annotated[
     int | None,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import Any
 
 from deepsic.errors import UsageError
 from deepsic.labels import TOP
+from deepsic.models.quality import TUNINGS
 from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 
 __all__ = ["JOB_KEY", "JobSettings", "check_claim", "check_target", "claim", "read_job"]
@@ -34,6 +35,8 @@ class JobSettings:
     """Target: bits per pixel of the whole file."""
     max_bytes: int | None = None
     """Target: size of each file, bytes."""
+    tune: str = TUNINGS[0]
+    """What files are encoded for: "psnr" or "ssim"."""
     labeler: str | None = None
     """Classifier whose labels are stored in the file; None: what the model gives by itself."""
     top: int = TOP
@@ -57,8 +60,11 @@ class JobSettings:
         """16 hex digits: a hash of model, settings, format and layout version."""
         content = asdict(self) | {"layout": LAYOUT_VERSION}
         del content["model"]  # the same file under another name makes the same bytes
+        # Archives from before these were settings keep their identity.
         if not self.refine_for:
-            del content["refine_for"]  # archives from before it was a setting keep their identity
+            del content["refine_for"]
+        if self.tune == TUNINGS[0]:
+            del content["tune"]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -83,7 +89,9 @@ def check_claim(destination: Storage, source_url: str, settings: JobSettings) ->
     found = read_job(destination)
     if found is None:
         return False
-    ours, theirs = _described(settings), found.get("settings", {})
+    ours = _described(settings)
+    # An archive from before these were settings doesn't name them.
+    theirs = {"refine_for": [], "tune": TUNINGS[0]} | found.get("settings", {})
     if found.get("job") != settings.job_id:
         names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         changes = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in names)

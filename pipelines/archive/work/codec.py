@@ -14,6 +14,7 @@ from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
+from deepsic.models.quality import TUNINGS
 from pipelines.models import model_file, pinned
 
 __all__ = ["ArchiveCodec", "CodecSource", "ModelSource", "checked_codec", "loaded_codec", "warm_up"]
@@ -59,6 +60,8 @@ class ModelSource:
 
     model: str = "sic"
     device: str = "auto"
+    tune: str = TUNINGS[0]
+    """What files are encoded for: "psnr" or "ssim"."""
     limits: Limits = DEFAULT_LIMITS
     labeler: str | None = None
     """Classifier whose labels are stored in the files; None: what the model gives by itself."""
@@ -94,7 +97,7 @@ class ModelSource:
         import deepsic
 
         path = model_file(self.model)
-        codec = deepsic.Codec.load(path, device=self.device, limits=self.limits)
+        codec = deepsic.Codec.load(path, device=self.device, limits=self.limits, tune=self.tune)
         helpers: dict[str, Any] = {}
         if self.labeler == "head":
             helpers["labeler"] = functools.partial(codec.read, top=self.top)

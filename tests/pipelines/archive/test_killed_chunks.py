@@ -94,14 +94,32 @@ def test_an_output_that_somebody_edited_where_it_lies_stays(
     assert killed.destination.get("a.png.sic").data.startswith(b"EDIT")
 
 
-def test_a_file_system_without_extended_attributes_serves_as_well(
-    tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def without_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no extended attributes."""
+
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     monkeypatch.setattr(os, "setxattr", refuse)
     monkeypatch.setattr(os, "getxattr", refuse)
+
+
+@pytest.mark.usefixtures("without_attributes")
+def test_without_extended_attributes_an_unrecorded_output_gives_way_when_asked(
+    killed: ArchiveJob,
+) -> None:
+    assert outcome(killed) == ("failed", "conflict")
+    before = killed.destination.get("a.png.sic").data
+    again = Chunk(tuple(Item(info, attempt=2) for info in killed.source.list()))
+    assert compress_chunk(replace(killed, overwrite=True), again).ok == 1
+    assert killed.destination.get("a.png.sic").data != before
+
+
+@pytest.mark.usefixtures("without_attributes")
+def test_a_file_system_without_extended_attributes_serves_as_well(
+    tmp_path: Path, make_job: MakeJob
+) -> None:
     save_image(tmp_path / "in/a.png", 1)
     job = make_job(tmp_path / "in", tmp_path / "archive")
     assert outcome(job) == (OK, "")

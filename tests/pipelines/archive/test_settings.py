@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from deepsic.bitstream import unpack
 from deepsic.errors import UsageError
-from pipelines.archive.settings import JobSettings, check_claim, claim, read_job
+from deepsic.models.quality import TUNINGS
+from pipelines.archive.settings import JOB_KEY, JobSettings, check_claim, claim, read_job
 from pipelines.archive.work.codec import ModelSource
 from pipelines.storage import open_storage
+from tests.support.small_model import model_path, two_tunings
 
 from .conftest import save_image
+
+__all__ = ["model_path", "two_tunings"]
 
 SETTINGS = JobSettings(model="sic", model_id="00" * 8, format_version=1, bpp=0.25, labeler="head")
 LITE0 = "efficientnet-lite0"
@@ -37,6 +43,30 @@ def test_refined_archives_go_on_and_others_are_refused(tmp_path: Path) -> None:
     assert JobSettings(**found["settings"]) == refined
     with pytest.raises(UsageError, match="refine_for"):
         claim(archive, "photos", SETTINGS)
+
+
+def test_a_tuning_makes_another_archive(tmp_path: Path) -> None:
+    archive = open_storage(str(tmp_path / "archive"))
+    archive.create()
+    earlier = {"job": SETTINGS.job_id, "source": "photos", "settings": {"model": "sic"}}
+    archive.put(JOB_KEY, json.dumps(earlier).encode())
+    assert check_claim(archive, "photos", SETTINGS)
+    with pytest.raises(UsageError, match="tune psnr -> ssim") as error:
+        claim(archive, "photos", replace(SETTINGS, tune="ssim"))
+    assert "refine_for" not in str(error.value)
+
+
+def test_a_codec_is_loaded_for_the_tuning(
+    tmp_path: Path, two_tunings: Path, model_path: Path
+) -> None:
+    save_image(tmp_path / "a.png", 1, (96, 64))
+    image = Image.open(tmp_path / "a.png")
+    for number, tune in enumerate(TUNINGS):
+        codec = ModelSource(model=str(two_tunings), device="cpu", tune=tune).load()
+        blob = codec.encode(image, quality=50)
+        assert unpack(blob).header.coder == number
+    with pytest.raises(UsageError, match="can't tune for 'ssim'"):
+        ModelSource(model=str(model_path), device="cpu", tune="ssim").load()
 
 
 def test_a_coder_refines_and_labels(tmp_path: Path) -> None:
