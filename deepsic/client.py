@@ -106,6 +106,7 @@ class Client:
         bpp: float | None = None,
         max_bytes: int | None = None,
         model: str | None = None,
+        tune: str | None = None,
         labels: bool = True,
     ) -> bytes:
         """An image as a `.sic` file.
@@ -116,12 +117,15 @@ class Client:
             bpp: bits a pixel to aim at, header included.
             max_bytes: what the file must stay below.
             model: one of `models()`; None: the service's default.
+            tune: "psnr" or "ssim", as `Codec.load` takes it, of models that are tuned for it.
             labels: let the service's classifier put labels into the file.
 
         Raises: as `Codec.encode`, and `ServiceError`.
         """
-        wanted = {"quality": quality, "bpp": bpp, "max_bytes": max_bytes, "model": model}
-        query = {key: value for key, value in wanted.items() if value is not None}
+        wanted = {
+            "quality": quality, "bpp": bpp, "max_bytes": max_bytes, "model": model, "tune": tune,
+        }  # fmt: skip
+        query: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
         if not labels:
             query["labels"] = "false"
         return self._post("encode", image_file(image), query).content

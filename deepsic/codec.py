@@ -30,9 +30,9 @@ from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models import registry, tiling
 from deepsic.models.device import device_named
-from deepsic.models.drawing import Drawing, halvings
+from deepsic.models.drawing import SCALES, Drawing, halvings
 from deepsic.models.quality import TUNINGS
-from deepsic.models.registry import F32, Engine, Reader, Tunable
+from deepsic.models.registry import F32, Engine, Reader, Scalable, Tunable
 from deepsic.models.semantic.labeler import Labeler
 from deepsic.models.tiling import Tile, crop_latents, pad, tiles
 from deepsic.targets import Goal, smallest_loss
@@ -289,6 +289,23 @@ class Codec:
     def tunings(self) -> tuple[str, ...]:
         """What the model's files may be tuned for."""
         return TUNINGS[: self.engine.tunings] if isinstance(self.engine, Tunable) else TUNINGS[:1]
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """What `decode`'s scale may be, largest first."""
+        return SCALES if isinstance(self.engine, Scalable) else SCALES[:1]
+
+    def tuned(self, tune: str) -> Codec:
+        """The same model, for files of a tuning; nothing is loaded again. Raises: `UsageError`."""
+        return Codec(
+            self.engine,
+            path=self.path,
+            device=self.device,
+            label_set=self.label_set,
+            limits=self.limits,
+            reader=self.reader,
+            tune=tune,
+        )
 
     def _head(self) -> Reader:
         if self.reader is None:

@@ -14,17 +14,18 @@ from deepsic.models.registry import Engine, Scalable
 from deepsic.models.tiling import HALO, Latents, Tile, assemble_latents
 from deepsic.threads import each
 
-__all__ = ["Drawing", "halvings"]
+__all__ = ["SCALES", "Drawing", "halvings"]
 
 Box = tuple[int, int, int, int]
-_HALVINGS = {1.0: 0, 0.5: 1, 0.25: 2, 0.125: 3}
+SCALES = (1.0, 0.5, 0.25, 0.125)
+"""What both sides may be multiplied by, largest first: one halving more each."""
 
 
 def halvings(scale: float) -> int:
     """How often both sides are halved at scale 1, 1/2, 1/4 or 1/8. Raises `UsageError`."""
-    if scale not in _HALVINGS:
+    if scale not in SCALES:
         raise UsageError(f"scale={scale}: give 1, 1/2, 1/4 or 1/8")
-    return _HALVINGS[scale]
+    return SCALES.index(scale)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from deepsic.errors import DeepsicError, InputError, LimitError, UsageError
-from pipelines.serving.api.codec import known_model
+from deepsic.errors import DeepsicError, InputError, LimitError
+from pipelines.serving.api.codec import Tune, goal_of, known_model
 from pipelines.serving.api.requests import (
     BINARY,
     Parts,
@@ -175,10 +175,10 @@ def batch_router(parts: Parts) -> APIRouter:
         quality: Annotated[int | None, Query(ge=1, le=100, examples=[60])] = None,
         bpp: Annotated[float | None, Query(gt=0, le=24, allow_inf_nan=False)] = None,
         model: Annotated[str | None, Query(max_length=100)] = None,
+        tune: Tune = "psnr",
         labels: bool = True,
     ) -> Response:
-        if quality is not None and bpp is not None:
-            raise UsageError("give one of quality and bpp")
+        goal = goal_of(quality, bpp)
         archive, members = open_zip(await zip_of(request))
         model = await known_model(parts, model)
 
@@ -189,9 +189,9 @@ def batch_router(parts: Parts) -> APIRouter:
                 data=data,
                 pixels=size.pixels,
                 model=model,
-                quality=50 if quality is None and bpp is None else quality,
-                bpp=bpp,
+                goal=goal,
                 labels=labels,
+                tune=tune,
             )
             return (await parts.do(request, job)).blob
 

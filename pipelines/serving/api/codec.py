@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.header import Prefix
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.labels import TOP
+from deepsic.targets import Goal
 from pipelines.serving.api.requests import (
     SIC_MEDIA_TYPE,
     Handle,
@@ -35,7 +36,7 @@ from pipelines.serving.http.problems import PROBLEM_RESPONSES
 from pipelines.serving.work import baselines, images
 from pipelines.serving.work.jobs import DecodeJob, EncodeJob, LabelsJob
 
-__all__ = ["codec_router", "known_model"]
+__all__ = ["Tune", "codec_router", "goal_of", "known_model"]
 
 Quality = Annotated[
     int | None,
@@ -50,6 +51,18 @@ MaxBytes = Annotated[
 ]
 Model = Annotated[str | None, Query(max_length=100, description="See /v1/models", examples=["sic"])]
 Width = Annotated[int | None, Query(ge=1, le=65_535, description="Pixels at most", examples=[320])]
+
+
+Tune = Annotated[
+    Literal["psnr", "ssim"],
+    Query(description="psnr: least squared error; ssim: most structural similarity"),
+]
+
+
+def goal_of(quality: Quality = None, bpp: BitsPerPixel = None, max_bytes: MaxBytes = None) -> Goal:
+    """What the parameters ask of a file. Raises: `UsageError`, more than one of them."""
+    goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
+    return Goal(quality=50) if goal == Goal() else goal
 
 
 async def known_model(parts: Parts, name: str | None) -> str:
@@ -90,26 +103,22 @@ def add_encode(router: APIRouter, parts: Parts) -> None:
     )
     async def encode(
         request: Request,
-        quality: Quality = None,
-        bpp: BitsPerPixel = None,
-        max_bytes: MaxBytes = None,
+        goal: Annotated[Goal, Depends(goal_of)],
         model: Model = None,
+        tune: Tune = "psnr",
         labels: Annotated[bool, Query(description="Store what a classifier sees")] = True,
         upload: Handle = None,
         keep: Annotated[bool, Query(description="Keep the file as an upload too")] = False,
     ) -> Response:
         started = time.perf_counter()
-        if sum(value is not None for value in (quality, bpp, max_bytes)) > 1:
-            raise UsageError("give one of quality, bpp and max_bytes")
         data, size = await parts.image_of(request, upload)
         job = EncodeJob(
             data=data,
             pixels=size.pixels,
             model=await known_model(parts, model),
-            quality=50 if bpp is None and max_bytes is None and quality is None else quality,
-            bpp=bpp,
-            max_bytes=max_bytes,
+            goal=goal,
             labels=labels,
+            tune=tune,
         )
         done = await parts.do(request, job)
         header = Prefix.unpack(done.blob).header

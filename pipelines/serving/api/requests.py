@@ -68,8 +68,9 @@ class NotAcceptableError(UsageError):
 
 async def only_known_parameters(request: Request) -> None:
     """Refuse what the endpoint doesn't read: a misspelt parameter would be ignored in silence."""
-    route = request.scope["route"]
-    known = {str(field.alias) for field in route.dependant.query_params}
+    reads = request.scope["route"].dependant
+    parts = (reads, *reads.dependencies)
+    known = {str(field.alias) for part in parts for field in part.query_params}
     given = Counter(name for name, _ in request.query_params.multi_items())
     unknown = sorted(set(given) - known)
     if unknown:

@@ -83,6 +83,7 @@ class ModelOut(BaseModel):
 
     name: str = Field(examples=["sic"])
     identity: str = Field(description="Files carry it", examples=["9f86d081884c7d65"])
+    tunings: list[str] = Field(description="What `tune` may be", examples=[["psnr", "ssim"]])
 
 
 class Limits(BaseModel):

@@ -24,6 +24,7 @@ __all__ = [
     "metadata_of",
     "on_white",
     "open_image",
+    "resized",
     "shrink",
     "write",
 ]
@@ -132,7 +133,13 @@ def shrink(image: Image.Image, longest: int) -> Image.Image:
     if max(image.size) <= longest:
         return image
     scale = longest / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return resized(image, (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """`image` as wide and high as `size`, metadata kept."""
+    if image.size == size:
+        return image
     small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     small.info = dict(image.info)
     return small

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from deepsic.bitstream.semantics import Label
+from deepsic.models.quality import TUNINGS
+from deepsic.targets import Goal
 
 __all__ = [
     "BaselineJob",
@@ -36,6 +38,8 @@ class ModelInfo:
     name: str
     identity: str
     """First 8 bytes of the SHA-256 of the model file, hexadecimal; files carry it."""
+    tunings: tuple[str, ...]
+    """What its files may be tuned for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +96,19 @@ class Job(Generic[R]):
 class EncodeJob(Job[Encoded]):
     """An image as it was uploaded, and the size that its file should have."""
 
-    quality: float | None = None
-    bpp: float | None = None
-    max_bytes: int | None = None
+    goal: Goal
     labels: bool = True
+    tune: str = TUNINGS[0]
 
     @property
     def together(self) -> tuple[Any, ...]:
         """Jobs with equal keys may go through the net together."""
-        return (self.model, self.quality, self.bpp, self.max_bytes, self.labels)
+        return (self.model, self.goal, self.labels, self.tune)
 
     @property
     def cost(self) -> int:
         """A size is searched for."""
-        return self.pixels * (1 if self.quality is not None else SEARCH_PASSES)
+        return self.pixels * (1 if self.goal.quality is not None else SEARCH_PASSES)
 
 
 @dataclass(frozen=True, kw_only=True)

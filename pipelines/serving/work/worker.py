@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,8 +12,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
+from deepsic.bitstream.header import Prefix
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError, InputError, UnknownModelError, UsageError
+from deepsic.models.quality import TUNINGS
 from pipelines.models import model_file
 from pipelines.serving.http.problems import MissingClassifierError
 from pipelines.serving.settings import ServeSettings
@@ -45,6 +48,12 @@ class CodecLike(Protocol):
     name: str
     identity: bytes
 
+    @property
+    def tunings(self) -> tuple[str, ...]: ...
+    @property
+    def scales(self) -> tuple[float, ...]: ...
+    @property
+    def tuned(self) -> Callable[[str], CodecLike]: ...
     @property
     def encode(self) -> Callable[..., bytes]: ...
     @property
@@ -102,7 +111,7 @@ class Worker:
 
     def describe(self, codec: CodecLike) -> ModelInfo:
         """What clients may know of a model."""
-        return ModelInfo(name=codec.name, identity=codec.identity.hex())
+        return ModelInfo(name=codec.name, identity=codec.identity.hex(), tunings=codec.tunings)
 
     def do(self, codec: CodecLike | None, job: Job[R]) -> R:
         """Do a job; `codec` is the one that it names, if it names one."""
@@ -133,12 +142,14 @@ class Worker:
         self, codec: CodecLike, jobs: list[EncodeJob]
     ) -> list[Encoded | DeepsicError]:
         job, images = jobs[0], [job.data for job in jobs]
-        size = {"quality": job.quality, "bpp": job.bpp, "max_bytes": job.max_bytes}
-        options: dict[str, Any] = {key: value for key, value in size.items() if value is not None}
+        size = vars(job.goal).items()
+        options: dict[str, Any] = {key: value for key, value in size if value is not None}
         if job.labels and self.reader is not None:
             options["labeler"] = self.reader.labels
         started = time.perf_counter()
         try:
+            if job.tune != TUNINGS[0]:
+                codec = codec.tuned(job.tune)
             if len(images) > 1 and set(options) <= {"quality", "labeler"}:
                 blobs = codec.encode_batch(images, **options)
             else:
@@ -156,10 +167,13 @@ class Worker:
     def decode(self, codec: CodecLike, job: DecodeJob) -> Decoded:
         """Decode a `.sic` file and write it as an ordinary image."""
         started = time.perf_counter()
-        image = codec.decode(job.data)
-        if job.width is not None and job.width < image.width:
-            longest = round(job.width * max(image.size) / image.width)
-            image = images.shrink(image, longest)
+        header = Prefix.unpack(job.data).header
+        width = min(job.width or header.width, header.width)
+        # No larger than needed: the smaller scales read and decode less.
+        enough = [scale for scale in codec.scales if math.ceil(scale * header.width) >= width]
+        image = codec.decode(job.data, scale=min(enough))
+        height = max(1, round(header.height * width / header.width))
+        image = images.resized(image, (width, height))
         seconds = time.perf_counter() - started
         return decoded(image, job.media_type, seconds)
 

@@ -20,6 +20,9 @@ from pipelines.serving.settings import TOKEN_VARIABLE, ServeSettings
 from pipelines.serving.work.backends import LocalBackend
 from pipelines.serving.work.worker import Worker
 from tests.pipelines.serving.fakes import FakeReader, load_fake
+from tests.support.small_model import two_tunings
+
+__all__ = ["two_tunings"]
 
 SMALL = ServeSettings(
     classifier="fake",

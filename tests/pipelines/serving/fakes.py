@@ -34,6 +34,8 @@ class FakeCodec:
         self.identity = (name.encode() * 8)[:8]
         self.seconds = seconds
         self.batches: list[int] = []
+        self.scales = (1.0,)
+        self.tunings = ("psnr",)
 
     def encode(
         self,
@@ -78,7 +80,10 @@ class FakeCodec:
         self.batches.append(len(images))
         return [self.encode(image, **options) for image in images]
 
-    def decode(self, blob: bytes) -> Image.Image:
+    def tuned(self, tune: str) -> FakeCodec:
+        raise UsageError(f"model {self.name!r} can't tune for {tune!r}; it has psnr")
+
+    def decode(self, blob: bytes, scale: float = 1) -> Image.Image:
         time.sleep(self.seconds)
         container = unpack(blob)
         image = Image.open(io.BytesIO(container.tiles[0])).convert("RGB")

@@ -74,7 +74,7 @@ def test_encode_keeps_below_max_bytes(service: Service) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("quality=50&bpp=1", "one of quality, bpp and max_bytes"),
+        ("quality=50&bpp=1", "quality, bpp and max_bytes exclude one another"),
         ("quality=0", "greater than or equal to 1"),
         ("quality=101", "less than or equal to 100"),
         ("bpp=-1", "greater than 0"),
