@@ -113,14 +113,9 @@ class Codec:
         engine: Engine = registry.load(preset.unpack)(file, device_named(device))
         reader: Reader | None = registry.load(preset.reader)(file, engine)
         return cls(
-            engine,
-            reader=reader,
-            path=path,
-            device=device,
-            label_set=file.label_set,
-            limits=limits,
-            tune=tune,
-        )
+            engine, reader=reader, path=path, device=device,
+            label_set=file.label_set, limits=limits, tune=tune,
+        )  # fmt: skip
 
     def encode(
         self,
@@ -298,14 +293,9 @@ class Codec:
     def tuned(self, tune: str) -> Codec:
         """The same model, for files of a tuning; nothing is loaded again. Raises: `UsageError`."""
         return Codec(
-            self.engine,
-            path=self.path,
-            device=self.device,
-            label_set=self.label_set,
-            limits=self.limits,
-            reader=self.reader,
-            tune=tune,
-        )
+            self.engine, reader=self.reader, path=self.path, device=self.device,
+            label_set=self.label_set, limits=self.limits, tune=tune,
+        )  # fmt: skip
 
     def _head(self) -> Reader:
         if self.reader is None:
