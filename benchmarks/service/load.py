@@ -1,7 +1,7 @@
 """Speed, overload, fairness, redeploy, chaos and drain of the service.
 
     python benchmarks/service/load.py PICTURE.png
-    python benchmarks/service/load.py PICTURE.png --only chaos --seconds 600
+    python benchmarks/service/load.py PICTURE.png --only chaos --only drain --chaos-seconds 300
 
 Starts `pipelines/serve.py` on a free port, runs the experiments one after the other, and ends it.
 PICTURE should be 768x512. Every 200 answer is compared with what the codec gives in this process;
@@ -27,12 +27,15 @@ from benchmarks.service.speed import speed
 from benchmarks.service.truth import Truth
 
 PLAIN = "--classifier none --min-replicas 2 --max-replicas 2 --cpus-per-replica 1"
-EVERYTHING = "speed overload fair redeploy chaos drain"
+EXPERIMENTS = ("speed", "overload", "fair", "redeploy", "chaos", "drain")
 
 
 def main(
     image: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    only: Annotated[str, typer.Option(help="Which experiments, in this order.")] = EVERYTHING,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(EXPERIMENTS)}; repeatable, in this order.  [default: all]"),
+    ] = None,
     seconds: Annotated[float, typer.Option(metavar="S", help="Length of each load.")] = 20,
     chaos_seconds: Annotated[float, typer.Option(metavar="S", help="Length of the chaos.")] = 600,
     every: Annotated[float, typer.Option(metavar="S", help="Between killed processes.")] = 60,
@@ -43,11 +46,12 @@ def main(
     out: options.Out = None,
 ) -> None:
     """Run the experiments."""
+    names = options.chosen(only, EXPERIMENTS)
     truth = Truth(image.read_bytes())
     log = Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
     results: dict[str, Any] = {}
     with serving(*PLAIN.split(), *serve_options.split(), log=log) as service:
-        for name in only.split():
+        for name in names:
             if name == "speed":
                 results[name] = speed(service, truth, seconds)
                 report(results, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.serving.api import gallery
+from pipelines.serving.api import gallery, pages
 
 
 def test_everything_in_the_gallery_may_be_passed_on() -> None:
@@ -16,6 +16,13 @@ def test_everything_in_the_gallery_may_be_passed_on() -> None:
         assert source.address.startswith("https://")
     total = sum(path.stat().st_size for path in gallery.GALLERY.glob("*.sic"))
     assert total < 1_000_000
+
+
+def test_every_sample_photograph_has_a_licence() -> None:
+    rows = (pages.WEB / "samples" / "README.md").read_text(encoding="utf-8").splitlines()
+    for name in pages.SAMPLES:
+        (row,) = (row for row in rows if f"`{name}`" in row)
+        assert row.endswith("| CC0 1.0 |")
 
 
 def test_the_search_reads_first_bytes_only() -> None:
