@@ -228,15 +228,21 @@ def from_client(number: int) -> dict[str, str]:
     return {"X-Forwarded-For": f"198.51.100.{number}"}
 
 
+def noise(side: int) -> bytes:
+    """A JPEG of a square of noise."""
+    out = io.BytesIO()
+    Image.effect_noise((side, side), 50).convert("RGB").save(out, "JPEG", quality=35)
+    return out.getvalue()
+
+
 async def fair(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
     """A client with photographs, alone and beside one that sends the dearest legal requests.
 
-    Give it 60 seconds: a dear request takes most of a minute, and one that is never answered with
-    200 (`dear_done`) has cost the others nothing.
+    That one searches for sizes: of four images of 12 megapixels, which are answered (`dear_done`:
+    work that is never done has cost the others nothing), then of four of 49, which may take longer
+    than a request's time and are answered with 504. Give it 60 seconds.
     """
-    out = io.BytesIO()
-    Image.effect_noise((7000, 7000), 50).convert("RGB").save(out, "JPEG", quality=35)
-    dear = out.getvalue()
+    dear = [noise(3500)] * 4 + [noise(7000)] * 4
     seen: Counter[str] = Counter()
     taken: dict[str, list[float]] = {"quiet": [], "beside": []}
     async with http(service) as client:
@@ -248,16 +254,16 @@ async def fair(service: RunningService, truth: Truth, seconds: float) -> dict[st
             seen[f"{phase} {outcome}"] += 1
             taken[phase].append(time.perf_counter() - started)
 
-        async def flood() -> None:
+        async def flood(body: bytes) -> None:
             path = "/v1/encode?bpp=0.3&labels=false"
             while True:
-                answer = await client.post(path, content=dear, headers=from_client(2))
+                answer = await client.post(path, content=body, headers=from_client(2))
                 seen[f"dear {answer.status_code}"] += 1
                 if answer.status_code == 503:
                     await asyncio.sleep(0.5)
 
         await clients(1, seconds, lambda: photograph("quiet"))
-        floods = [asyncio.create_task(flood()) for _ in range(8)]
+        floods = [asyncio.create_task(flood(body)) for body in dear]
         await asyncio.sleep(3)
         await clients(1, seconds, lambda: photograph("beside"))
         for task in floods:
@@ -267,7 +273,7 @@ async def fair(service: RunningService, truth: Truth, seconds: float) -> dict[st
         "quiet": quiet,
         "beside": beside,
         "p99_ratio": round(beside["p99_ms"] / quiet["p99_ms"], 2),
-        "dear_bytes": len(dear),
+        "dear_bytes": [len(body) for body in dear],
         "dear_done": seen["dear 200"],
         "outcomes": seen,
     }
