@@ -34,7 +34,7 @@ def main(
     image: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     only: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(EXPERIMENTS)}; repeatable, in this order.  [default: all]"),
+        typer.Option(help=f"{', '.join(EXPERIMENTS)}; repeatable, drain last.  [default: all]"),
     ] = None,
     seconds: Annotated[float, typer.Option(metavar="S", help="Length of each load.")] = 20,
     chaos_seconds: Annotated[float, typer.Option(metavar="S", help="Length of the chaos.")] = 600,
@@ -47,6 +47,7 @@ def main(
 ) -> None:
     """Run the experiments."""
     names = options.chosen(only, EXPERIMENTS)
+    names.sort(key=lambda name: name == "drain")  # last: it ends the service
     truth = Truth(image.read_bytes())
     log = Path(tempfile.mkdtemp(prefix="serve-load-")) / "serve.log"
     results: dict[str, Any] = {}
