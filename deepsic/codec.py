@@ -48,7 +48,7 @@ Region = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, ends exclusive, as Pillow's `crop` takes it."""
 
 STORED = 5
-"""Labels in each file of a model whose encoder stores them by itself."""
+"""Labels that a model's semantic module gives to each file."""
 
 
 class Codec:
@@ -124,7 +124,7 @@ class Codec:
         quality: int | None = None,
         bpp: float | None = None,
         max_bytes: int | None = None,
-        labels: Sequence[Label] | None = None,
+        labels: Sequence[Label] | bool = True,
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
         metadata: bool = True,
@@ -136,8 +136,9 @@ class Codec:
             quality: 1 (smallest) to 100 (best); 50 if no target is given.
             bpp: target for the whole file in bits per pixel, not exceeded.
             max_bytes: target for the whole file in bytes, not exceeded.
-            labels: what to store in the semantics part.
-            labeler: called on the image for labels, if `labels` is None.
+            labels: True: what the labeler, or else the model's semantic module if it has one, sees
+                in the image; False: none; or the labels to store.
+            labeler: called on the image for labels.
             refiner: of the same model; fits the latents to networks that will look at the
                 image, in about a hundred times the time.
             metadata: whether EXIF, ICC and XMP are kept.
@@ -155,9 +156,7 @@ class Codec:
         picture = load_image(image, self.limits)
         if not metadata:
             picture = replace(picture, exif=None, icc=None, xmp=None)
-        if labels is None and labeler is not None:
-            labels = labeler(Image.fromarray(picture.rgb))
-        semantics = None if labels is None else Semantics.of(labels)
+        semantics = self._seen(picture, labels, labeler)
 
         def plain(quality: int, zone: float) -> bytes:
             return self._encode_at(picture, quality, zone, semantics, tuning)
@@ -186,14 +185,18 @@ class Codec:
         quality: int | None = None,
         bpp: float | None = None,
         max_bytes: int | None = None,
+        labels: bool = True,
         labeler: Labeler | None = None,
         refiner: Refiner | None = None,
         metadata: bool = True,
     ) -> list[bytes]:
         """Return the files of several images, in order. Arguments and errors as `encode`."""
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
-        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes)
-        return [one(image, labeler=labeler, refiner=refiner, metadata=metadata) for image in images]
+        one = partial(
+            self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, labels=labels,
+            labeler=labeler, refiner=refiner, metadata=metadata,
+        )  # fmt: skip
+        return [one(image) for image in images]
 
     def decode(
         self, blob: SicFile, *, region: Region | None = None, scale: float = 1
@@ -266,9 +269,9 @@ class Codec:
         return reader.file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
 
     def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
-        """Return what the pre-semantic head sees in an image, in the latents before rounding.
+        """Return what the model's semantic module sees in an image, before anything is rounded.
 
-        It is a labeler as well: `codec.encode(image, labeler=codec.read)`.
+        `encode` stores the first of it, unless told otherwise.
 
         Raises:
             UnknownModelError: the model has no head.
@@ -297,11 +300,20 @@ class Codec:
             label_set=self.label_set, limits=self.limits, tune=tune,
         )  # fmt: skip
 
+    def _seen(
+        self, picture: LoadedImage, labels: Sequence[Label] | bool, labeler: Labeler | None
+    ) -> Semantics | bool:
+        """What is stored of a picture; True: what the encoder sees on its way."""
+        if labels is True and labeler is not None:
+            labels = labeler(Image.fromarray(picture.rgb))
+        elif labels is True and self.reader is not None and not self.reader.stores:
+            labels = self.read(picture.rgb, top=STORED)
+        return labels if isinstance(labels, bool) else Semantics.of(labels)
+
     def _head(self) -> Reader:
         if self.reader is None:
             raise UnknownModelError(
-                f"the file stores no labels and model {self.name!r} has no semantic head; "
-                "encode with labels or a labeler"
+                f"model {self.name!r} has no semantic head; encode with labels or a labeler"
             )
         return self.reader
 
@@ -314,14 +326,9 @@ class Codec:
         return layout
 
     def _encode_at(
-        self,
-        picture: LoadedImage,
-        quality: int,
-        zone: float,
-        semantics: Semantics | None,
-        tuning: int,
-        refined: tuple[F32, F32] | None = None,
-    ) -> bytes:
+        self, picture: LoadedImage, quality: int, zone: float, semantics: Semantics | bool,
+        tuning: int, refined: tuple[F32, F32] | None = None,
+    ) -> bytes:  # fmt: skip
         width, height = picture.size
         tile_log2 = 0 if max(width, height) <= tiling.ONE_TILE else tiling.TILE_LOG2
         header = Header(
@@ -334,28 +341,21 @@ class Codec:
         coded = each(
             lambda tile: self._encode_tile(engine, picture.rgb, tile, quality, zone, refined), grid
         )
-        if semantics is None and self.reader is not None and self.reader.stores:
+        if semantics is True and self.reader is not None and self.reader.stores:
             semantics = Semantics.of(self.reader.named([seen for _, seen in coded])[:STORED])
         container = Container(
             header=header,
             tiles=tuple(stream for stream, _ in coded),
-            semantics=semantics,
+            semantics=None if isinstance(semantics, bool) else semantics,
             alpha=None if picture.alpha is None else pack_alpha(picture.alpha),
-            exif=picture.exif,
-            icc=picture.icc,
-            xmp=picture.xmp,
-        )
+            exif=picture.exif, icc=picture.icc, xmp=picture.xmp,
+        )  # fmt: skip
         return pack(container)
 
     def _encode_tile(
-        self,
-        engine: Engine,
-        rgb: NDArray[np.uint8],
-        tile: Tile,
-        quality: int,
-        zone: float,
+        self, engine: Engine, rgb: NDArray[np.uint8], tile: Tile, quality: int, zone: float,
         refined: tuple[F32, F32] | None,
-    ) -> tuple[bytes, F32]:
+    ) -> tuple[bytes, F32]:  # fmt: skip
         """A tile's stream, and what a pre-semantic module says of the same features.
 
         `refined` latents are those of the whole image; without, the tile's window is analysed.

@@ -40,7 +40,7 @@ def main(folder: options.Images, model: options.Model = "sic") -> None:
     for quality in QUALITIES:
         points = []
         for rgb in images:
-            blob = codec.encode(rgb, quality=quality)
+            blob = codec.encode(rgb, quality=quality, labels=False)
             points.append(measure(blob, codec.decode(blob), rgb))
         ours.append(np.mean(points, 0))
         typer.echo(f"quality {quality}: {ours[-1][0]:.4f} bpp, {ours[-1][1]:.3f} dB")

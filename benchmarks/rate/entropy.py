@@ -205,7 +205,7 @@ def main(
             bins += recording.bins()
             ideal += recording.ideal_bits()
             length += 8 * len(stream)
-            whole += 8 * len(codec.encode(rgb, quality=quality))
+            whole += 8 * len(codec.encode(rgb, quality=quality, labels=False))
             wavelet += 8 * (len(stream) - int(recording.started().state[POSITION]))
             pixels += rgb[..., 0].size
             encode += fastest(recording.encode)

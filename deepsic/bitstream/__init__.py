@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from deepsic.bitstream.certain import certain
 from deepsic.bitstream.container import (
     Container,
     Layout,
@@ -35,6 +36,7 @@ __all__ = [
     "Layout",
     "Metadata",
     "Semantics",
+    "certain",
     "info",
     "pack",
     "read_header",

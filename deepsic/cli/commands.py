@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepsic import __version__
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.cli import files
+from deepsic.cli.label_rows import at_depth, rows_of, text_of
 from deepsic.cli.options import (
     SHELLS,
     add_verb,
@@ -35,7 +35,7 @@ from deepsic.cli.options import (
 )
 from deepsic.cli.report import Results, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
-from deepsic.labels import TOP, label_set
+from deepsic.labels import TOP
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec
@@ -55,6 +55,7 @@ def encode(
     model: str,
     tune: str | None,
     labeler: str | None,
+    no_labels: bool,
     refine_for: list[str] | None,
     refine_steps: int | None,
     device: str,
@@ -75,6 +76,8 @@ def encode(
         from deepsic.models.semantic.labeler import load_labeler
 
         chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
+    if no_labels:
+        chosen["labels"] = False
     if refine_steps is not None and not refine_for:
         raise UsageError("--refine-steps needs --refine-for: name the classifier to refine for")
     if refine_for:
@@ -154,27 +157,37 @@ def labels(
     sources: list[str],
     top: int,
     depth: int | None,
+    boxes: str | None,
     model: str | None,
     device: str,
     json: bool,
 ) -> None:
     """Show what images contain; a model is loaded only for files without stored labels."""
     found = files.found(sources)
+    pictures = files.Target(boxes and boxes.rstrip("/") + "/", ".png", force=True)
     codecs: dict[str, Codec] = {}
     with Results(len(found.files), json=json) as out:
-        for source, _ in found.files:
-            with out.item(str(source)) as item:
+        for job in files.plan(found, pictures):
+            with out.item(str(job.source)) as item:
                 # Only the start of the file, so that damage behind it doesn't matter.
-                start = files.read_start(source, PREFIX_BYTES)
-                stored = read_semantics(start)
-                if stored is None:
-                    blob = start if source == files.STREAM else files.read(source)
+                start = files.read_start(job.source, PREFIX_BYTES)
+                stored, read = read_semantics(start), "file"
+                blob = b""
+                if stored is None or boxes:
+                    blob = start if job.source == files.STREAM else files.read(job.source)
                     codec = _codec_for(info(blob), model, device, codecs)
-                    seen: Sequence[Label] = codec.labels(blob, top=top)
-                else:
-                    seen = stored.labels
-                shown = _at_depth(seen, depth)[:top]
-                item.done({"labels": [_label(label) for label in shown]}, _labels_line)
+                seen: Sequence[Label] = stored.labels if stored else ()
+                if stored is None:
+                    read = "model" if codec.reader else "none"
+                    seen = codec.labels(blob, top=top) if codec.reader else ()
+                if boxes:
+                    from deepsic.image_io.boxes import draw_boxes
+                    from deepsic.image_io.save import image_bytes
+
+                    drawn = draw_boxes(codec.decode(blob), seen)
+                    pictures.write(job, image_bytes(drawn, ".png"))
+                shown = rows_of(at_depth(seen, depth)[:top])
+                item.done({"read": read, **shown}, _labels_line)
 
 
 def verify(*, sources: list[str], json: bool) -> None:
@@ -277,6 +290,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="name each label's ancestor at this depth of WordNet; 0 is the root",
     )
+    verb.add_argument(
+        "--boxes",
+        metavar="DIR",
+        help="write the images there, with the boxes of the objects that a detector stored",
+    )
     model_options(verb)
 
     add_verb(verbs, "verify", verify)
@@ -330,47 +348,21 @@ def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Co
     return loaded[name]
 
 
-def _at_depth(seen: Sequence[Label], depth: int | None) -> list[Label]:
-    """Replace labels by their ancestors at `depth` and add up what falls together.
-
-    Labels with different boxes are different objects: two dogs stay two (DeepSIC section IV-D).
-    """
-    if depth is None:
-        return list(seen)
-    names = label_set("imagenet1k")
-    total: dict[tuple[object, str], Label] = {}
-    for label in seen:
-        node = names.above(label.wnid, depth) if label.wnid in names else label
-        key = label.box, node.wnid or node.name
-        before = total[key].probability if key in total else 0.0
-        sure = min(1.0, label.probability + before)
-        total[key] = replace(label, name=node.name, wnid=node.wnid, probability=sure)
-    return sorted(total.values(), key=lambda label: -label.probability)
-
-
-def _label(label: Label) -> dict[str, Any]:
-    row = {"name": label.name, "wnid": label.wnid, "probability": round(label.probability, 4)}
-    return row if label.box is None else {**row, "box": [round(value, 4) for value in label.box]}
-
-
 def _facts(facts: Info, target: str | None = None) -> dict[str, Any]:
     row = facts.to_dict()
     row["bpp"] = round(facts.bpp, 4)
-    row["labels"] = [_label(label) for label in facts.labels]
+    row |= rows_of(facts.labels)
     return row if target is None else {"target": target, **row}
 
 
-def _labels_text(row: dict[str, Any]) -> str:
-    return ", ".join(f"{label['name']} {label['probability']:.1%}" for label in row["labels"])
-
-
 def _labels_line(row: dict[str, Any]) -> str:
-    return f"{row['source']}: {_labels_text(row) or 'no labels'}"
+    shown = text_of(row) if row["read"] != "none" else "no labels stored, and its model reads none"
+    return f"{row['source']}: {shown}"
 
 
 def _encoded_line(row: dict[str, Any]) -> str:
     line = f"{row['source']} -> {row['target']}  {row['bytes_total']:,} B  {row['bpp']:.3f} bpp"
-    return f"{line}  {_labels_text(row)}" if row["labels"] else line
+    return f"{line}  {text_of(row)}" if row["labels"] else line
 
 
 def _decoded_line(row: dict[str, Any]) -> str:
@@ -388,6 +380,8 @@ def _info_text(row: dict[str, Any]) -> str:
         f"quality {row['quality']}, coder {row['coder']}, tiles {tiles}",
         f"  bytes     {row['bytes_semantics']:,} semantics, {row['bytes_picture']:,} image, "
         f"{row['bytes_metadata']:,} metadata and alpha",
-        f"  labels    {_labels_text(row) or 'none stored'}",
+        f"  labels    {text_of(row)}, of {row['label_set']}"
+        if row["label_set"]
+        else "  labels    none stored",
     )
     return "\n".join(lines)

@@ -114,12 +114,14 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
         "--tune", choices=TUNINGS,
         help="psnr: least squared error; ssim: most structural similarity [psnr]",
     )  # fmt: skip
-    verb.add_argument(
+    seen = verb.add_mutually_exclusive_group()
+    seen.add_argument(
         "--labeler",
         metavar="NAME",
-        help="store labels from head (the model's own), efficientnet-lite0 or another classifier, "
-        "or your module:function [none]",
+        help="store labels from efficientnet-lite0 or another classifier or detector, as "
+        "NAME=WEIGHTS with weights of its own, or from your module:function [the model's head]",
     )
+    seen.add_argument("--no-labels", action="store_true", help="store no labels")
     verb.add_argument(
         "--refine-for",
         action="append",

@@ -10,7 +10,7 @@ names the lowest node above all classes still possible: animal, dog, spaniel, En
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from deepsic.errors import UsageError
@@ -176,6 +176,35 @@ class LabelSet:
         """Return the ancestor of `wnid` at `depth` (0: the root), itself if it isn't deeper."""
         path = self.path(wnid)
         return path[min(depth, len(path) - 1)]
+
+    def certain(self, chances: Mapping[str, float], least: float) -> tuple[Node, float] | None:
+        """The lowest node that holds at least `least` of the probability, and how much it holds.
+
+        Args:
+            chances: probability of each wnid; those of other sets count for nothing.
+
+        Returns: None where only a node above more than half of all classes holds so much: "entity",
+            "artifact" tell nothing.
+        """
+        held: dict[int, float] = {}
+        for wnid, chance in chances.items():
+            row: int | None = self._rows.get(wnid)
+            while row is not None:
+                held[row] = held.get(row, 0.0) + chance
+                row = self.nodes[row].parent
+        sure = [
+            (self.nodes[row].depth, chance, row)
+            for row, chance in held.items()
+            if chance >= least and 2 * self._classes_below(row) <= len(self._leaves)
+        ]
+        if not sure:
+            return None
+        _, chance, row = max(sure)
+        return self.nodes[row], min(1.0, chance)
+
+    def _classes_below(self, row: int) -> int:
+        """How many classes a node stands above; 1 for a class."""
+        return sum(self._below(leaf, row) for leaf in self._leaves[self._first[row] :])
 
     def _row(self, wnid: str) -> int:
         self[wnid]

@@ -17,7 +17,7 @@ def head() -> Recipe[SicConfig, Distillation]:
         name="head",
         preset="sic",
         net=SicConfig(),
-        head=HeadConfig(classes=1000, hidden=1280),
+        head=HeadConfig(),
         objective=Distillation(),
         stages=(
             Stage(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,23 +54,45 @@ class Teacher:
         return logits[:, self.columns], hint
 
     def give_weights(self, head: SemanticHead | SemanticModule) -> int:
-        """Start the head's inverted residuals at the teacher's blocks, while sizes are equal.
+        """Start a head at the teacher's layers, while sizes are equal: all of them for a
+        `SemanticHead`, the inverted residuals of a `SemanticModule`.
 
         Returns: how many blocks were taken.
         """
-        blocks: Sequence[nn.Module] = list(self.net.network.get_submodule("_blocks").children())
-        names = {"widen": "_expand_conv", "depthwise": "_depthwise_conv", "narrow": "_project_conv"}
-        taken = 0
-        for mine, theirs in zip(head.blocks, blocks[_FIRST:], strict=False):
-            layers = [(getattr(mine, a), _conv(getattr(theirs, b))) for a, b in names.items()]
-            if any(a.weight.shape != b.weight.shape for a, b in layers):
-                break
-            for a, b in layers:
-                a.load_state_dict({"weight": b.weight, "bias": b.bias})
-            taken += 1
+        net = self.net.network
+        blocks: list[nn.Module] = list(net.get_submodule("_blocks").children())
+        if isinstance(head, SemanticModule):
+            return _copied(zip(head.blocks, blocks[_FIRST:], strict=False))
+        taken = _copied(zip([*head.early, *head.blocks], blocks, strict=False))
+        last, fully = net.get_submodule("_conv_head"), net.get_submodule("_fc")
+        whole = taken == len(blocks) and head.full1.weight.shape == last.weight.shape[:2]
+        if whole:
+            head.first.load_state_dict(_weights(net.get_submodule("_conv_stem")))
+            head.full1.load_state_dict({"weight": last.weight[..., 0, 0], "bias": last.bias})
+            rows = {"weight": fully.weight[self.columns], "bias": fully.bias[self.columns]}
+            head.full2.load_state_dict(rows)
         return taken
 
 
-def _conv(layer: nn.Module) -> nn.Module:
-    """The convolution in a layer that wraps one."""
-    return layer if hasattr(layer, "weight") else layer.get_submodule("conv")
+def _copied(pairs: Iterable[tuple[Any, nn.Module]]) -> int:
+    """Blocks of a head that took the weights of EfficientNet-Lite0's, up to the first misfit."""
+    names = {"widen": "_expand_conv", "depthwise": "_depthwise_conv", "narrow": "_project_conv"}
+    taken = 0
+    for mine, theirs in pairs:
+        layers = [
+            (getattr(mine, a), _weights(getattr(theirs, b)))
+            for a, b in names.items()
+            if getattr(mine, a) is not None and hasattr(theirs, b)
+        ]
+        if any(layer.weight.shape != weights["weight"].shape for layer, weights in layers):
+            break
+        for layer, weights in layers:
+            layer.load_state_dict(weights)
+        taken += 1
+    return taken
+
+
+def _weights(layer: Any) -> dict[str, Tensor]:
+    """Of the convolution in a layer that may wrap one."""
+    conv = layer if hasattr(layer, "weight") else layer.get_submodule("conv")
+    return {"weight": conv.weight, "bias": conv.bias}

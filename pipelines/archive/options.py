@@ -78,7 +78,9 @@ MaxBytes = Annotated[
 ]
 Labeler = Annotated[
     str | None,
-    typer.Option(metavar="NAME|none", help="Classifier whose labels go into the files, or head."),
+    typer.Option(
+        metavar="NAME|none", help="Classifier whose labels go into the files [the model's own]."
+    ),
 ]
 Top = Annotated[int, typer.Option(min=1, metavar="K", help="Labels kept for each image.")]
 RefineFor = Annotated[

@@ -158,8 +158,6 @@ def verify_all(ledger: Ledger, *, mark: bool) -> Verified:
 
 def demonstrate(request: Request) -> list[str]:
     """Compress scikit-image's photographs into ./out, decode them, and draw both; what was made."""
-    if request.model.labeler is None:
-        request = replace(request, model=replace(request.model, labeler=DEMO_LABELER))
     originals, decoded, image = DEMO / "originals", DEMO / "decoded", DEMO / "comparison.png"
     demo.gather_photographs(originals)
     with _cluster(request.model.device) as resources:

@@ -86,7 +86,7 @@ def real_rates(model: Path, images: Images) -> dict[str, float]:
         rates, gains = [], []
         for row in range(len(held)):
             pixels = middle(held.image(row), 512)
-            blob = codec.encode(pixels, quality=quality)
+            blob = codec.encode(pixels, quality=quality, labels=False)
             error = np.square(np.asarray(codec.decode(blob), np.float64) - pixels).mean()
             rates.append(8 * len(blob) / (pixels.shape[0] * pixels.shape[1]))
             gains.append(10 * np.log10(255**2 / max(error, 1e-6)))

@@ -87,11 +87,11 @@ class Sic(MeasuredCodec):
         return Refiner.load(self.model, self.networks) if self.networks else None
 
     def encode(self, image: Image.Image, knob: float) -> bytes:
-        return self.codec.encode(image, quality=round(knob), refiner=self.refiner)
+        return self.codec.encode(image, quality=round(knob), refiner=self.refiner, labels=False)
 
     def at_rate(self, image: Image.Image, bpp: float) -> bytes | None:
         try:
-            return self.codec.encode(image, bpp=bpp, refiner=self.refiner)
+            return self.codec.encode(image, bpp=bpp, refiner=self.refiner, labels=False)
         except UsageError:  # its smallest file is larger
             return None
 

@@ -1,12 +1,11 @@
 """The semantic head: what is in an image, read from its latents (DeepSIC Fig. 4).
 
-    y8, y16 -> bands at 1/8 -> 3x3 conv, modulated by quality -> residual block -> 1x1 conv
+    latents -> inverse wavelet -> 3x3 conv, modulated by quality -> inverted residuals to 1/8
             -> inverted residuals -> fully connected, at each place -> mean -> fully connected
 
-The latents are the encoder's features before quantisation (pre-semantic) or what the decoder has
-after it (post-semantic); the two differ by rounding, so one head reads both, and no pixel is made.
-The inverted residuals are those of EfficientNet-Lite0 behind its stride of 8, which may give them
-their first weights.
+The latents are wavelet bands, so one linear map turns them into what EfficientNet-Lite0 was made
+for, and the head is that network: its weights serve as they are. Training only has to teach the
+layers up to 1/8 what coding does to an image. The codec's synthesis networks don't run.
 """
 
 from __future__ import annotations
@@ -19,59 +18,65 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepsic.errors import UsageError
-from deepsic.models.blocks import Modulation, ResidualBlock
-from deepsic.models.semantic.head_input import HEAD_INPUT
+from deepsic.models.blocks import Modulation
 
 __all__ = ["HeadConfig", "InvertedResidual", "SemanticHead"]
+
+Blocks = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """Sizes of a head."""
+    """Sizes of a head; by default EfficientNet-Lite0's."""
 
-    classes: int = 10
+    classes: int = 1000
     """Of the label set."""
-    width: int = 112
-    """Channels of the first convolutions, at 1/8."""
-    stem: int = 40
-    """Channels between those and the inverted residuals."""
-    blocks: Sequence[Sequence[int]] = (
+    stem: int = 32
+    """Channels of the first convolution, at 1/2."""
+    early: Blocks = ((3, 1, 16), (3, 2, 24), (3, 1, 24), (5, 2, 40), (5, 1, 40))
+    """Kernel, stride and channels of the inverted residuals up to 1/8; the first doesn't widen."""
+    blocks: Blocks = (
         (3, 2, 80), (3, 1, 80), (3, 1, 80),
         (5, 1, 112), (5, 1, 112), (5, 1, 112),
-        (5, 2, 192), (5, 1, 192), (5, 1, 192),
+        (5, 2, 192), (5, 1, 192), (5, 1, 192), (5, 1, 192),
+        (3, 1, 320),
     )  # fmt: skip
-    """Kernel, stride and channels of each inverted residual; EfficientNet-Lite0's 5 to 13."""
+    """The same of those behind it."""
     expand: int = 6
     """Widening inside an inverted residual."""
-    hidden: int = 512
+    hidden: int = 1280
     """Between the two fully connected layers."""
 
     def __post_init__(self) -> None:
         if self.classes < 2:
             raise UsageError(f"classes={self.classes}: a head tells at least two apart")
-        if any(len(block) != 3 or block[1] not in (1, 2) for block in self.blocks):
-            raise UsageError("each of blocks is kernel, stride 1 or 2, channels")
+        for name in ("early", "blocks"):  # lists, where a file gave them: equal sizes are equal
+            object.__setattr__(self, name, tuple(map(tuple, getattr(self, name))))
+        if any(len(b) != 3 or b[1] not in (1, 2) for b in (*self.early, *self.blocks)):
+            raise UsageError("each of early and blocks is kernel, stride 1 or 2, channels")
 
 
 class InvertedResidual(nn.Module):
-    """Widen, depthwise convolution, narrow; plus the input where sizes allow (Sandler 2018)."""
+    """Widen, depthwise convolution, narrow; plus the input where sizes allow (Sandler 2018).
+
+    With `expand` 1 nothing is widened.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
         middle = inputs * expand
-        # EfficientNet-Lite pads as TensorFlow does: the odd one last, so that its weights fit.
-        before = (kernel - stride) // 2
-        self.padding = (before, kernel - stride - before) * 2
-        self.widen = nn.Conv2d(inputs, middle, 1)
+        self.padding = _padding(kernel, stride)
+        self.widen = nn.Conv2d(inputs, middle, 1) if expand > 1 else None
         self.depthwise = nn.Conv2d(middle, middle, kernel, stride, groups=middle)
         self.narrow = nn.Conv2d(middle, outputs, 1)
         self.adds = stride == 1 and inputs == outputs
         # Without norms the signal keeps its size only if weights start as large as this.
         for conv in (self.widen, self.depthwise):
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            if conv is not None:
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.relu6(self.widen(x))
+        y = x if self.widen is None else functional.relu6(self.widen(x))
         # CPUs are several times slower at depthwise convolutions in bfloat16 than in float32.
         with torch.autocast(x.device.type, enabled=False):
             y = functional.relu6(self.depthwise(functional.pad(y.float(), self.padding)))
@@ -86,22 +91,18 @@ class SemanticHead(nn.Module):
         super().__init__()
         c = config or HeadConfig()
         self.config = c
-        self.first = nn.Conv2d(HEAD_INPUT, c.width, 3, padding=1)
-        self.modulate = Modulation(c.width)
-        self.mix = ResidualBlock(c.width)
-        self.stem = nn.Conv2d(c.width, c.stem, 1)
-        blocks, channels = [], c.stem
-        for kernel, stride, outputs in c.blocks:
-            blocks.append(InvertedResidual(channels, outputs, kernel, stride, c.expand))
-            channels = outputs
-        self.blocks = nn.Sequential(*blocks)
+        self.first = nn.Conv2d(3, c.stem, 3, stride=2)
+        self.modulate = Modulation(c.stem)
+        self.early, channels = _residuals(c.stem, c.early, c.expand, first=1)
+        self.blocks, channels = _residuals(channels, c.blocks, c.expand, first=c.expand)
         self.full1 = nn.Linear(channels, c.hidden)
         self.full2 = nn.Linear(c.hidden, c.classes)
 
-    def stem_features(self, bands: Tensor, position: Tensor) -> Tensor:
-        """`head_input`'s bands at positions (B,) on the quality scale to (B, stem, ..)."""
-        x = self.mix(self.modulate(self.first(bands), position))
-        return torch.as_tensor(self.stem(functional.relu(x)))
+    def stem_features(self, seen: Tensor, position: Tensor) -> Tensor:
+        """`head_input`'s images at positions (B,) on the quality scale to (B, 40, H/8, W/8)."""
+        x = functional.pad((seen - 127) / 128, _padding(3, 2))
+        x = functional.relu6(self.modulate(self.first(x), position))
+        return torch.as_tensor(self.early(x))
 
     def classify(self, features: Tensor) -> Tensor:
         """`stem_features` to logits (B, classes)."""
@@ -109,6 +110,24 @@ class SemanticHead(nn.Module):
         hidden = functional.relu6(self.full1(places)).float().mean((1, 2))
         return torch.as_tensor(self.full2(hidden))
 
-    def forward(self, bands: Tensor, position: Tensor) -> Tensor:
-        """Logits (B, classes) of bands (B, HEAD_INPUT, H/8, W/8) at positions (B,)."""
-        return self.classify(self.stem_features(bands, position))
+    def forward(self, seen: Tensor, position: Tensor) -> Tensor:
+        """Logits (B, classes) of `head_input`'s images (B, 3, H, W) at positions (B,)."""
+        return self.classify(self.stem_features(seen, position))
+
+
+def _residuals(
+    channels: int, blocks: Blocks, expand: int, *, first: int
+) -> tuple[nn.Sequential, int]:
+    made = []
+    for number, (kernel, stride, outputs) in enumerate(blocks):
+        made.append(
+            InvertedResidual(channels, outputs, kernel, stride, expand if number else first)
+        )
+        channels = outputs
+    return nn.Sequential(*made), channels
+
+
+def _padding(kernel: int, stride: int) -> tuple[int, int, int, int]:
+    """As TensorFlow pads, the odd one last, so that EfficientNet-Lite's weights fit."""
+    before = (kernel - stride) // 2
+    return (before, kernel - stride - before) * 2

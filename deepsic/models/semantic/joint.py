@@ -49,18 +49,17 @@ class JointNet(nn.Module):
         return self.head
 
     def forward(self, x: Tensor, position: Tensor, look: bool = False) -> Output:
-        """As the codec's; with `look` the logits of latents before rounding and after it."""
+        """As the codec's; with `look` the logits before anything is rounded, and of decoded latents."""
         output: Output = self.codec(x, position)
         if look:
-            # Latents that were never rounded are as if the step were the finest.
-            before = self.head(head_input(*output.before), torch.ones_like(position))
+            before = self.head(x, torch.ones_like(position))
             output.logits = before, self.head(head_input(*output.after), position)
         return output
 
     def seen(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """The head's input of RGB (B, 3, H, W), before rounding and after it."""
+        """The head's input of RGB (B, 3, H, W): before anything is rounded, and decoded."""
         output: Output = self.codec(x, position)
-        return head_input(*output.before), head_input(*output.after)
+        return x, head_input(*output.after)
 
     def stem_features(self, seen: Tensor, position: Tensor) -> Tensor:
         """As `SemanticHead.stem_features`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 
 from PIL import Image
 
@@ -14,23 +13,31 @@ from deepsic.labels import TOP, label_set
 
 __all__ = ["Labeler", "load_labeler"]
 
+_SEEN = 0.3
+"""Score from which a detector's object is stored."""
+_MOST = 31
+"""Objects of an image that a file holds."""
 Labeler = Callable[[Image.Image], Sequence[Label]]
 """Any classifier: an upright RGB image to labels, most probable first."""
 
 
-def load_labeler(spec: str, *, top: int = TOP, weights: str | Path | None = None) -> Labeler:
+def load_labeler(spec: str, *, top: int = TOP) -> Labeler:
     """Return a labeler by name.
 
     Args:
-        spec: a classifier of `deepsic.tasks` such as "efficientnet-lite0", or "module:function"
-            for a callable of your own that takes a PIL image and returns a list of `Label`.
-        top: how many classes a classifier gives, most probable first.
-        weights: file with a classifier's weights, where its package has none.
+        spec: a classifier or detector of `deepsic.tasks` such as "efficientnet-lite0"; its name and
+            a file with its weights, "fastestdet=weights.pth"; or "module:function" for a callable
+            of your own that takes a PIL image and returns a list of `Label`.
+        top: how many classes a classifier gives, most probable first. A detector gives all objects
+            that it is sure enough of, with their boxes.
 
-    Raises `UsageError` for a name that isn't known or a package that isn't installed.
+    Raises:
+        UsageError: a name that isn't known, or a package that isn't installed.
+        InputError: weights that can't be read.
     """
+    known, _, weights = spec.partition("=")
     module, _, name = spec.partition(":")
-    if name:
+    if name and not weights:
         try:
             found = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
@@ -39,10 +46,46 @@ def load_labeler(spec: str, *, top: int = TOP, weights: str | Path | None = None
             raise UsageError(f"labeler {spec} isn't callable; name a function of a PIL image")
         labeler: Labeler = found
         return labeler
-    return _classifier(spec, top, weights)
+    from deepsic.tasks import CLASSIFIERS, DETECTORS
+
+    if known in DETECTORS:
+        return _detector(known, weights or None)
+    if known not in CLASSIFIERS:
+        raise UsageError(
+            f"no labeler {known!r}; choose from {', '.join((*CLASSIFIERS, *DETECTORS))}, or give "
+            "module:function"
+        )
+    return _classifier(known, top, weights or None)
 
 
-def _classifier(name: str, top: int, weights: str | Path | None) -> Labeler:
+def _detector(name: str, weights: str | None) -> Labeler:
+    import numpy as np
+    import torch
+
+    from deepsic.tasks import load_detector
+    from deepsic.tasks.detector import COCO_CLASSES
+
+    net = load_detector(name, weights)
+    names = label_set("imagenet1k")
+    wnids = [next(iter(sorted(names.find(each))), "") for each in COCO_CLASSES]
+
+    def labeler(image: Image.Image) -> list[Label]:
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1) / 255
+        (found,) = net.detect([pixels])
+        size = torch.tensor([image.width, image.height] * 2)
+        boxes, scores, classes = (found[k].cpu() for k in ("boxes", "scores", "labels"))
+        return [
+            Label(COCO_CLASSES[k], wnids[k], score, (left, top, right, bottom))
+            for k, score, (left, top, right, bottom) in zip(
+                classes.tolist(), scores.tolist(), (boxes / size).clamp(0, 1).tolist(), strict=True
+            )
+            if score >= _SEEN
+        ][:_MOST]
+
+    return labeler
+
+
+def _classifier(name: str, top: int, weights: str | None) -> Labeler:
     import numpy as np
     import torch
 

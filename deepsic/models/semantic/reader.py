@@ -1,7 +1,7 @@
 """Labels from latents: the semantic head at work on images (pre) and on files (post).
 
-No pixel is made. A large file's tiles are decoded one by one, and only what the head needs of
-each is kept: its bands at the scale that the head was trained at.
+A file's synthesis networks don't run. A large file's tiles are decoded one by one, and only what the
+head needs of each is kept: its bands at the scale that the head was trained at.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from deepsic.bitstream import Label
 from deepsic.errors import UsageError
@@ -19,16 +21,18 @@ from deepsic.labels import classes_of, is_custom
 from deepsic.models.quality import position
 from deepsic.models.semantic.head import SemanticHead
 from deepsic.models.semantic.head_file import unpack_head
-from deepsic.models.semantic.head_input import HEAD_INPUT, head_input, octaves_of, position_at
+from deepsic.models.semantic.head_input import (
+    head_input,
+    octaves_of,
+    position_at,
+    seen_size,
+)
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32
-from deepsic.models.tiling import ALIGNMENT, Tile, pad
+from deepsic.models.tiling import Tile
 from deepsic.weights import ModelFile
 
 __all__ = ["SemanticReader", "reader_of"]
-
-_MAX_OCTAVES = 6
-"""Beyond, a tile would be less than two places wide."""
 
 
 class SemanticReader:
@@ -64,17 +68,13 @@ class SemanticReader:
         raise UsageError("a semantic head reads whole images, not tiles")
 
     def image(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
-        """All classes of an image (H, W, 3) cut into `grid`, before rounding, best first."""
+        """All classes of an image (H, W, 3), before anything is rounded, best first."""
+        size = seen_size(*rgb.shape[:2])
+        small = Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
+        seen = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float()
+        return self._named(seen, 1.0)
 
-        def latents(number: int) -> tuple[F32, F32]:
-            tile = grid[number]
-            piece = pad(rgb[tile.top : tile.bottom, tile.left : tile.right])
-            v8, v16, _ = self.engine.analyse(piece, quality)
-            return v8, v16
-
-        # Latents that were never rounded are as if the step were the finest.
-        return self._read(grid, latents, quality, 1.0)
-
+    @torch.inference_mode()
     def file(
         self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int
     ) -> list[Label]:
@@ -86,47 +86,35 @@ class SemanticReader:
         Raises:
             CorruptFileError: a stream is damaged.
         """
-
-        def latents(number: int) -> tuple[F32, F32]:
-            v8, v16 = self.engine.decode(bytes(stream(number)), *grid[number].padded, quality)[:2]
-            return v8, v16
-
-        return self._read(grid, latents, quality, float(position(float(quality))))
-
-    @torch.inference_mode()
-    def _read(
-        self,
-        grid: list[Tile],
-        latents: Callable[[int], tuple[F32, F32]],
-        quality: int,
-        place: float,
-    ) -> list[Label]:
         height, width = grid[-1].bottom, grid[-1].right
-        octaves = min(octaves_of(height, width), _MAX_OCTAVES)
-        cell = 8 << octaves
-        # A side below 32 pixels was padded by repeating its edge, and the head sees that, too: its
-        # convolutions need four places.
-        places = [max(-(-side // cell), ALIGNMENT // 8) for side in (height, width)]
-        canvas = torch.zeros(1, HEAD_INPUT, *places)
+        octaves = octaves_of(height, width)
+        _, step8, step16 = self.engine.transforms.steps(quality)
+        canvas = torch.zeros(1, 3, *(-(-side // (1 << octaves)) for side in (height, width)))
         for number, tile in enumerate(grid):
-            part = self._bands(*latents(number), quality, octaves)
-            y, x = tile.top // cell, tile.left // cell
+            v8, v16 = self.engine.decode(bytes(stream(number)), *tile.padded, quality)[:2]
+            y8 = torch.from_numpy(v8 * step8).permute(2, 0, 1)[None]
+            y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
+            part = head_input(y8, y16, octaves)
+            y, x = tile.top >> octaves, tile.left >> octaves
             target = canvas[:, :, y : y + part.shape[2], x : x + part.shape[3]]
             target.copy_(part[:, :, : target.shape[2], : target.shape[3]])
-        logits = self.head(canvas, torch.tensor([position_at(place, octaves)]))
+        seen = functional.interpolate(
+            canvas, seen_size(height, width), mode="bilinear", antialias=True, align_corners=False
+        )
+        place = float(position(float(quality)))
+        return self._named(seen, position_at(place, height, width))
+
+    @torch.inference_mode()
+    def _named(self, seen: Tensor, place: float) -> list[Label]:
+        logits = self.head(
+            seen.contiguous(memory_format=torch.channels_last), torch.tensor([place])
+        )
         chances = logits.softmax(1)[0].tolist()
         found = [
             Label(node.name, node.wnid, chance, label_set=self._custom)
             for node, chance in zip(self.classes, chances, strict=True)
         ]
         return sorted(found, key=lambda label: -label.probability)
-
-    def _bands(self, v8: F32, v16: F32, quality: int, octaves: int) -> Tensor:
-        """The head's input of a tile's latents in steps."""
-        _, step8, step16 = self.engine.transforms.steps(quality)
-        y8 = torch.from_numpy(v8 * step8).permute(2, 0, 1)[None]
-        y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
-        return head_input(y8, y16, octaves)
 
 
 def reader_of(model: ModelFile, engine: SicEngine) -> SemanticReader | None:

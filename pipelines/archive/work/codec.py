@@ -64,7 +64,8 @@ class ModelSource:
     """What files are encoded for: "psnr" or "ssim"."""
     limits: Limits = DEFAULT_LIMITS
     labeler: str | None = None
-    """Classifier whose labels are stored in the files; None: what the model gives by itself."""
+    """Classifier whose labels are stored in the files; None: what the model gives by itself; "none":
+    no labels."""
     top: int = TOP
     """Labels that the classifier gives."""
     refine_for: tuple[str, ...] = ()
@@ -99,7 +100,9 @@ class ModelSource:
         path = model_file(self.model)
         codec = deepsic.Codec.load(path, device=self.device, limits=self.limits, tune=self.tune)
         helpers: dict[str, Any] = {}
-        if self.labeler == "head":
+        if self.labeler == "none":
+            helpers["labels"] = False
+        elif self.labeler == "head":
             helpers["labeler"] = functools.partial(codec.read, top=self.top)
         elif self.labeler is not None:
             from deepsic.models.semantic.labeler import load_labeler

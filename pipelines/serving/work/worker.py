@@ -144,13 +144,14 @@ class Worker:
         job, images = jobs[0], [job.data for job in jobs]
         size = vars(job.goal).items()
         options: dict[str, Any] = {key: value for key, value in size if value is not None}
-        if job.labels and self.reader is not None:
+        options["labels"] = job.labels
+        if self.reader is not None:
             options["labeler"] = self.reader.labels
         started = time.perf_counter()
         try:
             if job.tune != TUNINGS[0]:
                 codec = codec.tuned(job.tune)
-            if len(images) > 1 and set(options) <= {"quality", "labeler"}:
+            if len(images) > 1 and set(options) <= {"quality", "labels", "labeler"}:
                 blobs = codec.encode_batch(images, **options)
             else:
                 blobs = [codec.encode(image, **options) for image in images]
