@@ -66,8 +66,7 @@ class Codec:
         tune: str = TUNINGS[0],
     ) -> None:
         self.engine = engine
-        self.path, self.device = path, device
-        self.name = path.stem
+        self.path, self.device, self.name = path, device, path.stem
         self.identity = weights.identity_of(path)
         self.label_set = label_set
         self.limits = limits
@@ -192,11 +191,8 @@ class Codec:
     ) -> list[bytes]:
         """Return the files of several images, in order. Arguments and errors as `encode`."""
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
-        one = partial(
-            self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, labels=labels,
-            labeler=labeler, refiner=refiner, metadata=metadata,
-        )  # fmt: skip
-        return [one(image) for image in images]
+        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, metadata=metadata)
+        return [one(image, labels=labels, labeler=labeler, refiner=refiner) for image in images]
 
     def decode(
         self, blob: SicFile, *, region: Region | None = None, scale: float = 1

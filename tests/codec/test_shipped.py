@@ -16,7 +16,7 @@ from deepsic.cli.commands import run
 from deepsic.codec import Codec
 
 #: Of a codec alone, and of one with a semantic head.
-MEGABYTES, WITH_HEAD = 5, 8
+MEGABYTES, WITH_HEAD = 5, 12
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,8 @@ def unpack_head(model: ModelFile) -> SemanticHead | None:
         UnknownModelError: tensors are missing or of the wrong shape.
     """
     stored = {k[len(_PREFIX) :]: v for k, v in model.tensors.items() if k.startswith(_PREFIX)}
-    if not stored:
-        return None
+    if not stored or "early" not in model.provenance.get("head", {}):
+        return None  # the first models' heads were other networks: their codecs still decode
     try:
         values = from_int8(stored)
         head = SemanticHead(HeadConfig(**model.provenance["head"]))

@@ -49,7 +49,7 @@ class JointNet(nn.Module):
         return self.head
 
     def forward(self, x: Tensor, position: Tensor, look: bool = False) -> Output:
-        """As the codec's; with `look` the logits before anything is rounded, and of decoded latents."""
+        """As the codec's; with `look` the logits before anything is rounded, and decoded."""
         output: Output = self.codec(x, position)
         if look:
             before = self.head(x, torch.ones_like(position))

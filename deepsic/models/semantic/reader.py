@@ -1,7 +1,7 @@
 """Labels from latents: the semantic head at work on images (pre) and on files (post).
 
-A file's synthesis networks don't run. A large file's tiles are decoded one by one, and only what the
-head needs of each is kept: its bands at the scale that the head was trained at.
+A file's synthesis networks don't run. A large file's tiles are decoded one by one, and only what
+the head needs of each is kept: its bands at the scale that the head was trained at.
 """
 
 from __future__ import annotations

@@ -10,11 +10,18 @@ import torch
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.semantic.head import HeadConfig, SemanticHead
 from deepsic.models.semantic.head_file import unpack_head, with_head, without_head
-from deepsic.models.semantic.head_input import HEAD_INPUT, head_input, octaves_of, position_at
+from deepsic.models.semantic.head_input import (
+    head_input,
+    octaves_of,
+    position_at,
+    seen_size,
+)
 from deepsic.models.sic.wavelet import bands, lifting
 from deepsic.weights import ModelFile
 
-SMALL = HeadConfig(width=8, stem=4, blocks=((3, 1, 4), (5, 2, 8)), expand=2, hidden=8)
+SMALL = HeadConfig(
+    classes=10, stem=4, early=((3, 2, 4), (3, 2, 6)), blocks=((5, 2, 8),), expand=2, hidden=8
+)
 
 
 def latents(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,51 +31,50 @@ def latents(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return c8[:, bands.LL :], torch.cat((ll, level4), 1)
 
 
-@pytest.mark.parametrize("octaves", [1, 2])
-def test_large_images_are_seen_small(octaves: int) -> None:
+@pytest.mark.parametrize("octaves", range(5))
+def test_a_head_sees_the_image_at_every_scale(octaves: int) -> None:
     torch.manual_seed(0)
-    small = torch.rand(1, 3, 64, 96) * 255
+    small = torch.rand(1, 3, 64, 96) * 200 + 25
     # An image whose halves are `small`: synthesised from it as its lowest band.
-    large = small
+    large = lifting.rgb_to_colours(small)
     for _ in range(octaves):
-        zeros = torch.zeros(1, 9, *large.shape[2:])
-        large = lifting.inverse_level(2 * large, zeros)
-    a, b = head_input(*latents(small)), head_input(*latents(large), octaves)
-    assert a.shape == b.shape == (1, HEAD_INPUT, 8, 12)
-    assert torch.allclose(a, b, atol=2e-3)
+        large = lifting.inverse_level(2 * large, torch.zeros(1, 9, *large.shape[2:]))
+    seen = head_input(*latents(large), octaves)
+    assert seen.shape == small.shape
+    assert torch.allclose(seen, small, atol=0.05)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (32, 96), (1056, 32)])
-@pytest.mark.parametrize("octaves", range(7))
-def test_every_size_has_every_scale(size: tuple[int, int], octaves: int) -> None:
-    height, width = size
-    seen = head_input(
-        torch.randn(1, bands.Y8, height // 8, width // 8),
-        torch.randn(1, bands.Y16, height // 16, width // 16),
-        octaves,
-    )
-    cell = 8 << octaves
-    assert seen.shape == (1, HEAD_INPUT, -(-height // cell), -(-width // cell))
-    assert bool(seen.isfinite().all())
-
-
-def test_scale_follows_the_shorter_side() -> None:
-    assert [octaves_of(*s) for s in ((32, 9000), (224, 300), (448, 600), (4000, 3000))] == [
+def test_images_are_seen_with_about_as_many_pixels() -> None:
+    assert seen_size(224, 224) == (224, 224)
+    assert seen_size(512, 768) == (183, 274)
+    assert seen_size(10, 50_000) == (32, 1024)
+    assert [octaves_of(*size) for size in ((32, 32), (224, 300), (512, 768), (8000, 6000))] == [
         0, 0, 1, 4,
     ]  # fmt: skip
-    assert position_at(0.1, 0) == 0.1
-    assert 0.1 < position_at(0.1, 1) < position_at(0.1, 2)
-    assert position_at(0.9, 3) == 1.0
+    assert position_at(0.1, 224, 224) == pytest.approx(0.1)
+    assert 0.1 < position_at(0.1, 448, 448) < position_at(0.1, 896, 896)
+    assert position_at(0.9, 4000, 4000) == 1.0
 
 
 def test_default_head_answers_for_any_size() -> None:
     head = SemanticHead().eval()
     with torch.no_grad():
-        for side in (4, 28):
-            answer = head(torch.randn(2, HEAD_INPUT, side, side), torch.tensor([0.0, 1.0]))
-            assert answer.shape == (2, 10)
+        for side in (32, 224):
+            answer = head(torch.rand(2, 3, side, side) * 255, torch.tensor([0.0, 1.0]))
+            assert answer.shape == (2, 1000)
     with pytest.raises(UsageError, match="two apart"):
         HeadConfig(classes=1)
+
+
+def test_a_head_starts_as_its_teacher() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    from deepsic.training.teacher import Teacher
+
+    teacher, head = Teacher("imagenet1k"), SemanticHead().eval()
+    assert teacher.give_weights(head) == 16
+    x = torch.rand(2, 3, 224, 224) * 255
+    with torch.no_grad():
+        assert torch.allclose(head(x, torch.ones(2)), teacher.logits(x / 255), atol=1e-3)
 
 
 def test_a_model_file_keeps_a_head_in_int8() -> None:
@@ -81,7 +87,7 @@ def test_a_model_file_keeps_a_head_in_int8() -> None:
     assert model.tensors["head.first.weight"].dtype == torch.int8
     back = unpack_head(model)
     assert back is not None
-    x, position = torch.randn(3, HEAD_INPUT, 8, 8), torch.full((3,), 0.3)
+    x, position = torch.rand(3, 3, 64, 64) * 255, torch.full((3,), 0.3)
     with torch.no_grad():
         assert torch.allclose(back(x, position), head(x, position), atol=0.05)
     again = without_head(model)

@@ -22,7 +22,7 @@ from pipelines.training.sources import identity_of, open_images
 from tests.pipelines.training.made import class_folders, prepared
 from tests.training.made import tiny
 
-HEAD = HeadConfig(width=8, stem=40, blocks=((3, 2, 80),), expand=6, hidden=16)
+HEAD = HeadConfig(classes=10, blocks=((3, 2, 80),), hidden=16)
 
 
 class Cluster:
