@@ -4,10 +4,10 @@
         --voc voc_animals --quality 8 --quality 15 --quality 30 --out head.json
 
 Top-1 and the share of the teacher's right names that the head gets right, too; for ImageNet's
-thousand classes, where the images lie in class folders named by WordNet numbers. Then the names that
-are shown for certain (`deepsic.bitstream.certain`): how many images have one, and how many are right,
-which is when it stands above the truth in WordNet, or below it where that is coarser. `--part` takes
-every other image: choose on one half, report the other.
+thousand classes, where the images lie in class folders named by WordNet numbers. Then the names
+that are shown for certain (`deepsic.bitstream.certain`): how many images have one, and how many are
+right, which is when it stands above the truth in WordNet, or below it where that is coarser.
+`--part` takes every other image: choose on one half, report the other.
 
 Images named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw; the
 others of Imagenette are from ImageNet's training set.

@@ -1,4 +1,4 @@
-"""What an image shows for certain: a name at the level of WordNet at which there is little doubt."""
+"""What an image shows for certain: a name at the WordNet level at which there is little doubt."""
 
 from __future__ import annotations
 

@@ -66,6 +66,7 @@ def export(
     state = read_checkpoint(checkpoint)
     net, recipe = from_checkpoint(checkpoint)
     about = provenance() | {"step": state["step"], "recipe": json.loads(recipe.to_json())}
+    about["recipe"]["start"] = [Path(name).name for name in recipe.start]  # not this disk's paths
     about |= {"data": images.about}
     model = _packed(net, recipe, images, about)
     identity = weights.write(out, model)

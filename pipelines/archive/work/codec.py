@@ -64,8 +64,8 @@ class ModelSource:
     """What files are encoded for: "psnr" or "ssim"."""
     limits: Limits = DEFAULT_LIMITS
     labeler: str | None = None
-    """Classifier whose labels are stored in the files; None: what the model gives by itself; "none":
-    no labels."""
+    """Classifier whose labels are stored in the files; None: what the model gives by itself;
+    "none": no labels."""
     top: int = TOP
     """Labels that the classifier gives."""
     refine_for: tuple[str, ...] = ()
