@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import typer
 
+from deepsic.models.quality import TUNINGS
 from pipelines.archive.commands.estimate import Estimate
 from pipelines.archive.commands.find import Match
 from pipelines.archive.commands.prune import Pruned
@@ -153,6 +154,8 @@ def report(found: ArchiveReport, failed: list[tuple[str, str, str]], settings: J
         ["model", f"{settings.model} {settings.model_id}"],
         ["target", target],
     ]
+    if settings.tune != TUNINGS[0]:
+        rows.append(["tuned for", settings.tune])
     if settings.refine_for:
         rows.append(["refined for", ", ".join(settings.refine_for)])
     rows += [[name, count] for name, count in sorted(found.status.items())]

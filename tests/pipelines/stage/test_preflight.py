@@ -119,4 +119,4 @@ def test_missing_resources_and_sigterm(short_folder: str) -> None:
         started.send_signal(signal.SIGTERM)
         assert started.wait(60) == 130
         assert started.stderr is not None
-        assert "interrupted; run the same command again" in started.stderr.read()
+        assert "interrupted; the same command resumes" in started.stderr.read()
