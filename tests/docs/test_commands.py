@@ -83,6 +83,7 @@ def instead(line: str) -> str:
 
 #: Sections that run in other tests.
 ELSEWHERE = {
+    ("docs/COMPRESS.md", "Labels"),  # a detector: tests/cli/test_labels.py
     ("docs/ARCHIVE.md", "S3"),  # two stores: tests/pipelines/storage
     ("docs/ARCHIVE.md", "The ledger for other tools"),  # DuckDB: tests/pipelines/archive
 }

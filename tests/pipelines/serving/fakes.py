@@ -43,14 +43,16 @@ class FakeCodec:
         quality: int = 50,
         bpp: float | None = None,
         max_bytes: int | None = None,
-        labels: Sequence[Label] | None = None,
+        labels: Sequence[Label] | bool = True,
         labeler: Callable[[Image.Image], Sequence[Label]] | None = None,
     ) -> bytes:
         time.sleep(self.seconds)
         image = to_pil(load_image(image))
         if bpp is not None:
             max_bytes = int(bpp * image.width * image.height / 8)
-        found = tuple(labeler(image)) if labeler else tuple(labels or ())
+        if isinstance(labels, bool):
+            labels = labeler(image) if labels and labeler else ()
+        found = tuple(labels)
         qualities = [quality] if max_bytes is None else range(90, 0, -10)
         for step in qualities:
             blob = self._pack(image, step, found)

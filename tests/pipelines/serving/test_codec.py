@@ -23,7 +23,7 @@ SETTINGS = ServeSettings(classifier=None)
 @pytest.fixture
 def serving(two_tunings: Path) -> Service:
     """One model that is tuned in both ways, and one that isn't."""
-    settings = ServeSettings(models=[str(two_tunings), "sic"], classifier=None)
+    settings = ServeSettings(models=[str(two_tunings), "sic-machine"], classifier=None)
     return Service(settings, LocalBackend(Worker(settings)))
 
 
@@ -41,9 +41,9 @@ def test_files_are_tuned_as_the_library_tunes_them(serving: Service, two_tunings
 
 
 def test_a_tuning_that_a_model_lacks_is_a_problem(serving: Service) -> None:
-    answer = serving.post("/v1/encode?model=sic&tune=ssim", image_bytes())
+    answer = serving.post("/v1/encode?model=sic-machine&tune=ssim", image_bytes())
     assert (answer.status_code, answer.json()["title"]) == (400, "Bad request")
-    assert answer.json()["detail"] == "model 'sic' can't tune for 'ssim'; it has psnr"
+    assert answer.json()["detail"] == "model 'sic-machine' can't tune for 'ssim'; it has psnr"
     answer = serving.post("/v1/encode?tune=vmaf", image_bytes())
     assert answer.status_code == 400
     assert "'psnr' or 'ssim'" in answer.json()["detail"]
