@@ -302,7 +302,7 @@ class Codec:
         """What is stored of a picture; True: what the encoder sees on its way."""
         if labels is True and labeler is not None:
             labels = labeler(Image.fromarray(picture.rgb))
-        elif labels is True and self.reader is not None and not self.reader.stores:
+        elif labels is True and self.reader is not None and self.reader.asked:
             labels = self.read(picture.rgb, top=STORED)
         return labels if isinstance(labels, bool) else Semantics.of(labels)
 

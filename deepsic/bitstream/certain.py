@@ -12,7 +12,7 @@ __all__ = ["SURE", "certain"]
 
 SURE: Final = 0.8
 """Probability from which a label counts as certain. On photographs that the choice never saw, the
-names shown are right at least nine times of ten: docs/results/labels.md."""
+names shown are right at least nine times of ten, over both sets: docs/results/labels.md."""
 
 
 def certain(labels: Sequence[Label], least: float = SURE) -> Label | None:

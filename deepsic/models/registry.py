@@ -97,10 +97,14 @@ class Reader(Protocol):
 
     @property
     def stores(self) -> bool:
-        """Whether encoding stores what is seen."""
+        """Whether encoding stores what is seen on its way, in a tile's latents."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether encoding asks for the labels of the image, and stores these."""
 
     def chances(self, v8: F32, v16: F32, quality: int) -> F32:
-        """Probabilities (classes,) of a tile's latents, where encoding stores them."""
+        """Probabilities (classes,) of a tile's latents, where encoding stores them on its way."""
 
     def named(self, chances: Sequence[F32]) -> list[Label]:
         """Labels of the tiles' probabilities, best first."""

@@ -1,4 +1,4 @@
-"""The codec for people: rate against squared error, all rates in one net."""
+"""The codec for people: rate against squared error or structural similarity, in one net."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def sic() -> Recipe[SicConfig, Joint]:
     return Recipe(
         name="sic",
         preset="sic",
-        net=SicConfig(),
-        objective=Joint(),
+        net=SicConfig(revision=2, serial=True, tunings=2),
+        objective=Joint(ssim_share=0.3),
         stages=(
             Stage(steps=220_000, learning_rate=6e-4, decay="none", warmup=200),
             Stage(steps=120_000, learning_rate=3e-4, floor=0.1, integer=True),

@@ -38,7 +38,7 @@ def sic_machine() -> Recipe[SicConfig, Joint]:
         ),
         crops=(CropSize(side=224, batch=4),),
         optimiser=Optimiser(ema=0.998, shares={"gains": 10.0}),
-        start=("sic",),
+        start=("sic-1",),
         data=("imagenette/train",),
         by_area=True,
         bf16=True,

@@ -50,7 +50,7 @@ def start_net(recipe: Recipe[Any, Any], find: Find = resolve) -> Any:
     target = made.codec if isinstance(made, JointNet) and not isinstance(source, JointNet) else made
     try:
         _take(target, source)
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise UsageError(
             f"{', '.join(recipe.start)} has other sizes than recipe {recipe.name}: {error}"
         ) from None

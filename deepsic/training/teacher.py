@@ -59,15 +59,15 @@ class Teacher:
 
         Returns: how many blocks were taken.
         """
-        net = self.net.network
-        blocks: list[nn.Module] = list(net.get_submodule("_blocks").children())
+        net: Any = self.net.network
+        blocks: list[nn.Module] = list(net._blocks.children())
         if isinstance(head, SemanticModule):
             return _copied(zip(head.blocks, blocks[_FIRST:], strict=False))
         taken = _copied(zip([*head.early, *head.blocks], blocks, strict=False))
-        last, fully = net.get_submodule("_conv_head"), net.get_submodule("_fc")
+        last, fully = net._conv_head, net._fc
         whole = taken == len(blocks) and head.full1.weight.shape == last.weight.shape[:2]
         if whole:
-            head.first.load_state_dict(_weights(net.get_submodule("_conv_stem")))
+            head.first.load_state_dict(_weights(net._conv_stem))
             head.full1.load_state_dict({"weight": last.weight[..., 0, 0], "bias": last.bias})
             rows = {"weight": fully.weight[self.columns], "bias": fully.bias[self.columns]}
             head.full2.load_state_dict(rows)

@@ -18,6 +18,8 @@ MODEL_ID = b"pngcodec"
 class PngCodec:
     """Encodes one tile without loss; `quality` only goes into the header."""
 
+    reader = "looks at the image"
+
     def encode(
         self,
         image: Any,

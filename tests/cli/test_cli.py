@@ -178,7 +178,10 @@ def test_labels(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert stored.label_set == "imagenet1k"
     capsys.readouterr()
     assert run("labels", made) == 0
-    assert capsys.readouterr().out == f"{made}: English springer 64.0%, Lhasa 16.0%\n"
+    assert (
+        capsys.readouterr().out
+        == f"{made}: hunting dog 80%, perhaps English springer 64%, Lhasa 16%\n"
+    )
     assert run("labels", made, "--depth", 13, "--json") == 0
     row = json.loads(capsys.readouterr().out)
     assert row["labels"] == [{"name": "dog", "wnid": "n02084071", "probability": 0.8}]
@@ -223,7 +226,7 @@ def test_labels_without_stored_ones_ask_the_model(
     run("encode", picture)
     capsys.readouterr()
     assert run("labels", tmp_path / "a.sic", "--model", "png") == 0
-    assert "dalmatian 75.0%" in capsys.readouterr().out
+    assert "dalmatian 75%" in capsys.readouterr().out
     assert run("labels", tmp_path / "a.sic") == 5
     assert "706e67636f646563" in capsys.readouterr().err
 

@@ -28,6 +28,8 @@ class FourStageReader:
         """As the engine's."""
         return self.engine.chances(v8, v16, quality)
 
+    asked = False
+
     @property
     def stores(self) -> bool:
         """Whether encoding stores what is seen (pre-semantic, section III)."""

@@ -57,7 +57,7 @@ class SemanticReader:
         return SemanticReader(self.head, self.label_set, self.engine.tuned(tuning))
 
     stores = False
-    """Whether encoding stores what is seen."""
+    asked = True
 
     def chances(self, v8: F32, v16: F32, quality: int) -> F32:
         """Not of a tile by itself: the head reads whole images."""
