@@ -7,6 +7,7 @@ here only has to be close, smooth and cheap.
 from __future__ import annotations
 
 import math
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -32,14 +33,22 @@ There the decoder shows the mean, whatever the latent is: all of the gradient co
 """
 
 
-def log_scale(index: Tensor) -> Tensor:
+@overload
+def log_scale(index: Tensor) -> Tensor: ...
+
+
+@overload
+def log_scale(index: float) -> float: ...
+
+
+def log_scale(index: Tensor | float) -> Tensor | float:
     """Natural log of the logistic scale of a (fractional) scale class."""
     return (index * LOG2_STEP + LOG2_MIN) * math.log(2.0)
 
 
 def moved_scale(log_s: Tensor, classes: Tensor) -> Tensor:
     """Natural log of a scale so many classes further, within those that are coded."""
-    low, high = (log_scale(torch.tensor(float(k))).item() for k in (SKIP + 1, SCALES - 1))
+    low, high = log_scale(SKIP + 1), log_scale(SCALES - 1)
     return (log_s + classes * (LOG2_STEP * math.log(2.0))).clamp(low, high)
 
 
