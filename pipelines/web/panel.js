@@ -4,8 +4,6 @@ const $ = (id) => document.getElementById(id);
 const SLOW = 50_000; // bits a second of the slow line
 const PREFIX_ROWS = 3;
 const STEPS = 5; // of the path down WordNet; those above, such as "object", say little
-const SURE = 0.5; // a label below that isn't the headline: what several of them share may be
-const TELLING = 4; // steps from WordNet's root at which a word begins to say something
 
 export function kilobytes(count) {
   if (count < 1000) return `${count} B`;
@@ -22,37 +20,17 @@ export function element(tag, className, text) {
 
 const percent = (value) => `${Math.round(100 * value)} %`;
 
-// What may be said of an image: its first label if that is probable, else the narrowest word that the
-// labels agree on, else nothing. { name, probability, sure, path }
-export function headline(labels) {
-  const [first] = labels;
-  if (!first) return null;
-  if (first.probability >= SURE) return { ...first, sure: true };
-  const sums = new Map();
-  for (const { path, probability } of labels) {
-    path.forEach((name, depth) => {
-      const there = sums.get(name) ?? { name, depth, probability: 0, path: path.slice(0, depth + 1) };
-      there.probability += probability;
-      sums.set(name, there);
-    });
-  }
-  const agreed = [...sums.values()].filter((node) => node.probability >= SURE && node.depth >= TELLING);
-  agreed.sort((a, b) => b.depth - a.depth);
-  return agreed.length ? { ...agreed[0], sure: false } : null;
-}
-
 export function showLabels(told, onLook) {
-  const head = headline(told.labels);
-  const chips = told.labels.map((label, index) => {
-    const first = index === 0 && head?.sure;
-    const chip = element("span", first ? "chip first" : head?.sure ? "chip" : "chip unsure", label.name);
+  const sure = told.certain;
+  const chips = told.labels.map((label) => {
+    const first = label.name === sure?.name;
+    const chip = element("span", first ? "chip first" : sure ? "chip" : "chip unsure", label.name);
     chip.append(element("small", "", percent(label.probability)));
     return chip;
   });
-  if (told.labels.length && !head?.sure) {
-    const text = head ? `probably ${head.name}` : "unsure what it is";
-    const chip = element("span", "chip first unsure", text);
-    if (head) chip.append(element("small", "", percent(head.probability)));
+  if (told.labels.length && !told.labels.some((label) => label.name === sure?.name)) {
+    const chip = element("span", sure ? "chip first" : "chip first unsure", sure?.name ?? "unsure what it is");
+    if (sure) chip.append(element("small", "", percent(sure.probability)));
     chips.unshift(chip);
   }
   if (!chips.length) {
@@ -65,14 +43,13 @@ export function showLabels(told, onLook) {
     }
   }
   $("chips").replaceChildren(...chips);
-  const path = head?.path.slice(-STEPS) ?? [];
+  const path = sure?.path.slice(-STEPS) ?? [];
   const words = path.map((word, index) => (index === path.length - 1 ? element("b", "", word) : word));
   $("path").replaceChildren(...words.flatMap((word, index) => (index ? [" › ", word] : [word])));
   $("says-cost").textContent = { file: `${told.bytes_semantics} bytes of the file`, model: "from the compressed features", none: "" }[told.source];
   $("prefix-count").textContent = told.bytes_prefix;
-  const said = head ? `${head.sure ? "" : "probably "}${head.name}` : "";
-  $("stage-label").textContent = said;
-  $("stage-label").hidden = !said;
+  $("stage-label").textContent = sure?.name ?? "";
+  $("stage-label").hidden = !sure;
   return said;
 }
 

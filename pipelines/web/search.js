@@ -1,6 +1,6 @@
 // The second view: a search over shipped files that reads only their first bytes.
 
-import { element, headline, kilobytes } from "./panel.js";
+import { element, kilobytes } from "./panel.js";
 
 const $ = (id) => document.getElementById(id);
 const WORDS = ["dog", "vehicle", "food", "furniture", "building", "structure", "device"];
@@ -47,8 +47,7 @@ function card(file) {
   image.loading = "lazy";
   image.width = 320;
   image.height = Math.round((320 * file.height) / file.width);
-  const head = headline(file.labels);
-  const said = head ? `${head.sure ? "" : "probably "}${head.name}` : "unsure";
+  const said = file.certain?.name ?? "unsure";
   image.alt = said;
   const caption = element("figcaption");
   const source = element("a", "", file.credit);

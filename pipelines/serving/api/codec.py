@@ -30,7 +30,7 @@ from pipelines.serving.api.schemas import (
     ModelOut,
     Service,
     header_of,
-    label_of,
+    labels_of,
 )
 from pipelines.serving.http.problems import PROBLEM_RESPONSES
 from pipelines.serving.work import baselines, images
@@ -203,8 +203,7 @@ def add_facts(router: APIRouter, parts: Parts) -> None:
         stored = read_semantics(data)
         header = header_of(prefix, data)
         if stored is not None:
-            found = [label_of(label) for label in stored.labels[:top]]
-            return FileLabels(labels=found, source="file", **header)
+            return FileLabels(**labels_of(stored.labels[:top]), source="file", **header)
         if not look:
             reason = "no labels are stored in this file; look=true has the model read all of it"
             return FileLabels(labels=[], source="none", reason=reason, **header)
@@ -215,7 +214,7 @@ def add_facts(router: APIRouter, parts: Parts) -> None:
             )
         except UsageError as error:  # this model reads no labels
             return FileLabels(labels=[], source="none", reason=str(error), **header)
-        return FileLabels(labels=[label_of(label) for label in seen], source="model", **header)
+        return FileLabels(**labels_of(seen), source="model", **header)
 
     @router.post(
         "/info",
@@ -230,7 +229,7 @@ def add_facts(router: APIRouter, parts: Parts) -> None:
         names = {model.identity: model.name for model in await parts.backend.models()}
         return FileInfo(
             model_name=names.get(prefix.header.model_id.hex()),
-            labels=[label_of(label) for label in stored.labels] if stored else [],
+            **labels_of(stored.labels if stored else ()),
             **header_of(prefix, data),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,10 @@ from pydantic import BaseModel
 
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.header import Prefix
+from deepsic.bitstream.semantics import Label
 from deepsic.errors import CorruptFileError
 from pipelines.serving.api.requests import Parts
-from pipelines.serving.api.schemas import LabelOut, label_of
+from pipelines.serving.api.schemas import LabelOut, label_of, labels_of
 from pipelines.serving.work.jobs import DecodeJob
 
 __all__ = ["gallery_router"]
@@ -38,6 +40,7 @@ class Found(BaseModel):
     width: int
     height: int
     labels: list[LabelOut]
+    certain: LabelOut | None
     credit: str
     licence: str
     source: str
@@ -80,7 +83,7 @@ def sources() -> dict[str, Source]:
     return found
 
 
-def read_start(file: Path) -> tuple[Prefix, list[LabelOut], int]:
+def read_start(file: Path) -> tuple[Prefix, Sequence[Label], int]:
     """Header and labels of a file, and how many bytes had to be read."""
     with file.open("rb", buffering=0) as opened:
         data = opened.read(FIRST_BYTES)
@@ -90,8 +93,7 @@ def read_start(file: Path) -> tuple[Prefix, list[LabelOut], int]:
             data += opened.read(ENOUGH - FIRST_BYTES)
             prefix = Prefix.unpack(data)
     stored = read_semantics(data)
-    labels = [label_of(label) for label in stored.labels] if stored else []
-    return prefix, labels, len(data)
+    return prefix, stored.labels if stored else (), len(data)
 
 
 def matches(labels: list[LabelOut], word: str) -> bool:
@@ -111,8 +113,9 @@ def search(word: str) -> Search:
     files, read = [], 0
     for name, source in sources().items():
         file = GALLERY / name
-        prefix, labels, count = read_start(file)
+        prefix, seen, count = read_start(file)
         read += count
+        labels = [label_of(label) for label in seen]
         # A label that is improbable says little; with it, everything would be found everywhere.
         likely = [label for label in labels if label.probability >= 0.2]
         if matches(likely, word):
@@ -123,7 +126,7 @@ def search(word: str) -> Search:
                     bytes=file.stat().st_size,
                     width=header.width,
                     height=header.height,
-                    labels=labels,
+                    **labels_of(seen),
                     credit=f"{source.credit}, {source.licence}",
                     licence=source.licence,
                     source=source.address,

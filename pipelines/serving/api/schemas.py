@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from deepsic.bitstream.certain import certain
 from deepsic.bitstream.container import Layout
 from deepsic.bitstream.header import Prefix
 from deepsic.bitstream.semantics import Label
@@ -24,6 +26,7 @@ __all__ = [
     "UploadOut",
     "header_of",
     "label_of",
+    "labels_of",
 ]
 
 NODE = "n02102040"
@@ -65,6 +68,7 @@ class FileLabels(FileHeader):
     """Labels, and where they come from."""
 
     labels: list[LabelOut]
+    certain: LabelOut | None = Field(None, description="The most exact name without much doubt")
     source: Literal["file", "model", "none"]
     reason: str | None = Field(
         None, description="Why there are none", examples=["no labels are stored in this file"]
@@ -76,6 +80,7 @@ class FileInfo(FileHeader):
 
     model_name: str | None = Field(description="null: not offered here", examples=["sic"])
     labels: list[LabelOut]
+    certain: LabelOut | None = Field(None, description="The most exact name without much doubt")
 
 
 class ModelOut(BaseModel):
@@ -141,6 +146,15 @@ def label_of(label: Label) -> LabelOut:
         box=None if label.box is None else list(label.box),
         path=[node.name for node in names.path(label.wnid)] if known else [],
     )
+
+
+def labels_of(labels: Sequence[Label]) -> dict[str, Any]:
+    """The fields `labels` and `certain` of an answer."""
+    sure = certain(labels)
+    return {
+        "labels": [label_of(label) for label in labels],
+        "certain": None if sure is None else label_of(sure),
+    }
 
 
 def header_of(prefix: Prefix, data: bytes) -> dict[str, Any]:
