@@ -238,11 +238,11 @@ def noise(side: int) -> bytes:
 async def fair(service: RunningService, truth: Truth, seconds: float) -> dict[str, Any]:
     """A client with photographs, alone and beside one that sends the dearest legal requests.
 
-    That one searches for sizes: of four images of 12 megapixels, which are answered (`dear_done`:
+    That one searches for sizes: of four images of 4 megapixels, which are answered (`dear_done`:
     work that is never done has cost the others nothing), then of four of 49, which may take longer
     than a request's time and are answered with 504. Give it 60 seconds.
     """
-    dear = [noise(3500)] * 4 + [noise(7000)] * 4
+    dear = [noise(2000)] * 4 + [noise(7000)] * 4
     seen: Counter[str] = Counter()
     taken: dict[str, list[float]] = {"quiet": [], "beside": []}
     async with http(service) as client:
