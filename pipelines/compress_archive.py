@@ -95,7 +95,7 @@ def compress(
     request = Request(
         model=ModelSource(
             model=model, device=device, tune=tune, limits=Limits(max_pixels=max_pixels),
-            labeler=options.or_none(labeler), top=top, refine_for=tuple(refine_for or ()),
+            labeler=labeler, top=top, refine_for=tuple(refine_for or ()),
         ),
         target=target,
         check=Check(verify=verify, psnr_floor=psnr_floor),

@@ -31,7 +31,7 @@ def head() -> Recipe[SicConfig, Distillation]:
             CropSize(side=224, batch=8, share=2.0),
             CropSize(side=320, batch=4),
         ),
-        optimiser=Optimiser(weight_decay=0.02, clip=2.0, ema=0.998, shares={"blocks": 0.15}),
+        optimiser=Optimiser(weight_decay=0.02, clip=2.0, ema=0.998),
         start=("sic",),
         labels="imagenet1k",
         data=("cid22", "gb82", "photos", "bsds500", "imagenette/train", "coco", "voc_animals"),

@@ -22,7 +22,6 @@ from pipelines.stage.options import (
     MaxFailures,
     MaxPixels,
     new_app,
-    or_none,
     size,
 )  # fmt: skip
 
@@ -31,7 +30,7 @@ __all__ = [
     "FailOn", "Fatal", "FilesFrom", "Force", "ImageSeconds", "Include", "Inventory", "Json",
     "Labeler", "LabelsAs", "LabelsBeside", "Limit", "MaxBytes", "MaxFailures", "MaxPixels",
     "MetricsFile", "MinProb", "Model", "Preserve", "PsnrFloor", "Quality", "RefineFor",
-    "RetryFailed", "SourceUrl", "Top", "Tune", "VerifyLevel", "new_app", "or_none",
+    "RetryFailed", "SourceUrl", "Top", "Tune", "VerifyLevel", "new_app",
 ]  # fmt: skip
 
 

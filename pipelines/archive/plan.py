@@ -37,7 +37,6 @@ GPU_SHARE = 0.25
 #: CPUs of a task that waits for a store: two share a core, so that one encodes while one waits.
 CPUS_FAR = 0.5
 DEMO = Path("out")
-DEMO_LABELER = "efficientnet-lite0"
 
 
 @dataclass(frozen=True, kw_only=True)

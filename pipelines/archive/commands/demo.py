@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from deepsic.bitstream import Label, certain
 from deepsic.data.photographs import photographs
 from pipelines.archive.ledger import OK, Ledger
 from pipelines.stage import console
@@ -41,11 +42,10 @@ def rows_of(archive: str) -> list[dict[str, Any]]:
 
 
 def label_of(row: dict[str, Any]) -> str:
-    """The most probable label, with its probability."""
-    if not row["labels"]:
-        return "-"
-    best = row["labels"][0]
-    return f"{best['name']} {best['probability']:.0%}"
+    """The most exact name that is certain, with its probability."""
+    seen = [Label(one["name"], one["wnid"], one["probability"]) for one in row["labels"]]
+    sure = certain(seen)
+    return "nothing certain" if sure is None else f"{sure.name} {sure.probability:.0%}"
 
 
 def photograph_table(archive: str) -> None:

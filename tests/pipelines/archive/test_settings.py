@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from deepsic.bitstream import unpack
+from deepsic.bitstream import read_semantics, unpack
 from deepsic.errors import UsageError
 from deepsic.models.quality import TUNINGS
+from pipelines import compress_archive
 from pipelines.archive.settings import JOB_KEY, JobSettings, check_claim, claim, read_job
 from pipelines.archive.work.codec import ModelSource
 from pipelines.storage import open_storage
@@ -83,3 +85,23 @@ def test_a_coder_refines_and_labels(tmp_path: Path) -> None:
     labelled = ModelSource(model="sic-machine", device="cpu", labeler=LITE0).load()
     assert blob != labelled.encode(image, quality=30)
     assert plain.decode(blob).size == (96, 64)
+
+
+@pytest.mark.parametrize(("labeler", "stores"), [(None, True), ("none", False)])
+def test_files_store_labels_unless_told_otherwise(
+    labeler: str | None, stores: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def source(**given: Any) -> ModelSource:
+        asked.append(given["labeler"])
+        raise UsageError("seen enough")
+
+    monkeypatch.setattr(compress_archive, "ModelSource", source)
+    option = [] if labeler is None else ["--labeler", labeler]
+    with pytest.raises(SystemExit):
+        compress_archive.main(["photos", "out", *option])
+    assert asked == [labeler]
+    codec = ModelSource(model="sic", device="cpu", labeler=labeler).load()
+    blob = codec.encode(Image.new("RGB", (64, 64), "tan"), quality=30)
+    assert (read_semantics(blob) is not None) == stores
