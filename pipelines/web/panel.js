@@ -50,7 +50,7 @@ export function showLabels(told, onLook) {
   $("prefix-count").textContent = told.bytes_prefix;
   $("stage-label").textContent = sure?.name ?? "";
   $("stage-label").hidden = !sure;
-  return said;
+  return sure?.name ?? "";
 }
 
 // The file's first bytes as they are; semantics sit between the header and a 4-byte checksum.
