@@ -10,11 +10,12 @@ from deepsic.errors import UsageError
 
 __all__ = ["Goal", "smallest_loss"]
 
-NARROW = 2.5
-"""How far the dead zone may be stretched to land between two qualities."""
-WIDE = 160.0
-"""How far where even quality 1 is too large; nearly all that is left are the lowest band and the
+STRETCHES = (2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+"""How far the dead zone may be stretched: the first to land between two qualities, the others where
+even quality 1 is too large; at the last, nearly all that is left are the lowest band and the
 hyper-latent."""
+HALVINGS = 6
+"""Of the range between two of them."""
 CLOSE = 0.985
 """Share of the target from which on a file is close enough."""
 
@@ -71,10 +72,12 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
         low -= 1
         best = encode(low, 1.0)
     if len(best) > target:
-        for widest in (NARROW, WIDE):
-            best = encode(1, widest)
+        narrow = 1.0
+        for wide in STRETCHES:
+            best = encode(1, wide)
             if len(best) <= target:
-                return _between(encode, 1, target, best, widest)
+                return _between(encode, 1, target, best, (narrow, wide))
+            narrow = wide
         raise UsageError(
             f"the smallest file of this image has {len(best):,} bytes, more than {target:,}"
         )
@@ -90,14 +93,22 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
             high = probe
     if len(best) >= CLOSE * target or high > 100:
         return best
-    return _between(encode, high, target, best)
+    return _between(encode, high, target, best, (1.0, STRETCHES[0]))
 
 
-def _between(encode: Encode, quality: int, target: int, best: bytes, wide: float = NARROW) -> bytes:
-    """The largest file found by stretching the dead zone at a quality that is too large."""
-    narrow = 1.0 if wide <= NARROW else NARROW
-    for _ in range(6 if wide <= NARROW else 9):
-        zone = (narrow + wide) / 2 if wide <= NARROW else math.sqrt(narrow * wide)
+def _between(
+    encode: Encode, quality: int, target: int, best: bytes, zones: tuple[float, float]
+) -> bytes:
+    """The largest file found by stretching the dead zone at a quality that is too large.
+
+    Args:
+        best: the largest file known to fit.
+        zones: stretches to bisect between; with the first the file is too large, with the second
+            it fits.
+    """
+    narrow, wide = zones
+    for _ in range(HALVINGS):
+        zone = (narrow + wide) / 2
         blob = encode(quality, zone)
         if len(blob) > target:
             narrow = zone

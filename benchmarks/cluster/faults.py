@@ -8,7 +8,7 @@ another place, and once it is well under way a worker host is killed (its cable 
 processes ended). The host comes back afterwards, and Ray's autoscaler starts it again.
 
     preprocess, archive   the same objects with the same bytes as undisturbed
-    train                 goes on from the last checkpoint, no older than one interval
+    train                 resumes from the last checkpoint, no older than one interval
     tune                  all trials accounted for
     serve                 requests that failed once, by what they were at when the host died, and
                           after the client asked again
@@ -56,6 +56,7 @@ from benchmarks.cluster.work import (
 )
 from pipelines.stage import console
 from pipelines.stage.exits import fail_if
+from pipelines.training.progress import resumed_at
 from tests.support.hosts import HOSTS, ROOT, Hosts
 
 __all__ = ["Faults"]
@@ -95,12 +96,12 @@ class Faults:
         last, key = max((t, k) for k, t in checkpoints("train-x").items() if t <= killed)
         step = step_of(f"train-x/{key}")
         done = job.wait().check()
-        steps = [int(n) for n in re.findall(r"going on from step (\d+)", done.log)]
+        steps = resumed_at(done.log)
         reached = re.findall(r'"stage": "train", "done": (\d+), .*"finished": true', done.log)
         self._bring_back(victim)
         return {"killed": victim, "seconds": done.seconds,
                 "seconds since the last checkpoint": round(killed - last, 1),
-                "its step": step, "went on from steps": steps, "reached": reached,
+                "its step": step, "resumed from steps": steps, "reached": reached,
                 "same": steps == [step] and reached == [str(TRAIN_STEPS)]
                 and killed - last <= CHECKPOINT_SECONDS + SAVING_SECONDS,
                 "outcome": stage.outcome(self.cluster, done.log)}  # fmt: skip

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from deepsic import __version__
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.cli import files
+from deepsic.cli.convert import convert
 from deepsic.cli.label_rows import at_depth, rows_of, text_of
 from deepsic.cli.options import (
     SHELLS,
@@ -33,7 +34,7 @@ from deepsic.cli.options import (
     region,
     scale,
 )
-from deepsic.cli.report import Results, run_verb
+from deepsic.cli.report import Results, Row, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
 from deepsic.labels import TOP
 
@@ -89,17 +90,15 @@ def encode(
 
     if strip:
         chosen["metadata"] = False
-    with Results(len(jobs), json=json, silent=quiet or _uses_stdout(jobs)) as out:
-        for job in jobs:
-            with out.item(str(job.source)) as item:
-                if target.up_to_date(job):
-                    item.done({"target": str(job.target), "up_to_date": True}, _skipped_line)
-                    continue
-                picture = files.read(job.source) if job.source == files.STREAM else job.source
-                image = load_image(picture, frame=frame, white=white)
-                blob = codec.encode(image, **chosen)
-                target.write(job, blob)
-                item.done(_facts(info(blob), str(job.target)), _encoded_line)
+
+    def made(job: files.Conversion) -> Row:
+        picture = files.read(job.source) if job.source == files.STREAM else job.source
+        image = load_image(picture, frame=frame, white=white)
+        blob = codec.encode(image, **chosen)
+        target.write(job, blob)
+        return _facts(info(blob), str(job.target))
+
+    convert(jobs, target, made, _encoded_line, json=json, quiet=quiet)
 
 
 def decode(
@@ -121,25 +120,23 @@ def decode(
     target = files.Target(output, suffix, **writing)
     jobs = files.plan(files.found(sources), target)
     codecs: dict[str, Codec] = {}
-    with Results(len(jobs), json=json, silent=quiet or _uses_stdout(jobs)) as out:
-        for job in jobs:
-            with out.item(str(job.source)) as item:
-                if target.up_to_date(job):
-                    item.done({"target": str(job.target), "up_to_date": True}, _skipped_line)
-                    continue
-                blob = files.read(job.source)
-                facts = info(blob)
-                codec = _codec_for(facts, model, device, codecs)
-                image = codec.decode(blob, region=region, scale=scale)
-                from deepsic.image_io.save import image_bytes
 
-                if strip:
-                    image.info.clear()
-                kind = job.target.suffix if job.target != files.STREAM else ""
-                target.write(job, image_bytes(image, kind or suffix))
-                row = _facts(facts, str(job.target))
-                row["width"], row["height"] = image.size
-                item.done(row, _decoded_line)
+    def made(job: files.Conversion) -> Row:
+        blob = files.read(job.source)
+        facts = info(blob)
+        codec = _codec_for(facts, model, device, codecs)
+        image = codec.decode(blob, region=region, scale=scale)
+        from deepsic.image_io.save import image_bytes
+
+        if strip:
+            image.info.clear()
+        kind = job.target.suffix if job.target != files.STREAM else ""
+        target.write(job, image_bytes(image, kind or suffix))
+        row = _facts(facts, str(job.target))
+        row["width"], row["height"] = image.size
+        return row
+
+    convert(jobs, target, made, _decoded_line, json=json, quiet=quiet)
 
 
 def show_info(*, sources: list[str], json: bool) -> None:
@@ -317,15 +314,6 @@ def _parser() -> argparse.ArgumentParser:
     verb = add_verb(verbs, "completion", completion, sources=False, json=False)
     verb.add_argument("shell", choices=SHELLS, help="the one that you use")
     return parser
-
-
-def _skipped_line(row: dict[str, Any]) -> str:
-    return f"{row['source']} -> {row['target']}  up to date"
-
-
-def _uses_stdout(jobs: Sequence[files.Conversion]) -> bool:
-    """Whether standard output carries data, so that a report has no room there."""
-    return any(job.target == files.STREAM for job in jobs)
 
 
 def _load_codec(model: str, device: str, tune: str | None = None) -> Codec:

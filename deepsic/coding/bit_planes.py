@@ -15,6 +15,9 @@ The classifier is a small network in whole numbers:
 x holds what `describe` says, in sixteenths. Channels of like size share a net (`group`). With
 `trained` 0 contexts come from position and neighbours by a fixed rule instead, a set of them for
 each number in `group`: the yardstick for what training gains.
+
+Coder and decoder of each kind stand side by side in full: numba compiles each as one loop whose
+state stays in registers, and a function for both would carry the branch into every symbol.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of z
 columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in parts of
 a step, and `classes` (H * W, K) uint8 are what the probability net says of the K channels of this
 pass. How many parts a step has, 16 or 64, is in a `MeanGrid`.
+
+Coder and decoder of each kind stand side by side in full: numba compiles each as one loop whose
+state stays in registers, and a function for both would carry the branch into every symbol.
 """
 
 from __future__ import annotations

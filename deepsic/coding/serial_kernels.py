@@ -4,6 +4,9 @@ over what lies before it.
 `docs/FORMAT.md` 10.6 is what they compute. Networks are float32 arrays, rows by input, whose sums
 are exact: whole numbers below 2^24 behind powers of two. One half is in every bias, so that
 flooring rounds.
+
+Coder and decoder of each kind stand side by side in full: numba compiles each as one loop whose
+state stays in registers, and a function for both would carry the branch into every symbol.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ f = tap["layer4"]                                 # BxKxMxN, part of the graph
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -82,12 +81,7 @@ class LayerTap:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -14,7 +14,7 @@ from pipelines.stage.preflight import check_resources
 from pipelines.stage.runtime import RuntimeOptions, ray_runtime
 from pipelines.training.job import TrainJob
 from pipelines.training.loop import train_loop
-from pipelines.training.progress import Progress
+from pipelines.training.progress import Progress, say_resuming
 
 __all__ = ["Fitted", "fit"]
 
@@ -122,7 +122,7 @@ def _show(actor: Any, counter: console.Counter, printed: int) -> int:
         return printed
     for start, said in starts[printed:]:
         if start:
-            console.say(f"resuming from step {start}")
+            say_resuming(start)
         elif said:
             console.say(said)
     counter.advance(max(0, step - counter.done))

@@ -15,6 +15,7 @@ from deepsic.training.trainer import Trainer
 from pipelines.models import model_file
 from pipelines.stage import console
 from pipelines.training.job import TrainJob
+from pipelines.training.progress import say_resuming
 from pipelines.training.sources import Images
 
 __all__ = ["train_here"]
@@ -41,7 +42,7 @@ def train_here(
     trainer = Trainer(job.recipe, device=job.device, compiled=job.compiled, find=model_file)
     data_state, best = _begun(trainer, images, folder / CHECKPOINT, restart)
     if trainer.step:
-        console.say(f"resuming from step {trainer.step}")
+        say_resuming(trainer.step)
     last: dict[str, float] = {}
     with console.progress("train", job.recipe.steps) as counter:
         counter.resume(trainer.step)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Progress"]
+import re
+
+from pipelines.stage import console
+
+__all__ = ["Progress", "resumed_at", "say_resuming"]
 
 
 class Progress:
@@ -27,3 +31,13 @@ class Progress:
     def read(self) -> tuple[int, float, float]:
         """Step, loss and rate."""
         return self._last
+
+
+def say_resuming(step: int) -> None:
+    """Tell whoever watches that a run goes on from a step."""
+    console.say(f"resuming from step {step}")
+
+
+def resumed_at(log: str) -> list[int]:
+    """Steps that a run's log says it resumed from."""
+    return [int(step) for step in re.findall(r"resuming from step (\d+)", log)]

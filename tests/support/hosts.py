@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 
 __all__ = ["GATEWAY", "HOSTS", "Hosts", "missing"]
 
@@ -79,12 +78,7 @@ class Hosts:
             self.start(name)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name in list(self._processes):
             self.kill(name)
         self._remove_network()

@@ -8,7 +8,6 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable
-from types import TracebackType
 
 from deepsic.errors import StorageError
 from pipelines.archive.listing.chunks import Chunk
@@ -89,12 +88,7 @@ class Spool:
             self.complete = self._error is None
             self._changed.notify_all()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self.closed = True
             self._file.close()

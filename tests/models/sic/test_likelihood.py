@@ -5,28 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deepsic.coding.binarisation import SKIP
 from deepsic.models.blocks import compand
 from deepsic.models.sic.entropy_model import likelihood
-from deepsic.models.sic.entropy_model.training import rounded
-
-
-def plain(
-    v: torch.Tensor, mean: torch.Tensor, index: torch.Tensor, mask: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What accelerators compute."""
-    log_s = likelihood.log_scale(index)
-    residual = v - mean
-    with torch.no_grad():
-        symbol = likelihood.quantise(residual, torch.full_like(index, 64), log_s)
-        kept = torch.where(index < SKIP + 0.5, torch.zeros_like(symbol), symbol)
-    smooth = likelihood.bits(residual, log_s.detach())
-    rate = likelihood.bits(symbol, log_s) + (smooth - smooth.detach())
-    pulled = mean + (1 - likelihood.ZERO_SHARE) * (v - v.detach())
-    y_hat = torch.where(kept == 0, pulled, v + (mean + kept - v).detach())
-    if mask is not None:
-        rate, y_hat = rate * mask, y_hat * mask
-    return y_hat, rate.flatten(1).sum(1)
+from deepsic.models.sic.entropy_model.training import rounded, rounded_plainly
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -39,7 +20,7 @@ def test_the_sweep_is_plain_torch(masked: bool, scale: float) -> None:
     mask = (torch.rand(1, 8, 16, 16) > 0.5).float() if masked else None
     weights = torch.randn(2, 8, 16, 16)
     made = []
-    for code in (rounded, plain):
+    for code in (rounded, rounded_plainly):
         y_hat, bits = code(v, mean, index, mask)
         loss = (y_hat * weights).sum() + (bits * torch.tensor([1.0, 2.0])).sum()
         made.append((y_hat, bits, *torch.autograd.grad(loss, (v, mean, index))))

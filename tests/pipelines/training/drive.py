@@ -97,11 +97,6 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def resumed_at(log: str) -> list[int]:
-    """Steps that a run says it went on from."""
-    return [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
-
-
 def last(log: str, name: str) -> float:
     """A metric in the table that a run ends with."""
     found = re.findall(rf"{re.escape(name)}\s+\S?\s*([\d.]+)", log)

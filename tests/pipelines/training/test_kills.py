@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.training.progress import resumed_at
 from tests.pipelines.training.drive import (
     INTERVAL,
     SETTINGS,
@@ -15,7 +16,6 @@ from tests.pipelines.training.drive import (
     finished,
     images,
     last,
-    resumed_at,
     saved_step,
     started,
     until,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.training.drive import finished, images, resumed_at, saved_step, started, until
+from pipelines.training.progress import resumed_at
+from tests.pipelines.training.drive import finished, images, saved_step, started, until
 from tests.pipelines.training.drive import workers_of as trainers_of
 
 pytestmark = pytest.mark.slow

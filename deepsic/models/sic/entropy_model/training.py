@@ -11,7 +11,7 @@ from deepsic.models.sic.entropy_model.context import checkerboard
 from deepsic.models.sic.passes import PLANS
 from deepsic.models.sic.wavelet import bands
 
-__all__ = ["TrainingCoder", "rounded"]
+__all__ = ["TrainingCoder", "rounded", "rounded_plainly"]
 
 
 class TrainingCoder:
@@ -88,6 +88,13 @@ def rounded(v: Tensor, mean: Tensor, index: Tensor, mask: Tensor | None) -> tupl
     """
     if v.device.type == "cpu":
         return likelihood_cpu.rounded(v, mean, index, mask)
+    return rounded_plainly(v, mean, index, mask)
+
+
+def rounded_plainly(
+    v: Tensor, mean: Tensor, index: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """As `rounded`, in torch's own operations: what accelerators run."""
     log_s = likelihood.log_scale(index)
     residual = v - mean
     with torch.no_grad():
