@@ -75,6 +75,7 @@ def train(
         typer.Option(metavar="FILE", help="With --local: restart file to start from."),
     ] = None,
     run_seconds: options.RunSeconds = None,
+    run_steps: options.RunSteps = None,
     epoch_steps: Annotated[
         int, typer.Option(min=1, metavar="N", help="Steps between validations.")
     ] = 500,
@@ -105,9 +106,12 @@ def train(
     pace = Pace(
         epoch_steps=epoch_steps, checkpoint_seconds=checkpoint_seconds,
         validation_images=validation_images, seconds=run_seconds or float("inf"),
+        steps=run_steps,
     )  # fmt: skip
-    if not local and (restart or run_seconds):
-        raise UsageError("--restart and --run-seconds go with --local; add it, or leave them out")
+    if not local and (restart or run_seconds or run_steps):
+        raise UsageError(
+            "--restart, --run-seconds and --run-steps go with --local; add it, or leave them out"
+        )
     images = recipe_images(places, made, validation_images)
     made = _with_labels(made, images)
     from pipelines.stage import tracking

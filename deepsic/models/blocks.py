@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepsic.models.compand_cpu import Compand
 from deepsic.models.quality import place, tuning_of
+from deepsic.models.sweeps_cpu import Compand
 
 
 def compand(v: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deepsic.models.sweeps_cpu import Grid
+
 WEIGHT_STEPS = 64.0
 """Steps of a unit of weight on the one grid of the first revision."""
 SHIFTS = (4, 10)
@@ -87,11 +89,19 @@ class IntegerConv(nn.Module):
         return y if bias is None else y + bias[None, :, None, None]
 
 
+def on_grid(x: Tensor, steps: float, low: float, high: float) -> Tensor:
+    """Round half up to 1/steps (0: not), gradient of the identity, and clamp to [low, high]."""
+    if x.requires_grad and x.device.type == "cpu" and x.ndim == 4:
+        return torch.as_tensor(Grid.apply(x, steps, low, high))
+    if steps:
+        x = round_through(x * steps) / steps
+    return x.clamp(low, high)
+
+
 def requantise(x: Tensor, quantised: bool, low: float, high: float) -> Tensor:
     """Clamp to [low, high] sixteenths; on the grid when `quantised`."""
-    if quantised:
-        x = round_through(x * ACTIVATION_STEPS) / ACTIVATION_STEPS
-    return x.clamp(low / ACTIVATION_STEPS, high / ACTIVATION_STEPS)
+    steps = ACTIVATION_STEPS
+    return on_grid(x, steps * quantised, low / steps, high / steps)
 
 
 def activate(x: Tensor, quantised: bool) -> Tensor:

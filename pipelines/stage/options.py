@@ -20,7 +20,7 @@ from deepsic.cli.options import size_in_bytes
 __all__ = [
     "BODY_BYTES", "NONE", "PACK_BYTES", "CheckpointSeconds", "Data", "Device", "DeviceName",
     "Exclude", "Force", "ImageSeconds", "Include", "Json", "Limit", "Local", "MaxFailures",
-    "MaxPixels", "MaxRestarts", "RunSeconds", "Start", "TrackingUri", "TrainWorkers",
+    "MaxPixels", "MaxRestarts", "RunSeconds", "RunSteps", "Start", "TrackingUri", "TrainWorkers",
     "ValidationImages", "Verbose", "Workers", "new_app", "none_or", "or_none", "quality", "size",
 ]  # fmt: skip
 
@@ -152,6 +152,13 @@ ImageSeconds = Annotated[float | None, _seconds("Time limit for one image.")]
 RunSeconds = Annotated[
     float | None, _seconds("With --local: stop then, with a checkpoint to resume from.")
 ]
+RunSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N",
+        help="With --local: stop at that step of the run, with a checkpoint to resume from.",
+    ),
+]  # fmt: skip
 CheckpointSeconds = Annotated[
     float, typer.Option(min=0, metavar="S", help="Longest time between checkpoints.")
 ]

@@ -45,7 +45,10 @@ def test_a_run_in_pieces_from_a_data_file_and_a_restart_file(tmp_path: Path) -> 
     said = train(*here, "--run-seconds", "0.001", "--storage", "first", cwd=tmp_path)
     assert "stopped; the same command resumes" in said
     assert "finished" not in said
+    said = train(*here, "--run-steps", "5", "--storage", "first", cwd=tmp_path)
+    assert "stopped; the same command resumes" in said
     (state,) = (tmp_path / "first").rglob("state.pt")
+    assert torch.load(state, weights_only=True)["step"] == 5
     train("restart", str(state), "restart.pt", cwd=tmp_path)
     assert (tmp_path / "restart.pt").stat().st_size < 16 * 2**20
     said = train(

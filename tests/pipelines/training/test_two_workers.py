@@ -50,7 +50,7 @@ CASES = (
     Case(recipe="saic-tdic", stages=(400,), crops=ONE),
     Case(recipe="saic-apic", stages=(150,), crops=ONE, start="tdic.safetensors"),
     Case(recipe="saic-saic", stages=(150,), crops=ONE, start="tdic.safetensors"),
-    Case(recipe="head", stages=(60, 40), crops=("--crops.0", "--crops.1"), side=128),
+    Case(recipe="head", stages=(100,), crops=("--crops.0", "--crops.1"), side=128),
     Case(recipe="sic-machine", stages=(150, 50), crops=MACHINE),
 )
 

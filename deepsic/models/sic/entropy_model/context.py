@@ -22,6 +22,7 @@ from deepsic.models.integer import (
     LIMIT,
     IntegerConv,
     activate,
+    on_grid,
     requantise,
     round_through,
 )
@@ -77,10 +78,8 @@ class Pass(nn.Module):
         x = activate(x, quantised)
         x = activate(self.hidden(x), quantised)
         mean, index = self.out(x).chunk(2, 1)
-        if quantised:
-            mean = round_through(mean * self.mean_parts) / self.mean_parts
         limit = MEAN_LIMIT - 1 / self.mean_parts
-        mean = mean.clamp(-limit, limit)
+        mean = on_grid(mean, self.mean_parts * quantised, -limit, limit)
         # The class is the sum in sixteenths: 0 .. 63.
         index = requantise(index, quantised, 0.0, 63.0) * ACTIVATION_STEPS
         return mean, index

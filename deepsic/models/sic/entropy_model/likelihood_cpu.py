@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.coding import binarisation
-from deepsic.models.compand_cpu import flat, shaped
 from deepsic.models.sic.entropy_model import likelihood
+from deepsic.models.sweeps_cpu import flat, shaped
 
 _F32 = NDArray[np.float32]
 _f = np.float32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,10 @@ from deepsic.models.sic.entropy_model import likelihood, likelihood_cpu
 from deepsic.models.sic.entropy_model.context import checkerboard
 from deepsic.models.sic.passes import PLANS
 from deepsic.models.sic.wavelet import bands
+from deepsic.models.sweeps_cpu import Picked, Placed
+
+PASSES8 = tuple(name for name, plan in PLANS.items() if plan.tensor == 8)
+PASSES16 = tuple(name for name, plan in PLANS.items() if plan.tensor == 16)
 
 __all__ = ["TrainingCoder", "rounded", "rounded_plainly"]
 
@@ -18,7 +24,8 @@ class TrainingCoder:
     """Quantises pass by pass with straight-through gradients, and adds up the bits."""
 
     def __init__(self, v8: Tensor, v16: Tensor) -> None:
-        self.v8, self.v16 = v8, v16
+        self.v8 = v8
+        self._coded = _picked(v8, PASSES8) | _picked(v16, PASSES16)
         self.total = v8.new_zeros(v8.shape[0])
         self.parts: dict[str, Tensor] = {}
         self.decoded: dict[str, Tensor] = {}
@@ -27,8 +34,7 @@ class TrainingCoder:
 
     def _target(self, name: str) -> tuple[Tensor, Tensor | None]:
         """Latents of a pass, in steps, and the mask of those that it codes (None: all)."""
-        plan = PLANS[name]
-        v = (self.v8 if plan.tensor == 8 else self.v16)[:, plan.channels.tolist()]
+        plan, v = PLANS[name], self._coded[name]
         if (plan.parity < 0).all():
             return v, None
         even = self._even[plan.tensor]
@@ -53,22 +59,32 @@ class TrainingCoder:
 
     def assemble(self) -> tuple[Tensor, Tensor]:
         """Decoded latents in steps: (B, 189, ..) at 1/8 and (B, 9, ..) of level 4 at 1/16."""
-        d = self.decoded
+        return _placed(self.decoded, PASSES8, bands.Y8), _placed(self.decoded, PASSES16, bands.Y16)[
+            :, bands.LL :
+        ]
 
-        def spatial(level: str) -> Tensor:
-            b = d[level + "b"]
-            return torch.cat((b[:, :3] + d[level + "a"], b[:, 3:]), 1)
 
-        def phased(level: str, order: list[int]) -> Tensor:
-            inverse = [0] * len(order)
-            for at, channel in enumerate(order):
-                inverse[channel] = at
-            return torch.cat((d[level + "a"], d[level + "b"]), 1)[:, inverse]
+def _picked(v: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """The channels of each pass, in coding order."""
+    if v.device.type == "cpu":
+        parts = Picked.apply(v, [PLANS[name].channels for name in names])
+    else:
+        parts = [v[:, PLANS[name].channels.tolist()] for name in names]
+    return dict(zip(names, parts, strict=True))
 
-        level2 = phased("2", bands.LEVEL2_A + bands.LEVEL2_B)
-        level1 = phased("1", bands.LEVEL1_A + bands.LEVEL1_B)
-        chroma = d.get("1c", torch.zeros_like(self.v8[:, -bands.CHROMA1 :]))
-        return torch.cat((spatial("3"), level2, level1, chroma), 1), spatial("4")
+
+def _placed(coded: Mapping[str, Tensor], names: Sequence[str], channels: int) -> Tensor:
+    """Inverse of `_picked`: what two passes code of a channel, at positions of their own, adds."""
+    parts = [coded[name] for name in names]
+    if parts[0].device.type == "cpu":
+        return torch.as_tensor(
+            Placed.apply([PLANS[name].channels for name in names], channels, *parts)
+        )
+    b, _, h, w = parts[0].shape
+    whole = parts[0].new_zeros(b, channels, h, w)
+    for name, part in zip(names, parts, strict=True):
+        whole = whole.index_add(1, torch.tensor(PLANS[name].channels, device=part.device), part)
+    return whole
 
 
 def rounded(v: Tensor, mean: Tensor, index: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
