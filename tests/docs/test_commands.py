@@ -10,6 +10,7 @@ import doctest
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,6 +43,7 @@ INSTEAD = (
     (".*train.py restart .*", "", "of a run on a GPU; see tests/pipelines/training"),
     ("evaluate.py$", "evaluate.py --codec jpeg --codec sic --bpp 0.5", "all codecs take minutes"),
     ("tune_saic.py$", "tune_saic.py --trials 1 --steps 1 --rungs 1", "two minutes otherwise"),
+    (".*--data runs/prepared --space .*", "", "hours; see tests/pipelines/tuning"),
     ("PHOTOS", "photos", "yours"),
     ("imagenet/val", "photos", "yours"),
 )
@@ -101,6 +103,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("chelsea", "coffee"):
         Image.fromarray(getattr(skimage.data, name)()).save(tmp_path / "photos" / f"{name}.jpg")
     Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.jpg")
+    shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "photos")
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     monkeypatch.setenv(
         "PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
@@ -111,12 +114,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def shell(line: str) -> None:
+def shell(lines: str) -> None:
+    """Run lines until one fails; they see one another's variables."""
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=900,
-        check=False,
+        ["bash", "-e", "-x", "-o", "pipefail", "-c", lines], capture_output=True, text=True,
+        timeout=1800, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
 
 
 def python(text: str) -> None:
@@ -164,9 +168,10 @@ def run(block: Block, port: int | None = None) -> None:
     elif block.language == "python":
         python(text)
     else:
-        for line in map(instead, text.splitlines()):
-            if line and "pipelines/serve.py" not in line:
-                shell(line.replace("curl", "curl --fail --silent --show-error"))
+        lines = [
+            line for line in map(instead, text.splitlines()) if "pipelines/serve.py" not in line
+        ]
+        shell("\n".join(lines).replace("curl", "curl --fail --silent --show-error"))
 
 
 def run_section(name: str, section: str) -> None:
