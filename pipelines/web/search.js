@@ -22,10 +22,18 @@ function switchView() {
   if (searching && !last) find($("search-word").value);
 }
 
+// What an earlier word found doesn't stand beside this one.
+function clear() {
+  for (const id of ["search-result", "search-read", "search-jpeg"]) $(id).textContent = "–";
+  $("search-share").style.setProperty("--share", 0);
+  $("search-images").replaceChildren();
+}
+
 async function find(word) {
   last?.abort();
   last = new AbortController();
   const { signal } = last;
+  clear();
   try {
     const told = await (await call(`/gallery?word=${encodeURIComponent(word)}`, { signal })).json();
     $("search-result").textContent = told.files.length

@@ -24,7 +24,7 @@ from tests.pipelines.serving.page.tools import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = MARKS
 
@@ -64,8 +64,14 @@ def test_the_search_reads_first_bytes_only(
     page = open_page(path="/#search")
     page.locator("#search-result", has_text="images").wait_for()
     page.get_by_label("Word").fill("dog")
-    page.get_by_role("button", name="Search", exact=True).click()
+    held: list[Route] = []
+    page.route("**/gallery?word=dog", lambda route: held.append(route))
+    with page.expect_request("**/gallery?word=dog"):
+        page.get_by_role("button", name="Search", exact=True).click()
+    assert page.locator("#search-images figure").count() == 0, "an earlier word's images"
+    held[0].continue_()
     page.locator("figcaption b", has_text="golden retriever").wait_for()
+    assert not page.locator("figcaption b", has_text="elephant").count()
     assert re.search(r"^\d\.\d kB read in [\d.]+ ms$", page.locator("#search-read").inner_text())
     assert "MB to move" in page.locator("#search-jpeg").inner_text()
     keep(page, "search")
