@@ -9,6 +9,8 @@ in a process of its own, with imports, without Ray's start:
     resume    the listing joined with the ledger: a finished archive, nothing left to do
     find      a label that a hundred images have
     report    the archive in numbers
+    mark      `verify --mark` where every output is gone: as much as can ever be marked. The ledger
+              is in a folder for that, and the outputs are looked for in this process
 
 Wall seconds, processor seconds of the client alone, its largest resident memory, and the slopes
 between the sizes: microseconds and bytes a key.
@@ -41,6 +43,7 @@ ARCHIVE, SOURCE = "s3://archive", "s3://source"
 PART_ROWS = 128
 LABELS, KINDS, RARE = 5, 999, 100
 JOB = "0123456789abcdef"
+FOLDER = "LEDGER_FOLDER"
 
 
 def key(number: int) -> str:
@@ -141,7 +144,22 @@ def compact() -> int:
     return compact_ledger(Ledger(open_storage(ARCHIVE), JOB)).after
 
 
-WORK = {"compact": compact, "resume": resume, "find": find, "report": report}
+def mark() -> int:
+    """Outputs marked."""
+    from unittest.mock import patch
+
+    from benchmarks.archive.object_cost import in_this_process
+    from pipelines.archive.cluster import Resources
+    from pipelines.archive.commands import verify
+    from pipelines.archive.ledger import Ledger
+    from pipelines.storage import open_storage
+
+    ledger = Ledger(open_storage(os.environ[FOLDER]), JOB)
+    with patch.object(verify, "spread", in_this_process):
+        return verify.verify_archive(ledger, Resources(), mark=True).marked
+
+
+WORK = {"compact": compact, "resume": resume, "find": find, "report": report, "mark": mark}
 
 
 def measured(name: str, environment: dict[str, str]) -> dict[str, Any]:
@@ -171,7 +189,7 @@ def trial(count: int, seconds: float) -> list[dict[str, Any]]:
         keys = [key(number) for number in range(count)]
         with slow_store(folder, keys, seconds) as endpoint:
             environment = os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
-            environment["PYTHONPATH"] = str(ROOT)
+            environment |= {"PYTHONPATH": str(ROOT), FOLDER: name}
             for work in WORK:
                 found = measured(work, environment)
                 rows.append({"objects": count, "work": work} | found)
