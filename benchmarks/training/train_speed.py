@@ -6,12 +6,14 @@
 
 One thread a process. The loops take turns (bare, Ray, bare), the same net, images, batch and crop;
 warm-up doesn't count. Ray's side logs and saves as in earnest. `data wait` is the share of Ray's
-time in which the net waited for crops. With `--against` the step of one commit and of the other
-(forward, loss and backward of `sic` on the same crops) run in processes of their own, in turn.
+time in which the net waited for crops. With `--against` the trainer's whole step at one commit and
+at the other (forward, loss, backward, clipping, optimiser and average of the first net of `sic`, on
+the same crops) run in processes of their own, in turn, in bfloat16 and in float32.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
@@ -46,23 +48,30 @@ COMPRESSAI = Path(__file__).with_name("compressai_train.py")
 STEP = """
 import sys, time, torch
 torch.set_num_threads(1); torch.set_flush_denormal(True)
-batch, crop, steps = map(int, sys.argv[1:])
-try:
-    from deepsic.models.sic.net import SicNet
-except ImportError:
-    from deepsic.models.sic import SicNet
-from deepsic.models.quality import lagrangian
+batch, crop, steps, bf16 = map(int, sys.argv[1:])
 torch.manual_seed(0)
-net = SicNet().to(memory_format=torch.channels_last).train()
 coarse = torch.rand(batch, 3, crop // 8, crop // 8) * 255
-x = torch.nn.functional.interpolate(coarse, (crop, crop), mode="bicubic")
+x = torch.nn.functional.interpolate(coarse, (crop, crop), mode="bicubic").clamp(0, 255).byte()
 x = x.to(memory_format=torch.channels_last)
-place = torch.linspace(0.1, 0.9, batch)
-def step():
-    net.zero_grad(set_to_none=True)
-    output = net(x, place)
-    error = (output.x_hat - x).square().mean((1, 2, 3))
-    (output.bits / crop**2 + lagrangian(place) * error).mean().backward()
+try:
+    from dataclasses import replace
+    from deepsic.models.sic.net import SicConfig
+    from deepsic.recipes import recipe
+    from deepsic.training.data.batches import Batch
+    from deepsic.training.objectives.joint import Joint
+    from deepsic.training.recipe import Stage
+    from deepsic.training.trainer import Trainer
+    trainer = Trainer(replace(
+        recipe("sic"), net=SicConfig(), objective=Joint(), start=(), bf16=bool(bf16),
+        stages=(Stage(steps=100_000, learning_rate=1e-3, warmup=200),),
+    ))
+    given = Batch(images=x, labels=torch.full((batch,), -1))
+    step = lambda: trainer.advance(given)
+except ImportError:  # before there was one trainer
+    from deepsic.training.config import TrainConfig
+    from deepsic.training.state import TrainState
+    state = TrainState(TrainConfig(batch=batch, crop=crop, bf16=bool(bf16)))
+    step = lambda: (state.backward(x), state.apply())
 for _ in range(3):
     step()
 begun = time.process_time()
@@ -99,23 +108,27 @@ def over_ray(
     return metrics["steps_per_second"], metrics["data_wait_share"]
 
 
-def steps_of(commit: str, batch: int, crop: int, steps: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of processor time a step, of this checkout and of a commit, in turn."""
+def steps_of(
+    commit: str, batch: int, crop: int, steps: int, rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Seconds of processor time a step by arithmetic, of this checkout and of a commit, in turn."""
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "other"
         git = ["git", "-C", str(ROOT), "worktree"]
         subprocess.run([*git, "add", "--detach", str(other), commit], check=True)
         try:
             places = {"this checkout": ROOT, commit: other}
-            seconds: dict[str, list[float]] = {name: [] for name in places}
-            for _ in range(rounds):
-                for name, place in places.items():
-                    done = subprocess.run(
-                        [sys.executable, "-c", STEP, str(batch), str(crop), str(steps)],
-                        env=os.environ | {"PYTHONPATH": str(place)}, cwd=place,
-                        capture_output=True, text=True, check=True,
-                    )  # fmt: skip
-                    seconds[name].append(float(done.stdout))
+            kinds = {"bfloat16": 1, "float32": 0}
+            seconds = {kind: {name: list[float]() for name in places} for kind in kinds}
+            for _, (kind, bf16), (name, place) in itertools.product(
+                range(rounds), kinds.items(), places.items()
+            ):
+                done = subprocess.run(
+                    [sys.executable, "-c", STEP, *map(str, (batch, crop, steps, bf16))],
+                    env=os.environ | {"PYTHONPATH": str(place)}, cwd=place,
+                    capture_output=True, text=True, check=True,
+                )  # fmt: skip
+                seconds[kind][name].append(float(done.stdout))
             return seconds
         finally:
             subprocess.run([*git, "remove", "--force", str(other)], check=True)
@@ -148,9 +161,10 @@ def main(
     if against:
         seconds = steps_of(against, batch, crop, steps, rounds)
         result["step_seconds"] = seconds
-        mine, theirs = (statistics.median(values) for values in seconds.values())
-        rows = [(name, statistics.median(values)) for name, values in seconds.items()]
-        rows.append(("times as fast", theirs / mine))
+        for kind, found in seconds.items():
+            mine, theirs = (min(values) for values in found.values())
+            rows += [(f"{kind}, {name}", min(values)) for name, values in found.items()]
+            rows.append((f"{kind}, times as fast", theirs / mine))
     else:
         rows = _loops(result, data, steps, batch, crop, workers, rounds)
         if compressai_python:

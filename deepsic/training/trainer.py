@@ -242,8 +242,10 @@ class Trainer:
         return share * self.learning_rate(start + at)
 
     def _drop_if_not_finite(self, norm: Tensor) -> None:
-        """A gradient that isn't finite counts as zero; decided on the device."""
+        """A gradient that isn't finite counts as zero; an accelerator decides it by itself."""
         finite = torch.isfinite(norm)
+        if self.device.type == "cpu" and finite:
+            return
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad = torch.where(finite, parameter.grad, 0.0)
