@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -126,3 +127,25 @@ def test_no_two_public_classes_share_a_name() -> None:
 def test_every_folder_says_what_lives_there() -> None:
     faces = [path for path in SOURCES if path.name == "__init__.py"]
     assert [name_of(path) for path in faces if not ast.get_docstring(tree_of(path))] == []
+
+
+def test_the_two_paths_in_the_architecture_name_what_is_there() -> None:
+    """Each in ten steps: a file, and names that it defines."""
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+    paths = re.findall(r"^## The path of one (\w+).*?\n(?=## )", text, re.M | re.S)
+    assert paths == ["image", "option"]
+    steps = re.findall(r"^(\d+)\. `([\w./]+\.py)`((?:, `[\w.]+`)*):", text, re.M)
+    assert [int(number) for number, _, _ in steps] == [*range(1, 11), *range(1, 11)]
+    for _, file, names in steps:
+        path = next(place / file for place in (ROOT, ROOT / "deepsic") if (place / file).exists())
+        defined = {
+            target.id if isinstance(target, ast.Name) else target
+            for node in ast.walk(tree_of(path))
+            for target in (
+                node.targets if isinstance(node, ast.Assign) else [getattr(node, "name", "")]
+            )
+            if isinstance(target, ast.Name | str)
+        }
+        assert {
+            part for name in re.findall(r"[\w.]+", names) for part in name.split(".")
+        } <= defined
