@@ -132,7 +132,10 @@ def train(
 
 
 for _name in RECIPES:
-    app.command(_name, context_settings=OVERRIDES, help=f"Train recipe {_name}.")(exit_codes(train))
+    app.command(
+        _name, context_settings=OVERRIDES,
+        help=f"Train recipe {_name}. Its fields are options as well: --print-config lists them.",
+    )(exit_codes(train))  # fmt: skip
 
 
 def _train_on_ray(job: TrainJob, images: Images, target: Path | None, *, verbose: bool) -> None:

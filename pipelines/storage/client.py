@@ -75,16 +75,16 @@ def _read_objects(
     time_of, class_of = f"{space}LastModified", f"{space}StorageClass"
     found = []
     for entry in root.findall(f"{space}Contents"):
-        told = {part.tag: part.text or "" for part in entry}
-        key = told[key_of]
+        parts = {part.tag: part.text or "" for part in entry}
+        key = parts[key_of]
         found.append(
             ObjectInfo(
                 unquote_plus(key) if encoded and ("%" in key or "+" in key) else key,
-                int(told[size_of]),
-                told.get(tag_of, "").strip('"'),
+                int(parts[size_of]),
+                parts.get(tag_of, "").strip('"'),
                 "",
-                datetime.fromisoformat(told[time_of]).timestamp(),
-                told.get(class_of, ""),
+                datetime.fromisoformat(parts[time_of]).timestamp(),
+                parts.get(class_of, ""),
             )
         )
         root.remove(entry)

@@ -7,6 +7,7 @@ pytest -m slow tests/packaging         # one Ray run of an installed stage
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 
 import deepsic
 from deepsic.cli.stages import STAGES
+from tests.docs.blocks import blocks
 from tests.packaging.environment import Environment
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +98,26 @@ def test_extras_bring_their_commands(
     place = Environment(tmp_path / "env", wheel, extra)
     for command in commands:
         assert "Usage" in place.run(command, "--help", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_readmes_lines_run_where_the_demo_is_installed(wheel: Path, tmp_path: Path) -> None:
+    """Its first Python block prints what it says, and images are compressed."""
+    place = Environment(tmp_path / "env", wheel, "demo")
+    readme = blocks(ROOT / "README.md")
+    (block,) = (block for block in readme if block.language == "pycon")
+    (tmp_path / "block.txt").write_text(block.text)
+    place.run("python", "-m", "doctest", "block.txt", cwd=tmp_path)
+    make = (
+        "import pathlib, shutil, skimage.data as data; from PIL import Image; "
+        "pathlib.Path('photos').mkdir(); Image.fromarray(data.coffee()).save('photos/a.png'); "
+        "Image.fromarray(data.chelsea()).save('cat.jpg')"
+    )
+    place.run("python", "-c", make, cwd=tmp_path)
+    lines = next(b.text for b in readme if b.section == "Compress").splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        place.run(*shlex.split(line, comments=True), cwd=tmp_path)
 
 
 @pytest.mark.slow
