@@ -10,6 +10,7 @@
     integer.py          convolutions with the same sums on every machine
     int8_weights.py     weights in model files as bytes
     output.py           what every net gives in training
+    sweeps_cpu.py       element-wise steps of training as single sweeps on a CPU
     tiling.py           tiles of an image and the windows that engines see
 
 A preset has a net (`net.py`) to train and an engine (`engine.py`) that codes; to read one from the

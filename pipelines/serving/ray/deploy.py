@@ -41,7 +41,7 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 @serve.ingress()
 class Ingress:
-    """Speaks HTTP; owns no codec."""
+    """Speaks HTTP; owns no codec. Takes what Serve binds, which is what `RayBackend` calls."""
 
     def __init__(
         self,

@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -272,11 +273,24 @@ def test_overload_is_refused_at_once_and_passes(url: str) -> None:
         assert send(0)[0] == 200
 
 
-def test_a_killed_replica_costs_no_answer(url: str) -> None:
+@contextmanager
+def three_clients(load: Callable[[int, threading.Event], None]) -> Iterator[None]:
+    """Run `load(number, stop)` in three threads for the length of the block."""
     stop = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(load, number, stop) for number in range(3)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for done in running:
+            done.result()
+
+
+def test_a_killed_replica_costs_no_answer(url: str) -> None:
     seen: list[int] = []
 
-    def load(seed: int) -> None:
+    def load(seed: int, stop: threading.Event) -> None:
         body = image_bytes(seed=seed)
         with httpx.Client(base_url=url, timeout=30) as http:
             wanted = http.post("/v1/encode", content=body).content
@@ -286,17 +300,11 @@ def test_a_killed_replica_costs_no_answer(url: str) -> None:
                 if answer.status_code == 200:
                     assert answer.content == wanted
 
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(load, seed) for seed in range(3)]
-        try:
-            time.sleep(1.0)
-            before = codec_pids()
-            os.kill(before[0], signal.SIGKILL)
-            time.sleep(4.0)
-        finally:
-            stop.set()
-        for done in running:
-            done.result()
+    with three_clients(load):
+        time.sleep(1.0)
+        before = codec_pids()
+        os.kill(before[0], signal.SIGKILL)
+        time.sleep(4.0)
     assert len(seen) > 20
     assert set(seen) == {200}
     deadline = time.monotonic() + 40
@@ -308,24 +316,17 @@ def test_a_killed_replica_costs_no_answer(url: str) -> None:
 def test_a_redeploy_under_load_fails_nothing(url: str) -> None:
     from dataclasses import replace
 
-    stop = threading.Event()
     seen: list[Any] = []
 
-    def load() -> None:
+    def load(_: int, stop: threading.Event) -> None:
         with httpx.Client(base_url=url, timeout=30) as http:
             while not stop.is_set():
                 answer = http.post("/v1/encode", content=image_bytes())
                 seen.append(answer.status_code if answer.is_success else answer.text)
 
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(load) for _ in range(3)]
-        try:
-            time.sleep(0.5)
-            deploy(replace(SETTINGS, retry_after_s=7))
-            time.sleep(1.0)
-        finally:
-            stop.set()
-        for done in running:
-            done.result()
+    with three_clients(load):
+        time.sleep(0.5)
+        deploy(replace(SETTINGS, retry_after_s=7))
+        time.sleep(1.0)
     assert len(seen) > 20
     assert set(seen) == {200}
