@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from deepsic.errors import UsageError
 from deepsic.labels import classes_of, label_set
-from deepsic.models.fourstage.semantic import SemanticModule
-from deepsic.models.semantic.head import SemanticHead
 from deepsic.tasks import load_classifier
 
 __all__ = ["Teacher"]
@@ -53,17 +51,21 @@ class Teacher:
         logits, (hint,) = self.net.observe(x01, (f"_blocks.{_FIRST - 1}",), resized=False)
         return logits[:, self.columns], hint
 
-    def give_weights(self, head: SemanticHead | SemanticModule) -> int:
-        """Start a head at the teacher's layers, while sizes are equal: all of them for a
-        `SemanticHead`, the inverted residuals of a `SemanticModule`.
+    def give_weights(self, head: Any) -> int:
+        """Start a head at the teacher's layers, while sizes are equal.
+
+        Args:
+            head: its `blocks` stand for the teacher's from 1/8 on. One that has `early` for those
+                before them takes the first and the last layers as well.
 
         Returns: how many blocks were taken.
         """
         net: Any = self.net.network
         blocks: list[nn.Module] = list(net._blocks.children())
-        if isinstance(head, SemanticModule):
+        early = getattr(head, "early", None)
+        if early is None:
             return _copied(zip(head.blocks, blocks[_FIRST:], strict=False))
-        taken = _copied(zip([*head.early, *head.blocks], blocks, strict=False))
+        taken = _copied(zip([*early, *head.blocks], blocks, strict=False))
         last, fully = net._conv_head, net._fc
         whole = taken == len(blocks) and head.full1.weight.shape == last.weight.shape[:2]
         if whole:

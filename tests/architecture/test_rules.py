@@ -162,3 +162,19 @@ def test_no_assert_on_data() -> None:
         return [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)]
 
     assert not offenders([*LIBRARY, *PIPELINES], asserts)
+
+
+def test_training_knows_no_preset() -> None:
+    """Nets are found by the registry; only recipes name one."""
+    presets = ("sic", "fourstage", "saic")
+    forbidden = tuple(f"deepsic.models.{name}" for name in presets)
+    paths = [
+        path
+        for path in (*LIBRARY, *PIPELINES)
+        if path.is_relative_to(ROOT / "deepsic" / "training")
+        or path.is_relative_to(ROOT / "pipelines" / "training")
+    ]
+    assert len(paths) > 20
+    assert not offenders(
+        paths, lambda path: {name for name in imports(tree_of(path)) if below(name, forbidden)}
+    )
