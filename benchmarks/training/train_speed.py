@@ -29,9 +29,11 @@ import torch
 import typer
 
 from benchmarks import options
+from deepsic.models.sic.net import SicConfig
 from deepsic.recipes import recipe
 from deepsic.training.data.batches import Batches
 from deepsic.training.data.crops import CropSize
+from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Recipe, Stage
 from deepsic.training.run import Pace
 from deepsic.training.trainer import Trainer
@@ -179,7 +181,8 @@ def _loops(
 ) -> list[tuple[str, object]]:
     version = str(Path(find_version(data)).resolve())
     made = replace(
-        recipe("sic"), start=(), stages=(Stage(steps=steps, learning_rate=1e-3, warmup=20),),
+        recipe("sic"), net=SicConfig(), objective=Joint(), start=(),
+        stages=(Stage(steps=steps, learning_rate=1e-3, warmup=20),),
         crops=(CropSize(side=crop, batch=batch),),
     )  # fmt: skip
     plain, ray, waits, several = [bare(made, version)], [], [], []
