@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -14,7 +16,7 @@ from pipelines.serving.work import images
 from pipelines.serving.work.backends import LocalBackend
 from pipelines.serving.work.jobs import DecodeJob
 from pipelines.serving.work.worker import Worker
-from tests.pipelines.serving.conftest import Service
+from tests.pipelines.serving.conftest import Service, running
 from tests.pipelines.serving.fakes import image_bytes
 
 SETTINGS = ServeSettings(classifier=None)
@@ -38,6 +40,23 @@ def test_files_are_tuned_as_the_library_tunes_them(serving: Service, two_tunings
         assert serving.post("/v1/decode", answer.content).status_code == 200
     plain = serving.post("/v1/encode?quality=40", body).content
     assert plain == serving.post("/v1/encode?quality=40&tune=psnr", body).content
+
+
+def test_the_client_and_batches_tune_as_well(two_tunings: Path) -> None:
+    settings = ServeSettings(models=[str(two_tunings)], classifier=None)
+    body, packed = image_bytes(), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as images:
+        images.writestr("a.png", body)
+    backend = LocalBackend(Worker(settings))
+    with running(settings, backend) as address, deepsic.Client(address) as client:
+        made = {tune: client.encode(body, 40, tune=tune) for tune in ("psnr", "ssim")}
+        assert made["psnr"] != made["ssim"]
+        for tune, blob in made.items():
+            assert blob == deepsic.Codec.load(two_tunings, tune=tune).encode(body, quality=40)
+            batch = f"{address}/v1/batch?quality=40&tune={tune}"
+            answer = httpx.post(batch, content=packed.getvalue())
+            with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+                assert files.read("a.sic") == blob
 
 
 def test_a_tuning_that_a_model_lacks_is_a_problem(serving: Service) -> None:
