@@ -107,8 +107,10 @@ class Codec:
             UnknownModelError: no such model, or not a model file.
         """
         path = weights.resolve(model)
-        file = weights.read(path)
+        file = weights.read_arrays(path)
         preset = registry.preset(file.preset)
+        if not preset.arrays:
+            file = weights.read(path)
         engine: Engine = registry.load(preset.unpack)(file, device_named(device))
         reader: Reader | None = registry.load(preset.reader)(file, engine)
         return cls(

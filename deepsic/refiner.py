@@ -25,8 +25,8 @@ from torch import Tensor
 from deepsic import weights
 from deepsic.errors import LimitError, UsageError
 from deepsic.losses import Distortion, DistortionMix
+from deepsic.models.device import has_bf16
 from deepsic.models.quality import lagrangian, position
-from deepsic.models.sic.int8.integer_net import has_bf16
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.net import Latents, SicNet
 from deepsic.models.sic.trainable import from_model_file

@@ -1,23 +1,66 @@
-"""Work on several tiles at once."""
+"""Work on several tiles, or several strips of one, at once."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
-import torch
-
-__all__ = ["each"]
+__all__ = ["each", "strips", "thread_count"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LEAST = 8
+"""Rows that a thread is worth starting for."""
+_here = threading.local()
+
+
+def thread_count() -> int:
+    """As many threads as torch may use, where it is loaded; else one for each core of ours."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return int(torch.get_num_threads())
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="deepsic")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
 
 def each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """`map` over as many threads as torch may use; each kernel releases the interpreter lock."""
-    threads = min(torch.get_num_threads(), len(items))
-    if threads <= 1:
+    """`map` over several threads; each kernel releases the interpreter lock.
+
+    Work that is itself part of such a map isn't split again.
+    """
+    threads = min(thread_count(), len(items))
+    if threads <= 1 or getattr(_here, "busy", False):
         return [call(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(call, items))
+
+    def run(item: T) -> R:
+        _here.busy = True
+        try:
+            return call(item)
+        finally:
+            _here.busy = False
+
+    others = _pool(threads - 1).map(run, items[1:]) if threads == 2 else None
+    if others is None or len(items) > 2:
+        return list(_pool(threads).map(run, items))
+    return [run(items[0]), *others]
+
+
+def strips(call: Callable[[int, int], object], rows: int) -> None:
+    """`call` on rows 0 .. rows, a strip from top to bottom for each thread."""
+    parts = max(1, min(thread_count(), rows // _LEAST))
+    edges = [rows * k // parts for k in range(parts + 1)]
+    each(lambda k: call(edges[k], edges[k + 1]), range(parts))

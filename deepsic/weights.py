@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -27,7 +28,7 @@ from deepsic.errors import UnknownModelError
 from deepsic.labels import class_names, class_set, is_custom
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
 
 __all__ = [
     "ModelFile",
@@ -35,6 +36,7 @@ __all__ = [
     "find",
     "identity_of",
     "read",
+    "read_arrays",
     "resolve",
     "shipped",
     "write",
@@ -53,11 +55,16 @@ class ModelFile:
     """Which net: "sic", "deepsic-pre", "deepsic-post" or "saic"."""
     config: dict[str, Any]
     """Sizes of the net."""
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Any]
+    """torch tensors; arrays if `read_arrays` read them."""
     label_set: str | None = None
     """Names of the classes that the heads know."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Data, recipe, commit, date and results of the training."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The tensors as arrays, bfloat16 widened to float32."""
+        return {name: _as_array(value) for name, value in self.tensors.items()}
 
 
 def shipped() -> dict[str, Path]:
@@ -114,18 +121,38 @@ def check_identity(wanted: bytes, own: bytes, name: str) -> None:
 
 
 def read(path: Path) -> ModelFile:
-    """Read a model file.
+    """Read a model file, its tensors with torch.
 
     Raises:
         UnknownModelError: not a model file, or of a newer format.
     """
+    from safetensors import safe_open
+
+    def tensors() -> dict[str, Any]:
+        with safe_open(path, framework="pt") as file:
+            # A safe_open has keys() but cannot be iterated.
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    return _read(path, tensors)
+
+
+def read_arrays(path: Path) -> ModelFile:
+    """Read a model file, its tensors as arrays, without torch. Raises as `read`."""
+    from safetensors import deserialize
+
+    def tensors() -> dict[str, Any]:
+        return {name: _parsed(part) for name, part in deserialize(path.read_bytes())}
+
+    return _read(path, tensors)
+
+
+def _read(path: Path, tensors: Callable[[], dict[str, Any]]) -> ModelFile:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            # A safe_open has keys() but cannot be iterated.
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        held = tensors()
     except (SafetensorError, OSError) as error:
         raise UnknownModelError(f"{path} is not a model file ({error})") from None
     if metadata.get("format") != FORMAT:
@@ -135,10 +162,41 @@ def read(path: Path) -> ModelFile:
     return ModelFile(
         preset=metadata["preset"],
         config=json.loads(metadata["config"]),
-        tensors=tensors,
+        tensors=held,
         label_set=metadata.get("label_set") or None,
         provenance=json.loads(metadata.get("provenance", "{}")),
     )
+
+
+_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U8": "|u1", "BOOL": "|b1", "BF16": "<u2",
+}  # fmt: skip
+"""numpy's names of safetensors' types."""
+
+
+def _parsed(part: dict[str, Any]) -> NDArray[Any]:
+    import numpy as np
+
+    array = np.frombuffer(part["data"], _TYPES[part["dtype"]]).reshape(part["shape"])
+    return _widened(array) if part["dtype"] == "BF16" else array
+
+
+def _widened(bits: NDArray[Any]) -> NDArray[Any]:
+    """bfloat16, as bits, in float32."""
+    import numpy as np
+
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        return value
+    tensor = value.detach().cpu()
+    array: NDArray[Any] = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
+    return array
 
 
 def _learn_classes(path: Path, metadata: dict[str, str]) -> None:

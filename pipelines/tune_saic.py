@@ -78,7 +78,7 @@ def main(
         rungs=rungs or (2 if small else 4), side=side, batch=batch or (2 if small else 8),
         learning_rate=learning_rate, classifier=classifier, layer=layer, pixel=pixel, search=search,
         seed=seed, validation_images=validation_images, workers=workers,
-        device=device_named(device).type,
+        device=device_named(device).partition(":")[0],
     )  # fmt: skip
     job.check(found)
     _run(job, found, out.resolve(), storage, tracking_uri, concurrent, verbose)

@@ -29,6 +29,19 @@ pointer: Any = intrinsic(_make_pointer)
 """First element of a C-contiguous array, to be indexed like a flat array without bounds."""
 
 
+def _make_bits(typing_context: Any, numbers: Any) -> Any:
+    signature = types.CPointer(types.uint32)(numbers)  # type: ignore[no-untyped-call]
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(sig.return_type))
+
+    return signature, generate
+
+
+bits_of: Any = intrinsic(_make_bits)
+"""A pointer to float32 numbers as one to their bits, uint32."""
+
+
 @numba.njit
 def uncounted(array: Any) -> Any:
     """A view of a C-contiguous array that isn't reference-counted."""

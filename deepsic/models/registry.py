@@ -51,7 +51,7 @@ class Engine(Protocol):
     def strides(self) -> tuple[int, ...]:
         """Pixels a side behind each vector of each of the arrays that `decode` gives."""
 
-    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
+    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Any]:
         """Both latents in steps, (H/s, W/s, C), of a window (H, W, 3), and its float features."""
 
     def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
@@ -152,7 +152,7 @@ class Preset:
     pack: str
     """(net, images, **fields of the file) -> `ModelFile`."""
     unpack: str
-    """(ModelFile, torch.device) -> engine."""
+    """(ModelFile, device's name) -> engine."""
     reader: str
     """(ModelFile, engine) -> reader of labels, or None if the file has none."""
     restore: str
@@ -161,6 +161,8 @@ class Preset:
     """(net, images, trained=...) -> what was done, for the log. Sets what training starts from,
     measured on training images (H, W, 3) with sides that are multiples of 32; `trained`: whether
     the net holds trained weights. "": the net's own random weights serve."""
+    arrays: bool = False
+    """Whether `unpack` takes a file of arrays, `weights.read_arrays`: without torch."""
     with_labels: str = ""
     """(ModelFile, net, label set, about) -> `ModelFile` with another semantic module, or ""."""
 
@@ -181,13 +183,14 @@ _FOURSTAGE = Preset(
 PRESETS: dict[str, Preset] = {
     "sic": Preset(
         net="deepsic.models.sic.net:SicNet",
-        config="deepsic.models.sic.net:SicConfig",
+        config="deepsic.models.sic.config:SicConfig",
         objective="deepsic.training.objectives.joint:Joint",
         engine="deepsic.models.sic.engine:SicEngine",
         pack="deepsic.models.sic.packing:pack",
-        unpack="deepsic.models.sic.packing:unpack",
+        unpack="deepsic.models.sic.loading:unpack",
         reader="deepsic.models.semantic.reader:reader_of",
         restore="deepsic.models.sic.trainable:from_model_file",
+        arrays=True,
         begin="deepsic.models.sic.dead_units:begin",
         with_labels="deepsic.models.semantic.head_file:with_labels",
     ),

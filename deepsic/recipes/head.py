@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepsic.models.semantic.head import HeadConfig
-from deepsic.models.sic.net import SicConfig
+from deepsic.models.sic.config import SicConfig
 from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.distillation import Distillation
 from deepsic.training.recipe import Optimiser, Recipe, Stage

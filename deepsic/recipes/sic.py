@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepsic.models.sic.net import SicConfig
+from deepsic.models.sic.config import SicConfig
 from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.recipe import Optimiser, Recipe, Stage

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +15,8 @@ import torch
 
 from deepsic import weights
 from deepsic.codec import Codec
-from deepsic.models.integer import SHIFTS
-from deepsic.models.sic.int8 import byte_conv
-from deepsic.models.sic.int8.integer_net import IntegerLayer
+from deepsic.models.sic.int8.layer import Conv, Layer
+from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.probability import TileDecoder
 from tests.reference.decoder import StreamDecoder
 from tests.support.small_model import photograph, small_net
@@ -48,45 +51,58 @@ def load_file_without_bf16(path: Path) -> dict[str, np.ndarray]:
     return {k: v.numpy() for k, v in model.tensors.items() if v.dtype != torch.bfloat16}
 
 
-def test_fast_and_exact_sums_agree_on_hard_cases() -> None:
-    if not byte_conv.available():
-        pytest.skip("this CPU has no 8-bit integer units: only the exact path is used here")
-    generator = torch.Generator().manual_seed(7)
-    for inputs, kernel in ((100, 3), (64, 1), (24, 3)):
-        w = torch.randint(-127, 128, (64, inputs, kernel, kernel), generator=generator)
-        x = torch.randint(-128, 128, (1, inputs, 33, 21), generator=generator)
-        shift = torch.randint(*SHIFTS, (64,), generator=generator)
-        fast, slow = (
-            IntegerLayer.of(w, None, shift, rounded=False, fast=way).sums(byte_conv.as_bytes(x))
-            for way in (True, False)
-        )
-        truth = torch.nn.functional.conv2d(x.double(), w.double(), padding=kernel // 2)
-        assert torch.equal(slow.double(), truth / 2.0 ** shift[:, None, None])
-        assert torch.equal(fast, slow)
+def test_sums_are_exact_on_hard_cases() -> None:
+    rng = np.random.default_rng(7)
+    for inputs, outputs, kernel, offset in (
+        (100, 64, 3, OFFSET), (64, 256, 1, OFFSET), (24, 54, 3, OFFSET), (96, 96, 3, 0),
+    ):  # fmt: skip
+        w = rng.integers(-127, 128, (outputs, inputs, kernel, kernel)).astype(np.int8)
+        x = rng.choice([0, 1, 127, 128, 254, 255], (33, 21, inputs)).astype(np.uint8)
+        layer = Layer.of(Conv.of(w, offset=offset), Plane.of(x, border=offset))
+        sums = np.empty((33, 21, outputs), np.float32)
+        layer.correct(np.zeros_like(sums), np.ones(outputs, np.float32), sums)
+        signed = torch.from_numpy(x.astype(np.float64) - offset).permute(2, 0, 1)[None]
+        weight = torch.from_numpy(w.astype(np.float64))
+        truth = torch.nn.functional.conv2d(signed, weight, padding=kernel // 2)
+        assert np.array_equal(sums, truth[0].permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("onednn", [True, False])
-@pytest.mark.parametrize("fast", [True, False])
-def test_symbols_do_not_depend_on_the_machine(
-    any_revision: Path, threads: int, onednn: bool, fast: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pixels_do_not_depend_on_threads(any_revision: Path, threads: int) -> None:
     rgb = photograph(160, 224, seed=3)
-    reference = Codec.load(any_revision, device="cpu")
-    v8, v16, _ = reference.engine.analyse(rgb, 70)
-    stream = reference.engine.encode(v8, v16, 70)
-    expected = reference.engine.decode(stream, 160, 224, 70)
+    codec = Codec.load(any_revision, device="cpu")
+    blob = codec.encode(rgb, quality=70)
+    expected = np.asarray(codec.decode(blob))
     before = torch.get_num_threads()
-    if not fast:
-        monkeypatch.setattr(byte_conv, "available", lambda: False)
     try:
         torch.set_num_threads(threads)
-        monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
-        other = Codec.load(any_revision, device="cpu")
-        got = other.engine.decode(stream, 160, 224, 70)
+        assert np.array_equal(codec.decode(blob), expected)
+        assert codec.encode(rgb, quality=70) == blob
     finally:
         torch.set_num_threads(before)
-    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["generic", "haswell", "native"])
+def test_pixels_do_not_depend_on_the_machine(tmp_path: Path, machine: str) -> None:
+    """Vectors of 128, 256 and 512 bits, with an instruction for bytes and without."""
+    blob = Codec.load("sic", device="cpu").encode(photograph(96, 160), quality=70, labels=False)
+    (tmp_path / "image.sic").write_bytes(blob)
+    asks = (
+        "import hashlib, deepsic, numpy as np\n"
+        "codec = deepsic.Codec.load('sic', device='cpu')\n"
+        f"image = codec.decode({str(tmp_path / 'image.sic')!r})\n"
+        "print(hashlib.sha256(np.asarray(image).tobytes()).hexdigest())"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / machine)}
+    if machine != "native":
+        features = {"generic": "", "haswell": "+avx,+avx2,+fma"}[machine]
+        environment |= {"NUMBA_CPU_NAME": machine, "NUMBA_CPU_FEATURES": features}
+    told = subprocess.run(
+        [sys.executable, "-c", asks], env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    pixels = np.asarray(Codec.load("sic", device="cpu").decode(blob))
+    assert told == hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def test_tiles_decode_to_the_same_symbols_in_any_order(codec: Codec) -> None:
@@ -119,12 +135,11 @@ def test_training_computes_what_inference_computes(any_revision: Path) -> None:
 
     tables = codec.engine.probabilities.tables
     code = Recorder(tables, 70, stream, 64, 96)
-    with torch.inference_mode():
-        last = codec.engine.probabilities.run(code, 70)
+    last = codec.engine.probabilities.run(code, 70)
     names = ["4a", "4b", "3a", "3b", "2a", "2b", "1a", "1b", "1c"]
     y = {8: torch.from_numpy(code.y8), 16: torch.from_numpy(code.y16)}
     y8, y16 = (t.permute(2, 0, 1)[None] for t in (y[8], y[16]))
-    from deepsic.models.sic.net import TrainingCoder
+    from deepsic.models.sic.entropy_model.training import TrainingCoder
 
     class Replay(TrainingCoder):
         def __call__(self, name, mean, index, images=None):  # type: ignore[no-untyped-def]
@@ -138,4 +153,4 @@ def test_training_computes_what_inference_computes(any_revision: Path) -> None:
     z[0] = torch.from_numpy(hyper).permute(2, 0, 1).float()
     with torch.no_grad():
         state = net.context(z, y16[:, :3], torch.tensor([69 / 99]), Replay(y8, y16))
-    assert np.array_equal(state[0].permute(1, 2, 0) * 16 + byte_conv.OFFSET, last)
+    assert np.array_equal(state[0].permute(1, 2, 0) * 16 + OFFSET, last)

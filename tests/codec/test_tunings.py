@@ -15,7 +15,8 @@ from deepsic.bitstream import pack, unpack
 from deepsic.codec import Codec
 from deepsic.errors import UnknownVersionError, UsageError
 from deepsic.models.quality import APART, base_step, lagrangian, position
-from deepsic.models.sic.net import SSIM_STEPS8, SSIM_STEPS16, SicConfig, SicNet
+from deepsic.models.sic.config import SicConfig
+from deepsic.models.sic.net import SSIM_STEPS8, SSIM_STEPS16, SicNet
 from tests.codec.test_exact import load_file_without_bf16
 from tests.reference.decoder import StreamDecoder
 from tests.support.small_model import photograph, small_net

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deepsic.models.sic.net import SicConfig
+from deepsic.models.sic.config import SicConfig
 from deepsic.recipes import recipe
 from deepsic.training.data.crops import CropSize
 from deepsic.training.data.images import MemoryImages

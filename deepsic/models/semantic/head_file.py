@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from deepsic.errors import UnknownModelError
@@ -68,7 +69,7 @@ def unpack_head(model: ModelFile) -> SemanticHead | None:
     if not stored or "early" not in model.provenance.get("head", {}):
         return None  # the first models' heads were other networks: their codecs still decode
     try:
-        values = from_int8(stored)
+        values = from_int8({k: torch.as_tensor(v) for k, v in stored.items()})
         head = SemanticHead(HeadConfig(**model.provenance["head"]))
         head.load_state_dict(values)
     except (KeyError, RuntimeError, TypeError) as error:

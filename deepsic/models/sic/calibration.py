@@ -18,13 +18,15 @@ from deepsic.coding.context_kernels import mean_grid
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.quality import APART, QUALITIES
+from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
-from deepsic.models.sic.layout import F32, I16
+from deepsic.models.sic.int8.integer_net import I16, U8
+from deepsic.models.sic.layout import F32
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.probability import MARKS, U8, EntropyTables, TileEncoder
+from deepsic.models.sic.probability import MARKS, EntropyTables, TileEncoder
 
 PRIOR = 6.0
 """Weight of the logistic density, in observations, against what was counted."""
@@ -165,6 +167,16 @@ class CountingEncoder(TileEncoder):
             at = s >= level
             more = base[at] + binarisation.MORE_AT + level - 2
             np.add.at(self.counts, (more, (s[at] > level).astype(int)), 1)
+
+
+def count(
+    engine: SicEngine, rgb: NDArray[np.uint8], quality: int, counts: NDArray[np.int64]
+) -> None:
+    """Add to `counts` (COUNT, 2) the answers of every context on an image."""
+    v8, v16, _ = engine.transforms.analyse(rgb, quality)
+    z = engine.transforms.hyper(v8, v16, quality)
+    code = CountingEncoder(engine.probabilities.tables, quality, (v8, v16, z), counts)
+    engine.probabilities.run(code, quality)
 
 
 def calibrated(tables: EntropyTables, counts: NDArray[np.int64]) -> EntropyTables:

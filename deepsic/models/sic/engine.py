@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import Any, Protocol
 
-from deepsic.models.sic.calibration import CountingEncoder
+import numpy as np
+from numpy.typing import NDArray
+
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.probability import LEVELS, ProbabilityModel, TileDecoder, TileEncoder
-from deepsic.models.sic.transform_runner import TransformRunner
 from deepsic.models.tiling import Latents
+
+
+class Transforms(Protocol):
+    """Pictures to latents and back: `ByteTransforms` on a CPU, `TransformRunner` with torch."""
+
+    tunings: int
+    with_state: bool
+
+    def tuned(self, tuning: int) -> Any: ...
+    def steps(self, quality: int) -> tuple[float, F32, F32]: ...
+    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Any]: ...
+    def hyper(self, v8: F32, v16: F32, quality: int) -> F32: ...
+    def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]: ...
+    def synthesise_scaled(
+        self, latents: Latents, quality: int, shift: int
+    ) -> NDArray[np.uint8]: ...
 
 
 class SicEngine:
     """Transforms and probability model of one loaded model; stateless between calls."""
 
-    def __init__(self, transforms: TransformRunner, probabilities: ProbabilityModel) -> None:
+    def __init__(self, transforms: Transforms, probabilities: ProbabilityModel) -> None:
         self.transforms = transforms
         self.probabilities = probabilities
-        self.tunings = transforms.net.config.tunings
+        self.tunings = transforms.tunings
         """How many ways there are to tune it: 1, or 2 with structural similarity."""
         self.strides = (8, 16, 8) if transforms.with_state else (8, 16)
         """Pixels a side behind each vector of the arrays that `decode` gives."""
@@ -29,12 +43,10 @@ class SicEngine:
         """The engine of one tuning, by its number in `deepsic.models.quality.TUNINGS`."""
         return SicEngine(self.transforms.tuned(tuning), self.probabilities.tuned(tuning))
 
-    @torch.inference_mode()
-    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Tensor]:
-        """Latents in steps and semantic features of a window, see `TransformRunner.analyse`."""
+    def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Any]:
+        """Latents in steps and semantic features of a window, see `ByteTransforms.analyse`."""
         return self.transforms.analyse(rgb, quality)
 
-    @torch.inference_mode()
     def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
         """Stream of a tile's latents in steps; `zone` stretches the dead zones."""
         z = self.transforms.hyper(v8, v16, quality)
@@ -44,7 +56,6 @@ class SicEngine:
         self.probabilities.run(code, quality)
         return code.finish()
 
-    @torch.inference_mode()
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
         """What `synthesise` takes, of a tile of height x width pixels, multiples of 32."""
         code = TileDecoder(self.probabilities.tables, quality, stream, height, width)
@@ -52,7 +63,6 @@ class SicEngine:
         code.finish()
         return (code.y8, code.y16, state) if self.transforms.with_state else (code.y8, code.y16)
 
-    @torch.inference_mode()
     def decode_scaled(
         self, stream: bytes, height: int, width: int, quality: int, shift: int
     ) -> Latents:
@@ -61,20 +71,10 @@ class SicEngine:
         self.probabilities.run(code, quality, last=LEVELS[shift])
         return code.y8, code.y16
 
-    @torch.inference_mode()
     def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
-        """Picture (H >> shift, W >> shift, 3), see `TransformRunner.synthesise_scaled`."""
+        """Picture (H >> shift, W >> shift, 3), see `ByteTransforms.synthesise_scaled`."""
         return self.transforms.synthesise_scaled(latents, quality, shift)
 
-    @torch.inference_mode()
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
-        """Picture (H, W, 3) of decoded latents, see `TransformRunner.synthesise`."""
+        """Picture (H, W, 3) of decoded latents, see `ByteTransforms.synthesise`."""
         return self.transforms.synthesise(latents, quality)
-
-    @torch.inference_mode()
-    def count(self, rgb: NDArray[np.uint8], quality: int, counts: NDArray[np.int64]) -> None:
-        """Add to `counts` (COUNT, 2) the answers of every context on a picture."""
-        v8, v16, _ = self.transforms.analyse(rgb, quality)
-        z = self.transforms.hyper(v8, v16, quality)
-        code = CountingEncoder(self.probabilities.tables, quality, (v8, v16, z), counts)
-        self.probabilities.run(code, quality)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deepsic.errors import UsageError
 from deepsic.models.blocks import QualityTable, compand, contrast
 from deepsic.models.output import Output
-from deepsic.models.quality import TUNINGS, base_step
+from deepsic.models.quality import base_step
+from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.entropy_model import likelihood
-from deepsic.models.sic.entropy_model.context import HYPER, ContextModel
+from deepsic.models.sic.entropy_model.context import ContextModel
 from deepsic.models.sic.entropy_model.hyper import HyperAnalysis
 from deepsic.models.sic.entropy_model.serial import median_prediction
 from deepsic.models.sic.entropy_model.training import TrainingCoder
@@ -27,54 +26,6 @@ SSIM_STEPS8 = (0.7,) * bands.LEVEL3 + (0.85,) * bands.LEVEL2 + (1.1,) * _FINEST
 SSIM_STEPS16 = (0.8,) * bands.LL + (0.7,) * bands.LEVEL4
 SERIAL_PARTS = ("context.lowest.", "context.around.")
 """Parameters of the networks that only `SicConfig.serial` has."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SicConfig:
-    """Sizes of the default preset."""
-
-    width8: int = 96
-    """Channels of the transforms at 1/8."""
-    width16: int = 128
-    """Channels of the transforms at 1/16."""
-    depth: int = 2
-    """Residual blocks at each resolution."""
-    context: int = 64
-    """Channels of the probability model."""
-    revision: int = 1
-    """Of the net. 1: the models that ship. 2: the synthesis works at 1/8 alone and reads the
-    probability model's last state, the hyper-latent follows quality, the probability nets have a
-    grid for each output channel, and means are counted in 1/64 of a step, not 1/16."""
-    serial: bool = False
-    """Whether networks over causal neighbours code the hyper-latent and the lowest band. They need
-    revision 2."""
-    tunings: int = 1
-    """1: for squared error. 2: for structural similarity as well (`--tune ssim`), by tables of its
-    own. That needs revision 2."""
-    rounded_sums: bool = False
-    """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
-
-    def __post_init__(self) -> None:
-        if self.revision not in (1, 2):
-            raise UsageError(f"revision={self.revision} is neither 1 nor 2")
-        if self.revision > 1 and self.rounded_sums:
-            raise UsageError("revision 2 never rounds sums: set rounded_sums to false")
-        if self.serial and self.revision == 1:
-            raise UsageError("serial networks need revision 2: set revision to 2")
-        if not 1 <= self.tunings <= len(TUNINGS) or (self.tunings > 1 and self.revision == 1):
-            raise UsageError(f"tunings={self.tunings}: give 1, or 2 with revision 2")
-        if min(self.width8, self.width16, self.depth, self.context) < 1:
-            raise UsageError("width8, width16, depth and context must be positive")
-
-    @property
-    def mean_parts(self) -> int:
-        """Parts of a quantisation step that means are counted in."""
-        return 16 if self.revision == 1 else 64
-
-    @classmethod
-    def from_file(cls, values: Mapping[str, Any]) -> SicConfig:
-        """Of a model file; what the first ones don't say is as it was then."""
-        return cls(**{"rounded_sums": values.get("revision", 1) == 1, **values})
 
 
 @dataclass(kw_only=True)
@@ -119,8 +70,10 @@ class SicNet(nn.Module):
         )
         self.gain8 = QualityTable(bands.Y8)
         self.gain16 = QualityTable(bands.Y16)
-        self.gain_z: Any = None if first else QualityTable(HYPER)
-        self.z_log_scale: Any = nn.Parameter(torch.zeros(HYPER)) if first else QualityTable(HYPER)
+        self.gain_z: Any = None if first else QualityTable(bands.HYPER)
+        self.z_log_scale: Any = (
+            nn.Parameter(torch.zeros(bands.HYPER)) if first else QualityTable(bands.HYPER)
+        )
         self.ll_scale = nn.Parameter(torch.tensor([[0.0, -1.0, -1.0], [0.8, 0.8, 0.8]]))
         if c.tunings > 1:
             for module in self.modules():

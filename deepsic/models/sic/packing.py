@@ -1,4 +1,4 @@
-"""A trained `SicNet` to a model file's tensors, and back to what inference needs."""
+"""A trained `SicNet` to a model file's tensors; `loading` is the way back."""
 
 from __future__ import annotations
 
@@ -11,26 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepsic.coding.context_kernels import mean_grid
-from deepsic.errors import UnknownModelError, UsageError
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, weight_shift
-from deepsic.models.quality import QUALITIES
 from deepsic.models.sic import calibration
-from deepsic.models.sic.engine import SicEngine
-from deepsic.models.sic.entropy_model.context import HYPER
-from deepsic.models.sic.entropy_model.serial_tables import SERIAL, SerialNets, channel_integers
-from deepsic.models.sic.int8 import byte_conv
-from deepsic.models.sic.int8.byte_trunk import measure_units
-from deepsic.models.sic.int8.integer_net import IntegerLayer
-from deepsic.models.sic.layout import phases_first
-from deepsic.models.sic.net import SicConfig, SicNet
-from deepsic.models.sic.probability import SHUFFLED, EntropyTables, ProbabilityModel
-from deepsic.models.sic.transform_runner import TransformRunner
+from deepsic.models.sic.entropy_model.serial import HyperNet
+from deepsic.models.sic.entropy_model.serial_tables import CHANNEL
+from deepsic.models.sic.loading import SHIFT_TABLE, unpack
+from deepsic.models.sic.net import SicNet
+from deepsic.models.sic.probability import EntropyTables
+from deepsic.models.sic.transform_runner import FLOAT_PARTS
+from deepsic.models.sic.units import measure_units
 from deepsic.weights import ModelFile
-
-UNITS = ("unit.g_a", "unit.g_s")
-_FLOAT_PARTS = ("g_a.", "g_s.", "h_a.", "gain8.", "gain16.", "gain_z.")
-_SHIFT_TABLE = "table.shift."
 
 
 def _integers(net: SicNet) -> dict[str, Tensor]:
@@ -47,8 +37,14 @@ def _integers(net: SicNet) -> dict[str, Tensor]:
                 scaled = module.bias.detach().double() * steps * ACTIVATION_STEPS
                 tensors[f"int.{name}.bias"] = torch.floor(scaled + 0.5).int()
     if net.context.around is not None:
-        tensors |= channel_integers(net.context.around)
+        tensors[CHANNEL] = _channel_integers(net.context.around)
     return tensors
+
+
+def _channel_integers(net: HyperNet) -> Tensor:
+    """The hyper-latent's biases by channel."""
+    steps = net.first.steps().double() * ACTIVATION_STEPS
+    return torch.floor(net.channel.detach().double() * steps + 0.5).int()
 
 
 def _tables(tables: EntropyTables, revision: int) -> dict[str, Tensor]:
@@ -59,7 +55,7 @@ def _tables(tables: EntropyTables, revision: int) -> dict[str, Tensor]:
         "table.ll_classes": torch.from_numpy(tables.ll_classes),
         "table.zone": torch.from_numpy(tables.zone),
     }
-    return out | {_SHIFT_TABLE + k: torch.from_numpy(v) for k, v in tables.shifts.items()}
+    return out | {SHIFT_TABLE + k: torch.from_numpy(v) for k, v in tables.shifts.items()}
 
 
 def pack(
@@ -81,68 +77,19 @@ def pack(
     floats = {
         "net." + name: value.detach().to(torch.bfloat16 if value.ndim == 4 else torch.float32)
         for name, value in net.state_dict().items()
-        if name.startswith(_FLOAT_PARTS)
+        if name.startswith(FLOAT_PARTS)
     }
     tables = calibration.first_tables(net)
     fixed = floats | _integers(net) | measure_units(net, pictures, qualities)
     model = ModelFile(
         preset="sic", config=asdict(net.config), tensors=fixed | _tables(tables, revision), **fields
     )
-    engine = _unpack(model, torch.device("cpu"))
+    engine = unpack(model)
     counts = np.zeros((len(tables.start), 2), np.int64)
     for tuning in range(engine.tunings):
         tuned = engine.tuned(tuning)
         for picture in pictures:
             for quality in qualities:
-                tuned.count(picture, quality, counts)
+                calibration.count(tuned, picture, quality, counts)
     tables = calibration.calibrated(tables, counts)
     return replace(model, tensors=fixed | _tables(tables, revision))
-
-
-def unpack(model: ModelFile, device: torch.device) -> SicEngine:
-    """What codes with a model.
-
-    Raises:
-        UnknownModelError: tensors are missing or of the wrong shape.
-    """
-    try:
-        return _unpack(model, device)
-    except (KeyError, RuntimeError, TypeError, UsageError) as error:
-        raise UnknownModelError(f"model file is incomplete: {error}") from None
-
-
-def _unpack(model: ModelFile, device: torch.device) -> SicEngine:
-    t = model.tensors
-    net = SicNet(SicConfig.from_file(model.config))
-    floats = {k[4:]: v.float() for k, v in t.items() if k.startswith("net.")}
-    missing, unexpected = net.load_state_dict(floats, strict=False)
-    lost = [name for name in missing if name.startswith(_FLOAT_PARTS)]
-    if lost or unexpected:
-        raise KeyError(f"{lost or unexpected}")
-    fast = byte_conv.available()
-    layers = {}
-    for name in [n[4:-7] for n in t if n.startswith("int.") and n.endswith(".weight")]:
-        if name.startswith(SERIAL):
-            continue
-        parts = {part: t.get(f"int.{name}.{part}") for part in ("weight", "bias", "shift")}
-        held = {part: value for part, value in parts.items() if value is not None}
-        if name in SHUFFLED:
-            held = {part: phases_first(value) for part, value in held.items()}
-        layers[name] = IntegerLayer.of(**held, rounded=net.config.rounded_sums, fast=fast)
-    shifts = [name for name in t if name.startswith(_SHIFT_TABLE)]
-    z_classes = t["table.z_classes"].numpy()
-    if net.config.revision == 1:
-        z_classes = np.broadcast_to(z_classes, (QUALITIES, HYPER))
-    tables = EntropyTables(
-        start=t["table.start"].numpy().astype(np.uint16),
-        z_classes=z_classes,
-        ll_classes=t["table.ll_classes"].numpy(),
-        shifts={name.removeprefix(_SHIFT_TABLE): t[name].numpy() for name in shifts},
-        zone=t["table.zone"].numpy(),
-        serial=SerialNets.of(t),
-        grid=mean_grid(net.config.mean_parts),
-    )
-    units = {name: t[name] for name in UNITS if name in t}
-    in_bytes = fast and device.type == "cpu" and len(units) == len(UNITS)
-    runner = TransformRunner(net, device, units if in_bytes else None)
-    return SicEngine(runner, ProbabilityModel(layers, tables))

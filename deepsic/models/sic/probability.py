@@ -6,22 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from deepsic.coding import binarisation, context_kernels, range_coder, serial_kernels
 from deepsic.errors import CorruptFileError
 from deepsic.models.quality import QUALITIES
-from deepsic.models.sic.entropy_model.context import HYPER
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
-from deepsic.models.sic.int8.byte_conv import OFFSET
-from deepsic.models.sic.int8.integer_net import IntegerLayer
-from deepsic.models.sic.layout import F32, I16, spread
+from deepsic.models.sic.int8.integer_net import I16, U8, IntegerLayer, run_pass
+from deepsic.models.sic.int8.planes import OFFSET, Plane
+from deepsic.models.sic.layout import F32
 from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
 
-U8 = NDArray[np.uint8]
 MARKS = 4
 """What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
 
@@ -67,7 +63,7 @@ class TileCoder(Protocol):
         """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
 
     def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
-        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `int8`.
+        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `Plane`.
 
         means: (H * W, K) in parts of a step. classes: (H * W, K), set to 0 where the pass
         codes nothing.
@@ -85,13 +81,13 @@ class _Base:
         self.y16 = np.zeros((h16, w16, bands.Y16), np.float32)
         self.symbols8 = np.zeros((h8 + 1, w8 + 2, bands.Y8), np.int16)
         self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
-        self.hyper_shape = (height // 32, width // 32, HYPER)
+        self.hyper_shape = (height // 32, width // 32, bands.HYPER)
         self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
         # z is coded as a pass whose means are 0 and whose classes are constant.
         positions = self.hyper_shape[0] * self.hyper_shape[1]
-        self.hyper_means = np.zeros((positions, HYPER), np.int16)
+        self.hyper_means = np.zeros((positions, bands.HYPER), np.int16)
         self.hyper_classes = np.tile(tables.z_classes[quality - 1], (positions, 1))
-        self.hyper_channels = np.arange(HYPER, dtype=np.int32)
+        self.hyper_channels = np.arange(bands.HYPER, dtype=np.int32)
         self.serial = None if tables.serial is None else tables.serial.at(quality)
 
     def bordered_hyper(self) -> NDArray[np.int32]:
@@ -139,7 +135,7 @@ class TileEncoder(_Base):
             )  # fmt: skip
             return z[1:, 1:-1]
         h, w, _ = self.hyper_shape
-        symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
+        symbols = np.zeros((h + 1, w + 2, bands.HYPER), np.int16)
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         context_kernels.encode_pass(
             self.state, self.out, self.states, binarisation.group_start("z"), self.z,
@@ -191,7 +187,7 @@ class TileDecoder(_Base):
             )  # fmt: skip
             return z[1:, 1:-1]
         h, w, _ = self.hyper_shape
-        symbols = np.zeros((h + 1, w + 2, HYPER), np.int16)
+        symbols = np.zeros((h + 1, w + 2, bands.HYPER), np.int16)
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         context_kernels.decode_pass(
             self.state, self.data, self.states, binarisation.group_start("z"), self.hyper_channels,
@@ -231,6 +227,7 @@ LEVELS = ("1", "2", "3", "4")
 """The finest level that a picture needs with its sides halved 0 to 3 times."""
 SHUFFLED = ("hyper2", "up")
 """Layers before a pixel shuffle: their rows come phase by phase, see `layout.phases_first`."""
+_PHASES = 4
 
 
 class ProbabilityModel:
@@ -239,6 +236,8 @@ class ProbabilityModel:
     def __init__(self, layers: dict[str, IntegerLayer], tables: EntropyTables) -> None:
         self.layers = layers
         self.tables = tables
+        self.channels = layers["state1.conv"].conv.outputs
+        """Of a state."""
 
     def tuned(self, tuning: int) -> ProbabilityModel:
         """The same nets with the tables of one tuning."""
@@ -251,68 +250,70 @@ class ProbabilityModel:
             last: the finest level that is coded.
 
         Returns:
-            The state of the last level, (H/8, W/8, C) at level 1, bytes as in `int8`.
+            The state of the last level, (H/8, W/8, C) at level 1, bytes as in `Plane`.
         """
-        z = _planes((np.clip(code.hyper() * 16, -127, 127) + OFFSET).astype(np.uint8))
-        follows = "hyper1" in self.tables.shifts
-        x = self._state("hyper1", z, quality) if follows else self._layer("hyper1", z)
-        h16 = spread(self._layer("hyper2", x))
-        slopes = _planes(_slopes(code.lowest()))
-        state = self._state("state4", torch.cat((h16, slopes), 1), quality)
-        for level, after in (("4", "state_up"), ("3", "state2"), ("2", "state1")):
-            joined = self._level(level, state, code)
-            if level == last:
-                return _channels_last(state)
-            state = self._state(after, joined, quality)
-            if level == "4":
-                state = spread(self._layer("up", state))
-        state = _dense(state)
+        z = Plane.of((np.clip(code.hyper() * 16, -127, 127) + OFFSET).astype(np.uint8))
+        height, width = 2 * z.height, 2 * z.width  # at 1/16
+        wide = Plane.empty(z.height, z.width, self.channels)
+        if "hyper1" in self.tables.shifts:
+            self._state("hyper1", z, wide, quality)
+        else:
+            self.layers["hyper1"](z, wide)
+        spread = self.layers["hyper2"].conv.outputs // _PHASES
+        slopes = _slopes(code.lowest())
+        x = Plane.empty(height, width, spread + slopes.shape[2])
+        self.layers["hyper2"](wide, x, phases=_PHASES)
+        x.inner[..., spread : spread + slopes.shape[2]] = slopes
+        state = self._room(height, width, bands.LEVEL4)
+        self._state("state4", x, state, quality)
+        self._level("4", state, code)
+        if last == "4":
+            return self._seen(state)
+        x = Plane.empty(height, width, self.channels)
+        self._state("state_up", state, x, quality)
+        height, width = 2 * height, 2 * width  # at 1/8
+        state = self._room(height, width, bands.LEVEL3)
+        self.layers["up"](x, state, phases=_PHASES)
+        for level, after, coded in (("3", "state2", bands.LEVEL2), ("2", "state1", 0)):
+            self._level(level, state, code)
+            if last == level:
+                return self._seen(state)
+            x, state = state, self._room(height, width, coded)
+            self._state(after, x, state, quality)
         seen = self._pass("1a", state, None, code)
-        rest = self._pass("1b", state, seen, code)
+        rest = self._pass("1b", state, Plane.of(seen), code)
         if quality >= bands.CHROMA_FROM:
-            self._pass("1c", state, _dense(torch.cat((seen, rest), 1)), code)
-        return _channels_last(state)
+            self._pass("1c", state, Plane.of(np.concatenate((seen, rest), 2)), code)
+        return self._seen(state)
 
-    def _layer(self, name: str, x: Tensor) -> Tensor:
-        return self.layers[name].activated(_dense(x))
+    def _room(self, height: int, width: int, coded: int) -> Plane:
+        """For a state with what its level codes behind it."""
+        return Plane.empty(height, width, self.channels + coded)
 
-    def _state(self, name: str, x: Tensor, quality: int) -> Tensor:
-        shift = torch.from_numpy(self.tables.shifts[name][quality - 1]).float()
-        return self.layers[name + ".conv"].activated(_dense(x), shift)
+    def _seen(self, state: Plane) -> U8:
+        return np.ascontiguousarray(state.inner[..., : self.channels])
 
-    def _level(self, level: str, state: Tensor, code: TileCoder) -> Tensor:
-        """Both passes of a level; returns the state with the level's latents appended."""
-        state = _dense(state)
+    def _level(self, level: str, state: Plane, code: TileCoder) -> None:
+        """Both passes of a level; what they code goes behind the state's channels."""
+        behind = state.inner[..., self.channels :]
         seen = self._pass(level + "a", state, None, code)
-        rest = self._pass(level + "b", state, seen, code)
+        rest = self._pass(level + "b", state, Plane.of(seen), code)
         if level in "43":
             # Where one has a latent the other has none.
-            rest[:, : bands.LUMA_BANDS] += seen - OFFSET
-            return torch.cat((state, rest), 1)
-        return torch.cat((state, seen, rest), 1)
+            rest[..., : bands.LUMA_BANDS] += seen - np.uint8(OFFSET)
+            behind[..., : rest.shape[2]] = rest
+        else:
+            behind[..., : seen.shape[2]] = seen
+            behind[..., seen.shape[2] : seen.shape[2] + rest.shape[2]] = rest
 
-    def _pass(self, name: str, state: Tensor, seen: Tensor | None, code: TileCoder) -> Tensor:
+    def _state(self, name: str, x: Plane, out: Plane, quality: int) -> None:
+        self.layers[name + ".conv"](x, out, bias=self.tables.shifts[name][quality - 1])
+
+    def _pass(self, name: str, state: Plane, seen: Plane | None, code: TileCoder) -> U8:
         prefix = f"pass{name}."
-        more = None if seen is None else self.layers[prefix + "from_seen"].sums(seen)
-        x = self.layers[prefix + "from_state"].activated(state, more=more)
-        x = self.layers[prefix + "hidden"].activated(x)
-        decided = self.layers[prefix + "out"].decided(x, self.tables.grid)
-        return _planes(code.run(PLANS[name], *decided))
-
-
-def _planes(x: U8) -> Tensor:
-    """(H, W, C) to (1, C, H, W), channels last in memory."""
-    return torch.from_numpy(x).permute(2, 0, 1)[None]
-
-
-def _channels_last(x: Tensor) -> U8:
-    """(1, C, H, W) to (H, W, C)."""
-    array: U8 = x[0].permute(1, 2, 0).numpy()
-    return array
-
-
-def _dense(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+        layers = tuple(self.layers[prefix + part] for part in ("from_state", "hidden", "out"))
+        before = None if seen is None else (self.layers[prefix + "from_seen"], seen)
+        return code.run(PLANS[name], *run_pass(layers, state, before, self.tables.grid))
 
 
 def _slopes(ll: NDArray[np.int32]) -> U8:

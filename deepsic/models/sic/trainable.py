@@ -13,11 +13,12 @@ from deepsic.errors import UnknownModelError
 from deepsic.models.blocks import QualityTable
 from deepsic.models.integer import ACTIVATION_STEPS, WEIGHT_STEPS, IntegerConv
 from deepsic.models.quality import QUALITIES
+from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
 from deepsic.models.sic.entropy_model.serial_tables import CHANNEL
-from deepsic.models.sic.net import SicConfig, SicNet
+from deepsic.models.sic.net import SicNet
 from deepsic.weights import ModelFile
 
 __all__ = ["from_model_file"]

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from deepsic import weights
 from deepsic.codec import Codec
-from deepsic.models.sic.int8 import byte_conv
-from deepsic.models.sic.int8.byte_trunk import ByteAnalysis, measure_units
+from deepsic.models.sic.byte_transforms import ByteTransforms
+from deepsic.models.sic.config import SicConfig
+from deepsic.models.sic.engine import SicEngine
+from deepsic.models.sic.transform_runner import TransformRunner
+from deepsic.models.sic.units import measure_units
 from tests.support.small_model import (
     any_revision,
     model_path,
@@ -32,21 +36,23 @@ def test_units_let_the_largest_features_through(revision: int) -> None:
         assert bool(torch.isfinite(values).all())
 
 
-def test_bytes_and_floats_agree(any_revision: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not byte_conv.available():
-        pytest.skip("this CPU has no 8-bit integer units: only the float path is used here")
+def test_bytes_and_floats_agree(any_revision: Path) -> None:
     fast = Codec.load(any_revision, device="cpu").engine
-    assert isinstance(fast.transforms.g_a, ByteAnalysis)
-    monkeypatch.setattr(byte_conv, "available", lambda: False)
-    slow = Codec.load(any_revision, device="cpu").engine
-    assert not isinstance(slow.transforms.g_a, ByteAnalysis)
+    assert isinstance(fast.transforms, ByteTransforms)
+    file = weights.read_arrays(any_revision)
+    config = SicConfig.from_file(file.config)
+    floats = TransformRunner.of(file.arrays(), config, "cpu")
+    slow = SicEngine(floats, fast.probabilities)
     rgb = photograph(96, 128, seed=2)
     for quality in (30, 80):
         (a8, a16, _), (b8, b16, _) = (e.analyse(rgb, quality) for e in (fast, slow))
-        plain = slow.transforms.net.g_a.out8.weight.abs().max()
+        plain = floats.net.g_a.out8.weight.abs().max()
         assert float(plain) > 0, "a net that corrects nothing would prove nothing"
         assert np.abs(a8 - b8).mean() < 0.02, "steps"
         assert np.abs(a16 - b16).mean() < 0.02, "steps"
+        z, other_z = (e.transforms.hyper(b8, b16, quality) for e in (fast, slow))
+        assert np.abs(z - other_z).mean() < 0.05, "whole numbers are coded"
         latents = slow.decode(slow.encode(b8, b16, quality), 96, 128, quality)
         one, other = (e.synthesise(latents, quality).astype(int) for e in (fast, slow))
         assert np.abs(one - other).mean() < 0.5, "levels of 255"
+        assert np.abs(fast.transforms.steps(quality)[1] / floats.steps(quality)[1] - 1).max() < 1e-5

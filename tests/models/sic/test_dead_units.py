@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.dead_units import dead_inputs, restart_dead_units
-from deepsic.models.sic.net import SicConfig, SicNet
+from deepsic.models.sic.net import SicNet
 
 
 def make_net() -> SicNet:

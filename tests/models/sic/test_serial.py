@@ -12,8 +12,9 @@ import torch
 from deepsic.codec import Codec
 from deepsic.coding.binarisation import SIGN_AT
 from deepsic.errors import CorruptFileError, UsageError
+from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.entropy_model.serial_fit import fit_serial, is_silent
-from deepsic.models.sic.net import SicConfig, SicNet
+from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.probability import TileEncoder
 from tests.support.small_model import SMALL, photograph, serial, small_net
 

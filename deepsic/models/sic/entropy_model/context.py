@@ -30,8 +30,6 @@ from deepsic.models.quality import place
 from deepsic.models.sic.entropy_model.serial import HyperNet, LowestNet
 from deepsic.models.sic.wavelet import bands
 
-HYPER = 24
-"""Channels of the hyper-latent z."""
 MEAN_LIMIT = 128.0
 """Steps; means stay below."""
 
@@ -130,10 +128,10 @@ class ContextModel(nn.Module):
         """`shifted`: of the second revision, with a grid for each output channel."""
         super().__init__()
         self.lowest = LowestNet() if serial else None
-        self.around = HyperNet(HYPER) if serial else None
+        self.around = HyperNet(bands.HYPER) if serial else None
         c = channels
         self.quantised = False
-        self.hyper1 = State(HYPER, c) if shifted else IntegerConv(HYPER, c, 3)
+        self.hyper1 = State(bands.HYPER, c) if shifted else IntegerConv(bands.HYPER, c, 3)
         self.hyper2 = IntegerConv(c, 4 * 32, 1)
         self.state4 = State(32 + 2 * bands.LL, c)
         self.pass4a = Pass(c, 0, 3)

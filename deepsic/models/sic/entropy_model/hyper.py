@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepsic.models.sic.entropy_model.context import HYPER
 from deepsic.models.sic.wavelet import bands
 
 
@@ -18,7 +17,7 @@ class HyperAnalysis(nn.Module):
         self.down8 = nn.Conv2d(width, width, 2, stride=2)
         self.in16 = nn.Conv2d(bands.Y16, width, 3, padding=1)
         self.down16 = nn.Conv2d(width, width, 2, stride=2)
-        self.out = nn.Conv2d(width, HYPER, 1)
+        self.out = nn.Conv2d(width, bands.HYPER, 1)
 
     def forward(self, v8: Tensor, v16: Tensor) -> Tensor:
         x = self.down8(functional.relu(self.in8(v8[:, : bands.ALWAYS8].abs())))

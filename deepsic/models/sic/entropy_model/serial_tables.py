@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from deepsic.coding.serial_kernels import INPUTS, Around, Lowest
-from deepsic.models.integer import ACTIVATION_STEPS
-from deepsic.models.sic.entropy_model.serial import HyperNet
 
-__all__ = ["CHANNEL", "SERIAL", "SerialNets", "channel_integers"]
+__all__ = ["CHANNEL", "SERIAL", "SerialNets"]
 
 SERIAL = ("lowest.", "around.")
 """First words of the networks' names."""
@@ -37,7 +33,7 @@ class SerialNets:
     """(100, 24, 48), of each tuning in turn."""
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> SerialNets | None:
+    def of(cls, tensors: Mapping[str, NDArray[Any]]) -> SerialNets | None:
         """From a model file's tensors; None if it has none. Raises `KeyError` if some lack."""
         if CHANNEL not in tensors:
             return None
@@ -48,17 +44,17 @@ class SerialNets:
         )
         more = INPUTS - first[0].shape[1]
         unit = [_unit(tensors, f"{name}.first") for name in colours]
-        tables = [tensors[f"table.shift.{name}"].double() for name in colours]
+        tables = [tensors[f"table.shift.{name}"].astype(np.float64) for name in colours]
         lowest = Lowest(
-            _stacked([functional.pad(w, (0, more)).T for w in first]), np.empty(0, np.float32),
+            _stacked([np.pad(w, ((0, 0), (0, more))).T for w in first]), np.empty(0, np.float32),
             _stacked([w.T for w in hidden]), _stacked(_biases(tensors, colours, "hidden")) + _HALF,
             _stacked(out), _stacked(_biases(tensors, colours, "out")) + _HALF,
         )  # fmt: skip
         shared = _weights(tensors, "around.first").T
         unit_around = _unit(tensors, "around.first")
         channels = len(tensors[CHANNEL])
-        bias = tensors["table.shift.around"].double()[:, None] + tensors[CHANNEL].double()
-        rows = _weights(tensors, "around.out").reshape(2, channels, -1).transpose(0, 1)
+        bias = tensors["table.shift.around"].astype(np.float64)[:, None] + tensors[CHANNEL]
+        rows = _weights(tensors, "around.out").reshape(2, channels, -1).swapaxes(0, 1)
         (ends,) = _biases(tensors, ["around"], "out")
         around = Around(
             _stacked(shared[: 4 * channels].reshape(4, channels, -1)),
@@ -68,9 +64,9 @@ class SerialNets:
         by_colour = [table * u for table, u in zip(tables, unit, strict=True)]
         return cls(
             lowest=lowest,
-            lowest_bias=_stacked([*torch.stack(by_colour, 1)]) + _HALF,
+            lowest_bias=_stacked(np.stack(by_colour, 1)) + _HALF,
             around=around,
-            around_bias=_stacked([*(bias * unit_around)]) + _HALF,
+            around_bias=_stacked(bias * unit_around) + _HALF,
         )
 
     def tuned(self, rows: slice) -> SerialNets:
@@ -85,29 +81,25 @@ class SerialNets:
         )
 
 
-def channel_integers(net: HyperNet) -> dict[str, Tensor]:
-    """The hyper-latent's biases by channel, as a model file holds them."""
-    steps = net.first.steps().double() * ACTIVATION_STEPS
-    return {CHANNEL: torch.floor(net.channel.detach().double() * steps + 0.5).int()}
+def _unit(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
+    return np.exp2(-tensors[f"int.{name}.shift"].astype(np.float64))
 
 
-def _unit(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    return torch.exp2(-tensors[f"int.{name}.shift"].double())
-
-
-def _weights(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+def _weights(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
     """(D, C) over 2^s."""
-    weight = tensors[f"int.{name}.weight"].double()[:, :, 0, 0]
-    return weight * _unit(tensors, name)[:, None]
+    weight = tensors[f"int.{name}.weight"][:, :, 0, 0].astype(np.float64)
+    scaled: NDArray[np.float64] = weight * _unit(tensors, name)[:, None]
+    return scaled
 
 
-def _biases(tensors: Mapping[str, Tensor], names: list[str], part: str) -> list[Tensor]:
+def _biases(
+    tensors: Mapping[str, NDArray[Any]], names: list[str], part: str
+) -> list[NDArray[np.float64]]:
     return [
-        tensors[f"int.{name}.{part}.bias"].double() * _unit(tensors, f"{name}.{part}")
+        tensors[f"int.{name}.{part}.bias"].astype(np.float64) * _unit(tensors, f"{name}.{part}")
         for name in names
     ]
 
 
-def _stacked(parts: list[Tensor] | Tensor) -> _F32:
-    whole = parts if isinstance(parts, Tensor) else torch.stack(parts)
-    return np.ascontiguousarray(whole.numpy(), np.float32)
+def _stacked(parts: list[NDArray[np.float64]] | NDArray[np.float64]) -> _F32:
+    return np.ascontiguousarray(parts, np.float32)

@@ -1,228 +1,248 @@
-"""`Trunk` in 8 bits: the transforms' networks at inference on a CPU with integer units.
+"""The transforms' networks in bytes, as they run on a CPU.
 
 Rectified features are bytes whose units were measured on pictures (`measure_units`) and ship with
-the model; each filter's weights are rounded to 127 steps of its own. The residual stream stays in
-bfloat16. What it gives differs from the float network's by a few hundredths of a quantisation step.
+the model; each filter's weights are rounded to 127 steps of its own. The residual stream is
+float32. What it gives differs from the float network's by a few hundredths of a quantisation step.
+The synthesis gives the same on every machine; the analysis doesn't have to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
-from deepsic.models.blocks import Modulation, ResidualBlock
-from deepsic.models.quality import position
-from deepsic.models.sic import layout
-from deepsic.models.sic.int8.byte_conv import OFFSET, ByteConv
-from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.transforms import Analysis, StateSynthesis, Synthesis, Trunk
+from deepsic.models.quality_tables import at_quality
+from deepsic.models.sic.int8.layer import Conv, Layer
+from deepsic.models.sic.int8.planes import OFFSET, Plane
+from deepsic.models.sic.layout import phases_first, rectify
 
 __all__ = [
-    "INPUT_UNIT", "ByteAnalysis", "ByteStateSynthesis", "ByteSynthesis", "byte_synthesis",
-    "measure_units",
+    "INPUT_UNIT", "ByteAnalysis", "ByteStateSynthesis", "ByteSynthesis", "Place", "Weights",
+    "halved",
 ]  # fmt: skip
 
+F32 = NDArray[np.float32]
 INPUT_UNIT = 1 / 16
 """Step of companded coefficients at the entrance."""
-_BF16 = torch.bfloat16
-_TAIL = 1e-4
-"""Share of features that may be clipped."""
+Place = tuple[int, int]
+"""Quality 1 .. 100 and tuning."""
+
+
+class Weights:
+    """A network's tensors by their names in it.
+
+    Args:
+        tensors: of a model file, float32.
+        prefix: what the network's names begin with there.
+    """
+
+    def __init__(self, tensors: Mapping[str, Any], prefix: str) -> None:
+        self.tensors, self.prefix = tensors, prefix
+
+    def __call__(self, name: str) -> F32:
+        return np.asarray(self.tensors[self.prefix + name], np.float32)
+
+    def part(self, name: str) -> Weights:
+        """Of a module within."""
+        return Weights(self.tensors, f"{self.prefix}{name}.")
+
+    def blocks(self, name: str) -> list[Weights]:
+        """Of each module of a sequence."""
+        count = 0
+        while f"{self.prefix}{name}.{count}.conv1.weight" in self.tensors:
+            count += 1
+        return [self.part(f"{name}.{k}") for k in range(count)]
 
 
 class _Block:
-    """`ResidualBlock`."""
+    """`ResidualBlock`: `x + conv(relu(conv(relu(x))))`."""
 
-    def __init__(self, block: ResidualBlock, units: Tensor) -> None:
-        self.unit1, self.unit2 = (float(u) for u in units)
-        self.conv1 = ByteConv.rounded(block.conv1.weight, offset=0)
-        self.conv2 = ByteConv.rounded(block.conv2.weight, offset=0)
-        self.bias1, self.bias2 = block.conv1.bias, block.conv2.bias
+    def __init__(self, weights: Weights, units: F32) -> None:
+        self.unit = float(units[0])
+        """Of what the block reads."""
+        conv1 = Conv.rounded(weights("conv1.weight"), offset=0)
+        conv2 = Conv.rounded(weights("conv2.weight"), offset=0)
+        self.conv1, self.bias1 = conv1.scaled(units[0] / units[1]), weights("conv1.bias") / units[1]
+        self.conv2, self.bias2 = conv2.scaled(units[1]), weights("conv2.bias")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(1, C, H, W) bfloat16, changed in place."""
-        seen = layout.rectify(x, self.unit1)
-        y = self.conv1.rectified(seen, self.bias1, unit=self.unit1, out_unit=self.unit2)
-        return self.conv2.add_to(x, y, self.bias2, unit=self.unit2)
+    def __call__(self, stream: F32, seen: Plane, between: Plane, unit: float) -> None:
+        """Change a stream (H, W, C) and what is seen of it, in units of the next layer."""
+        count = self.conv1.outputs
+        Layer.of(self.conv1, seen, self.bias1).to_bytes(between, count=count, most=255)
+        Layer.of(self.conv2, between, self.bias2).to_stream(stream, seen, unit, add=True)
+
+
+def _run(blocks: Sequence[_Block], stream: F32, seen: Plane, unit: float) -> None:
+    """Blocks one after the other; `unit` is that of what comes behind them."""
+    between = Plane.empty(seen.height, seen.width, seen.channels, border=0)
+    units = [block.unit for block in blocks[1:]] + [unit]
+    for block, after in zip(blocks, units, strict=True):
+        block(stream, seen, between, after)
 
 
 class _Entrance:
-    """A 1x1 convolution of companded coefficients, scaled and shifted by quality.
+    """1x1 convolutions of one or two inputs, scaled and shifted by quality."""
 
-    `shifts` is false for what is only added to another's result.
-    """
+    def __init__(self, weights: Weights, names: Sequence[str], modulation: str) -> None:
+        self.convs = [(weights(f"{n}.weight"), INPUT_UNIT) for n in names]
+        self.bias = weights(f"{names[0]}.bias")
+        self.scale = weights(f"{modulation}.scale.table")
+        self.shift = weights(f"{modulation}.shift.table")
+        self._made: dict[Place, tuple[list[Conv], F32]] = {}
 
-    def __init__(self, conv: nn.Conv2d, modulation: Modulation, shifts: bool = True) -> None:
-        self.conv, self.modulation, self.shifts = conv, modulation, shifts
-        self._made: dict[float, tuple[ByteConv, Tensor]] = {}
+    def __call__(self, planes: Sequence[Plane], place: Place, unit: float) -> tuple[F32, Plane]:
+        """The stream (H, W, D) and what is seen of it, in steps of `unit`."""
+        if place not in self._made:
+            scale, shift = at_quality(self.scale, *place), at_quality(self.shift, *place)
+            convs = [
+                Conv.rounded(w * scale[:, None, None, None], offset=OFFSET).scaled(unit_in)
+                for w, unit_in in self.convs
+            ]
+            self._made[place] = convs, self.bias * scale + shift
+        convs, bias = self._made[place]
+        x = planes[0]
+        stream = np.empty((x.height, x.width, convs[0].outputs), np.float32)
+        seen = Plane.empty(x.height, x.width, convs[0].outputs, border=0)
+        more = (convs[1], planes[1]) if len(planes) > 1 else None
+        Layer.of(convs[0], x, bias, more).to_stream(stream, seen, unit, add=False)
+        return stream, seen
 
-    def __call__(self, x: Tensor, at: Tensor) -> Tensor:
-        """Bytes (1, C, H, W), sixteenths above OFFSET, to (1, D, H, W) bfloat16."""
-        key = float(at)
-        if key not in self._made:
-            scale, shift = self.modulation.scale(at)[0], self.modulation.shift(at)[0, :, 0, 0]
-            bias = shift if self.shifts else torch.zeros_like(shift)
-            if self.conv.bias is not None:
-                bias = self.conv.bias * scale[:, 0, 0] + bias
-            weight = self.conv.weight * scale[:, None]
-            self._made[key] = ByteConv.rounded(weight, offset=OFFSET), bias
-        conv, bias = self._made[key]
-        return conv(x, bias, unit=INPUT_UNIT, dtype=_BF16)
+
+def halved(x: F32) -> F32:
+    """(H, W, C) to (H / 2 * W / 2, 4 C): what a 2x2 convolution of stride 2 reads."""
+    height, width, channels = x.shape
+    grid = x.reshape(height // 2, 2, width // 2, 2, channels).swapaxes(1, 2)
+    return grid.reshape(-1, 4 * channels)
 
 
-class _ByteTrunk:
-    """`Trunk`: bytes (1, C8, H/8, W/8) and (1, C16, H/16, W/16) bfloat16 to f8, f16 bfloat16."""
+class _Trunk:
+    """`Trunk`; its features at 1/16 are made in floats, by matrix products."""
 
-    def __init__(self, trunk: Trunk, units: Tensor) -> None:
-        pairs = iter(units[:-2].reshape(-1, 2))
-        self.blocks8a = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks8a)]
-        self.blocks16 = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks16)]
-        self.blocks8b = [_Block(block, next(pairs)) for block in _blocks(trunk.blocks8b)]
-        self.up_unit = float(units[-2])
-        self.in8 = _Entrance(trunk.in8, trunk.modulate8)
-        self.down, self.in16 = _half(trunk.down), _half(trunk.in16)
-        self.modulate16 = trunk.modulate16
-        self.up = ByteConv.rounded(layout.phases_first(trunk.up.weight), offset=0)
-        bias = trunk.up.bias
-        self.up_bias = None if bias is None else layout.phases_first(bias).contiguous()
+    def __init__(self, weights: Weights, units: Iterator[F32], up_unit: float) -> None:
+        def blocks(name: str) -> list[_Block]:
+            return [_Block(w, next(units)) for w in weights.blocks(name)]
 
-    def features16(self, x8: Tensor, v16: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Trunk.features16`."""
-        f8 = self.in8(x8, at)
-        for block in self.blocks8a:
-            f8 = block(f8)
-        f16 = self.modulate16(self.down(f8) + self.in16(v16), at)
-        f16 = f16.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks16:
-            f16 = block(f16)
-        return f8, f16
+        self.entrance = _Entrance(weights, ["in8"], "modulate8")
+        self.blocks8a, self.blocks16, self.blocks8b = map(
+            blocks, ("blocks8a", "blocks16", "blocks8b")
+        )
+        down = weights("down.weight")  # (D, C, 2, 2)
+        self.down = down.transpose(2, 3, 1, 0).reshape(-1, len(down))
+        self.in16 = weights("in16.weight")[:, :, 0, 0].T
+        self.bias16 = weights("down.bias") + weights("in16.bias")
+        self.scale16 = weights("modulate16.scale.table")
+        self.shift16 = weights("modulate16.shift.table")
+        self.up_unit = up_unit
+        up = Conv.rounded(phases_first(weights("up.weight")), offset=0)
+        self.up, self.up_bias = up.scaled(up_unit), phases_first(weights("up.bias"))
 
-    def __call__(self, x8: Tensor, v16: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        f8, f16 = self.features16(x8, v16, at)
-        seen = layout.rectify(f16, self.up_unit)
-        fine = self.up(seen, self.up_bias, unit=self.up_unit, dtype=_BF16)
-        f8 = f8.add_(layout.spread(fine))
-        for block in self.blocks8b:
-            f8 = block(f8)
-        return f8, f16
+    def __call__(self, x8: Plane, v16: F32, place: Place, unit: float) -> tuple[Plane, Plane, F32]:
+        """What is seen at 1/8, in steps of `unit`, and at 1/16, in `up_unit`; and f16.
+
+        Args:
+            x8: companded coefficients at 1/8, sixteenths above OFFSET.
+            v16: (H/16, W/16, C) companded.
+        """
+        f8, seen8 = self.entrance([x8], place, self.blocks8a[0].unit if self.blocks8a else unit)
+        if self.blocks8a:
+            _run(self.blocks8a, f8, seen8, unit)
+        height, width = v16.shape[:2]
+        f16 = halved(f8) @ self.down + v16.reshape(height * width, -1) @ self.in16 + self.bias16
+        f16 = f16 * at_quality(self.scale16, *place) + at_quality(self.shift16, *place)
+        f16 = f16.reshape(height, width, -1)
+        seen16 = Plane.empty(height, width, f16.shape[2], border=0)
+        rectify(f16, self.blocks16[0].unit if self.blocks16 else self.up_unit, seen16.inner)
+        if self.blocks16:
+            _run(self.blocks16, f16, seen16, self.up_unit)
+        after = self.blocks8b[0].unit if self.blocks8b else unit
+        layer = Layer.of(self.up, seen16, self.up_bias)
+        layer.to_stream(f8, seen8, after, add=True, phases=4)
+        if self.blocks8b:
+            _run(self.blocks8b, f8, seen8, unit)
+        return seen8, seen16, f16
+
+
+class _Exit:
+    """The last 1x1 convolution: corrections in steps, added to coefficients."""
+
+    def __init__(self, weights: Weights, unit: float) -> None:
+        self.conv = Conv.rounded(weights("out8.weight"), offset=0).scaled(unit)
+        self.bias = weights("out8.bias")
+
+    def __call__(self, seen: Plane, step: float, x: F32, gain: F32, out: F32) -> None:
+        """`out = (x + correction * step) * gain`, see `Layer.correct`."""
+        layer = Layer.of(self.conv.scaled(step), seen, self.bias * np.float32(step))
+        layer.correct(x, gain, out)
+
+
+def _pairs(units: F32) -> Iterator[F32]:
+    return iter(units.reshape(-1, 2))
 
 
 class ByteAnalysis:
-    """`Analysis`; its corrections of y8 and y16 come as float32."""
+    """`Analysis`."""
 
-    def __init__(self, net: Analysis, units: Tensor) -> None:
-        self.trunk = _ByteTrunk(net.trunk, units)
+    def __init__(self, weights: Weights, units: F32) -> None:
+        self.trunk = _Trunk(weights.part("trunk"), _pairs(units[:-2]), float(units[-2]))
         self.unit = float(units[-1])
-        self.out8, self.bias8 = ByteConv.rounded(net.out8.weight, offset=0), net.out8.bias
-        self.out16 = _half(net.out16)
+        self.exit = _Exit(weights, self.unit)
+        self.out16 = weights("out16.weight")[:, :, 0, 0].T
+        self.bias16 = weights("out16.bias")
 
-    def __call__(self, x8: Tensor, v16: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bytes and bfloat16 to (1, 189, ..), (1, 12, ..) and features."""
-        f8, f16 = self.trunk(x8, v16, at)
-        r8 = self.out8(layout.rectify(f8, self.unit), self.bias8, unit=self.unit)
-        return r8, self.out16(functional.relu(f16)).float(), f16
+    def __call__(
+        self, x8: Plane, v16: F32, place: Place, step: float, c8: F32, gain: F32
+    ) -> tuple[F32, F32, F32]:
+        """See `_Trunk` for the arguments.
+
+        Args:
+            c8: coefficients (H/8, W/8, 192).
+            gain: (189,) one over the steps of y8.
+
+        Returns:
+            y8 in steps (H/8, W/8, 189), the correction of y16 (H/16, W/16, 12) in base steps, and
+            features (H/16, W/16, C).
+        """
+        seen8, _, f16 = self.trunk(x8, v16, place, self.unit)
+        y8 = np.empty((*c8.shape[:2], len(gain)), np.float32)
+        self.exit(seen8, step, c8, gain, y8)
+        return y8, np.maximum(f16, 0) @ self.out16 + self.bias16, f16
 
 
 class ByteSynthesis:
-    """`Synthesis`; its corrections come as float32."""
+    """`Synthesis`."""
 
-    def __init__(self, net: Synthesis, units: Tensor) -> None:
-        self.trunk = _ByteTrunk(net.trunk, units)
+    def __init__(self, weights: Weights, units: F32) -> None:
+        self.trunk = _Trunk(weights.part("trunk"), _pairs(units[:-2]), float(units[-2]))
         self.unit = float(units[-1])
-        self.out8, self.bias8 = ByteConv.rounded(net.out8.weight, offset=0), net.out8.bias
+        self.exit = _Exit(weights, self.unit)
 
-    def __call__(self, x8: Tensor, v16: Tensor, at: Tensor) -> Tensor:
-        """Bytes (1, 192, ..) and bfloat16 (1, 12, ..) to (1, 192, ..)."""
-        f8, _ = self.trunk(x8, v16, at)
-        return self.out8(layout.rectify(f8, self.unit), self.bias8, unit=self.unit)
+    def __call__(self, x8: Plane, v16: F32, place: Place, step: float, c8: F32) -> None:
+        """Correct decoded coefficients (H/8, W/8, 192); other arguments as `_Trunk`'s."""
+        seen8, _, _ = self.trunk(x8, v16, place, self.unit)
+        self.exit(seen8, step, c8, np.ones(c8.shape[2], np.float32), c8)
 
 
 class ByteStateSynthesis:
-    """`StateSynthesis`; its corrections come as float32."""
+    """`StateSynthesis`."""
 
-    def __init__(self, net: StateSynthesis, units: Tensor) -> None:
-        pairs = units[:-1].reshape(-1, 2)
+    def __init__(self, weights: Weights, units: F32) -> None:
+        pairs = _pairs(units[:-1])
         # Weights of the two differ tenfold: joined, the state's would have few steps.
-        self.in8 = _Entrance(net.in8, net.modulate8)
-        self.in_state = _Entrance(net.in_state, net.modulate8, shifts=False)
-        self.blocks = [_Block(b, u) for b, u in zip(_blocks(net.blocks), pairs, strict=True)]
+        self.entrance = _Entrance(weights, ["in8", "in_state"], "modulate8")
+        self.blocks = [_Block(w, next(pairs)) for w in weights.blocks("blocks")]
         self.unit = float(units[-1])
-        self.out8, self.bias8 = ByteConv.rounded(net.out8.weight, offset=0), net.out8.bias
+        self.exit = _Exit(weights, self.unit)
 
-    def __call__(self, x8: Tensor, state: Tensor, at: Tensor) -> Tensor:
-        """Bytes (1, 192, ..) and (1, C, ..) to (1, 192, ..)."""
-        f8 = self.in8(x8, at).add_(self.in_state(state, at))
-        for block in self.blocks:
-            f8 = block(f8)
-        return self.out8(layout.rectify(f8, self.unit), self.bias8, unit=self.unit)
+    def __call__(self, x8: Plane, state: Plane, place: Place, step: float, c8: F32) -> None:
+        """Correct decoded coefficients (H/8, W/8, 192).
 
-
-def byte_synthesis(net: Any, units: Tensor) -> ByteSynthesis | ByteStateSynthesis:
-    """The synthesis of either revision."""
-    kind = ByteStateSynthesis if isinstance(net, StateSynthesis) else ByteSynthesis
-    return kind(net, units)
-
-
-def measure_units(
-    net: SicNet, pictures: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
-) -> dict[str, Tensor]:
-    """Units of the rectified features of both transforms, as a model file holds them.
-
-    Args:
-        net: trained.
-        pictures: (H, W, 3) uint8, sides multiples of 32.
-        qualities: at which each picture is coded.
-
-    Returns:
-        Names "unit.g_a" and "unit.g_s", float32 vectors: two for each block, of `up` if the net
-        has it, of `out8`.
-    """
-    layers = {name: _rectified_inputs(getattr(net, name)) for name in ("g_a", "g_s")}
-    largest = {id(layer): 1e-6 for found in layers.values() for layer in found}
-
-    def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].flatten().float()
-        top = x.topk(max(1, int(_TAIL * x.numel()))).values[-1]
-        largest[id(layer)] = max(largest[id(layer)], float(top))
-
-    hooks: list[Any] = [
-        layer.register_forward_pre_hook(watch) for found in layers.values() for layer in found
-    ]
-    try:
-        with torch.inference_mode():
-            for picture in pictures:
-                x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
-                for quality, tuning in product(qualities, range(net.config.tunings)):
-                    net(x, torch.tensor([position(float(quality), tuning)]))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {
-        f"unit.{name}": torch.tensor([largest[id(layer)] / 255 for layer in found])
-        for name, found in layers.items()
-    }
-
-
-def _rectified_inputs(net: Analysis | Synthesis | StateSynthesis) -> list[nn.Conv2d]:
-    if isinstance(net, StateSynthesis):
-        groups, merge = [net.blocks], []
-    else:
-        trunk = net.trunk
-        groups, merge = [trunk.blocks8a, trunk.blocks16, trunk.blocks8b], [trunk.up]
-    blocks = [block for group in groups for block in _blocks(group)]
-    convs = [conv for block in blocks for conv in (block.conv1, block.conv2)]
-    return [*convs, *merge, net.out8]
-
-
-def _blocks(group: nn.Sequential) -> list[ResidualBlock]:
-    return [block for block in group if isinstance(block, ResidualBlock)]
-
-
-def _half(conv: nn.Conv2d) -> nn.Conv2d:
-    return conv.to(dtype=_BF16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        Args:
+            x8: companded coefficients, sixteenths above OFFSET.
+            state: of the probability model at 1/8.
+        """
+        stream, seen = self.entrance([x8, state], place, self.blocks[0].unit)
+        _run(self.blocks, stream, seen, self.unit)
+        self.exit(seen, step, c8, np.ones(c8.shape[2], np.float32), c8)

@@ -1,93 +1,156 @@
 """The probability nets at inference: integers in, integers out, the same on every machine.
 
 Values are those of `integer`, scaled: weights |w| <= 127, activations |a| <= 127, and sums divided
-by 2^s, which in float32 changes exponents alone. Activations are bytes, as in `int8`, whose exact
-sums are the fast path; everywhere else sums are float32 matrix products, which are exact as well.
+by 2^s, which in float32 changes exponents alone. Activations are bytes, as in `Plane`.
 Models before `SicConfig.rounded_sums` round sums to bfloat16 before biases are added.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from deepsic.coding.context_kernels import MeanGrid
-from deepsic.models.sic import layout
-from deepsic.models.sic.int8 import byte_conv
+from deepsic.coding.raw_pointers import pointer
+from deepsic.models.sic.int8.dot_product import positions_of, uncounted_source
+from deepsic.models.sic.int8.layer import HALF, Conv, Layer, jit, layer_values
+from deepsic.models.sic.int8.planes import OFFSET, Plane
+from deepsic.threads import strips
+
+__all__ = ["IntegerLayer", "run_pass"]
+
+F32 = NDArray[np.float32]
+I16 = NDArray[np.int16]
+U8 = NDArray[np.uint8]
+_TOP = 127
+"""Largest activation."""
+_WIDE = 4
+"""V of a pass's layers, which run in one sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerLayer:
-    """One convolution: weights (D, C, k, k) and biases (D,), whole numbers over 2^s in float32."""
+    """One convolution of the probability nets: whole weights and biases, over 2^s."""
 
-    weight: Tensor
-    bias: Tensor
-    unit: Tensor
+    conv: Conv
+    bias: F32
+    """(D,)"""
+    unit: F32
     """(D,) 2^-s."""
     rounded: bool
     """Whether sums are rounded to bfloat16."""
-    conv: byte_conv.ByteConv | None
-    """The fast path, where there is one."""
 
     @classmethod
     def of(
-        cls, weight: Tensor, bias: Tensor | None = None, shift: Tensor | None = None,
-        *, rounded: bool, fast: bool,
+        cls, weight: NDArray[np.int8], bias: NDArray[np.int32] | None = None,
+        shift: NDArray[np.uint8] | None = None, *, rounded: bool, in_pass: bool = False,
     ) -> IntegerLayer:  # fmt: skip
-        """From int8 weights, int32 biases and shifts (D,); 6 where there are none."""
-        shift = torch.full((len(weight),), 6) if shift is None else shift
-        unit = torch.exp2(-shift.float())
-        b = torch.zeros(len(weight)) if bias is None else bias.float() * unit
-        conv = byte_conv.ByteConv.of(weight.to(torch.int8), unit) if fast else None
-        scaled = weight.float() * unit[:, None, None, None]
-        return cls(weight=scaled, bias=b, unit=unit, rounded=rounded, conv=conv)
+        """From weights (D, C, k, k), biases and shifts (D,); shifts are 6 where there are none."""
+        outputs = len(weight)
+        shift = np.full(outputs, 6) if shift is None else shift
+        unit = np.exp2(-shift.astype(np.float32))
+        own = np.zeros(outputs, np.float32) if bias is None else bias.astype(np.float32) * unit
+        conv = Conv.of(weight, unit, vectors=_WIDE if in_pass else 0)
+        return cls(conv=conv, bias=own, unit=unit, rounded=rounded)
 
-    def sums(self, x: Tensor) -> Tensor:
-        """Exact sums over 2^s, without bias: bytes (1, C, H, W) to (1, D, H, W) float32."""
-        if self.conv is not None:
-            return self.conv(x)
-        return exact_sums(x.float() - byte_conv.OFFSET, self.weight)
-
-    def activated(
-        self, x: Tensor, bias: Tensor | None = None, more: Tensor | None = None
-    ) -> Tensor:
-        """`clamp(floor((sums + bias) / 2^s + 1/2), 0, 127)`: bytes (1, C, H, W) to (1, D, H, W).
+    def __call__(
+        self, x: Plane, out: Plane, *, bias: NDArray[np.int32] | None = None, phases: int = 1
+    ) -> None:
+        """`clamp(floor((sums + bias) / 2^s + 1/2), 0, 127)`, to the first channels of `out`.
 
         Args:
             bias: (D,) whole numbers in place of the layer's own.
-            more: sums of another layer over its own 2^s, added.
+            phases: as in `Layer.to_bytes`.
         """
-        bias = self.bias if bias is None else bias * self.unit
-        if self.conv is not None and not self.rounded and more is None:
-            return self.conv.shifted(x, bias)
-        return layout.activate(self.sums(x), bias, more, rounded=self.rounded)
-
-    def decided(self, x: Tensor, grid: MeanGrid) -> tuple[layout.I16, NDArray[np.uint8]]:
-        """Means and classes of a pass's last layer, see `layout.decide`."""
-        return layout.decide(self.sums(x), self.bias, grid, rounded=self.rounded)
+        added = self.bias if bias is None else bias.astype(np.float32) * self.unit
+        layer = Layer.of(self.conv, x, added, rounded=self.rounded)
+        layer.to_bytes(out, count=self.conv.outputs, most=_TOP, offset=OFFSET, phases=phases)
 
 
-def exact_sums(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolution as one float32 matrix product, so that no library picks Winograd's algorithm."""
-    outputs, _, kernel, _ = weight.shape
-    _, _, height, width = x.shape
-    columns = (
-        functional.unfold(x, kernel, padding=kernel // 2)[0] if kernel > 1 else x[0].flatten(1)
-    )
-    sums = weight.reshape(outputs, -1) @ columns
-    return sums.view(1, outputs, height, width).contiguous(memory_format=torch.channels_last)
+def run_pass(
+    layers: tuple[IntegerLayer, IntegerLayer, IntegerLayer], state: Plane,
+    seen: tuple[IntegerLayer, Plane] | None, grid: MeanGrid,
+) -> tuple[I16, U8]:  # fmt: skip
+    """A pass's three layers in one sweep.
+
+    Args:
+        layers: from the state, hidden, and out.
+        state: of the level.
+        seen: layer and plane of what the passes before it coded, if there were any.
+        grid: in which means are counted; the last layer's sums are in sixteenths of a step.
+
+    Returns:
+        Means (H * W, K) in parts of a step, scale classes (H * W, K) 0 .. 63.
+    """
+    from_state, hidden, out = layers
+    second = None if seen is None else (seen[0].conv, seen[1])
+    layer = Layer.of(from_state.conv, state, from_state.bias, second, rounded=from_state.rounded)
+    count = out.conv.outputs // 2
+    means = np.empty((state.height * state.width, count), np.int16)
+    classes = np.empty(means.shape, np.uint8)
+    channels = len(layer.bias)
+
+    def run(top: int, bottom: int) -> None:
+        # Both inner layers read what the sweep has at hand.
+        inside = np.empty(positions_of(_WIDE) * channels, np.uint8)
+        room = Plane(inside, 1, 1, channels)
+        inner = [each.conv.on(room)._replace(base=0, row=0) for each in (hidden, out)]
+        _run_pass(
+            layer.first, layer.second, layer.bias, inner[0], _padded(hidden), inner[1],
+            _padded(out), layer.second._replace(segments=0), inside, means, classes,
+            layer.rounded, grid.parts, grid.limit, state.width, top, bottom,
+        )  # fmt: skip
+
+    strips(run, state.height)
+    return means, classes
 
 
-def has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware: elsewhere float32 is faster."""
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(
-        supported is not None
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and supported()
-    )
+def _padded(layer: IntegerLayer) -> F32:
+    return np.pad(layer.bias, (0, len(layer.conv.scale) - layer.conv.outputs))
+
+
+@jit
+def _activate(values: Any, count: int, out: Any) -> None:
+    low, high, offset = np.float32(0.0), np.float32(_TOP), np.float32(OFFSET)
+    for c in range(count):
+        value = min(max(np.floor(values[c] + HALF), low), high)
+        out[c] = np.uint8(np.int32(value + offset))
+
+
+@jit
+def _run_pass(
+    first: Any, second: Any, bias: Any, hidden: Any, hidden_bias: Any, out: Any, out_bias: Any,
+    nothing: Any, inside: Any, means: Any, classes: Any, rounded: bool, parts: int, most: int,
+    width: int, top: int, bottom: int,
+) -> None:  # fmt: skip
+    first, second, nothing = (
+        uncounted_source(first), uncounted_source(second), uncounted_source(nothing)
+    )  # fmt: skip
+    hidden, out = uncounted_source(hidden), uncounted_source(out)
+    step, channels, outputs = positions_of(first.vectors), first.outputs, out.outputs
+    used, size = step * channels, step * max(channels, outputs)
+    room = np.empty(size, np.int32), np.empty(size, np.float32), np.empty(size, np.float32)
+    sums, values, more = pointer(room[0]), pointer(room[1]), pointer(room[2])
+    seen, mean_out, class_out = pointer(inside), pointer(means), pointer(classes)
+    bias1, bias2, bias3 = pointer(bias), pointer(hidden_bias), pointer(out_bias)
+    count = means.shape[1]
+    limit, low, high = np.float32(most), np.float32(0.0), np.float32(63.0)
+    scale = np.float32(parts / 16)
+    for y in range(top, bottom):
+        for x in range(0, width, step):
+            layer_values(first, second, bias1, rounded, y, x, sums, values, more)
+            _activate(values, used, seen)
+            layer_values(hidden, nothing, bias2, rounded, 0, 0, sums, values, more)
+            _activate(values, used, seen)
+            layer_values(out, nothing, bias3, rounded, 0, 0, sums, values, more)
+            for m in range(min(step, width - x)):
+                p, at = (y * width + x + m) * count, m * outputs
+                for k in range(count):
+                    mean = np.floor(values[at + k] * scale + HALF)
+                    mean_out[p + k] = np.int16(np.int32(min(max(mean, -limit), limit)))
+                for k in range(count):
+                    index = np.floor(values[at + count + k] + HALF)
+                    class_out[p + k] = np.uint8(np.int32(min(max(index, low), high)))

@@ -38,6 +38,8 @@ ALWAYS8: Final = Y8 - CHROMA1
 COEFFICIENTS8: Final = LL + Y8
 """Channels of a picture at 1/8 when level 4 is merged into its LL: full rank, 3 x 8 x 8."""
 LUMA_BANDS: Final = 3
+HYPER: Final = 24
+"""Channels of the hyper-latent z, at 1/32."""
 
 
 def _phases(bands: int, factor: int, parity: int) -> list[int]:

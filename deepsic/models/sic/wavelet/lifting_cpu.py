@@ -18,7 +18,8 @@ _S = np.float32(lifting._SCALE)
 _I = np.float32(1.0 / lifting._SCALE)
 _ROTATION = np.array(lifting._ROTATION, np.float32)
 
-jit: Any = numba.njit(cache=True, nogil=True, fastmath=True)
+jit: Any = numba.njit(cache=True, nogil=True)
+"""Without `fastmath`: two machines' results are equal."""
 
 
 @jit
@@ -296,4 +297,42 @@ def inverse8(packed: NDArray[np.float32], shift: int = 0) -> NDArray[np.uint8]:
     out = np.empty((height >> shift, width >> shift, 3), np.uint8)
     # Each level doubles the lowest band.
     _to_rgb(*planes, _ROTATION, np.float32(0.5**shift), out)
+    return out
+
+
+_LEVEL4 = np.array([3, 6, 9], np.int64)
+"""First channel of each colour's bands at level 4."""
+
+
+@jit
+def _forward_lowest(ll: Any, starts: Any, out: Any) -> None:
+    for colour in range(3):
+        x = np.empty(ll.shape[:2], np.float32)
+        _copy(ll[:, :, colour], x)
+        lowest = np.empty(out.shape[:2], np.float32)
+        _forward_level(x, 1, starts[colour], out, lowest)
+        _copy(lowest, out[:, :, colour])
+
+
+@jit
+def _inverse_lowest(y16: Any, starts: Any, out: Any) -> None:
+    for colour in range(3):
+        lowest = np.empty(y16.shape[:2], np.float32)
+        _copy(y16[:, :, colour], lowest)
+        x = np.empty(out.shape[:2], np.float32)
+        _inverse_level(y16, lowest, 1, starts[colour], x)
+        _copy(x, out[:, :, colour])
+
+
+def forward16(ll: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The fourth level: the lowest band (H/8, W/8, 3) to coefficients (H/16, W/16, 12)."""
+    out = np.empty((ll.shape[0] // 2, ll.shape[1] // 2, 12), np.float32)
+    _forward_lowest(ll, _LEVEL4, out)
+    return out
+
+
+def inverse16(y16: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Inverse of `forward16`."""
+    out = np.empty((2 * y16.shape[0], 2 * y16.shape[1], 3), np.float32)
+    _inverse_lowest(y16, _LEVEL4, out)
     return out

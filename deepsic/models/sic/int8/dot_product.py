@@ -1,0 +1,227 @@
+"""Sums of products of bytes: the inner loop of every network here.
+
+`products` computes some positions of a convolution at once, a block of M positions times 16 V
+outputs in registers. CPUs with AVX-512 VNNI have an instruction for four products and their sum;
+elsewhere they are 16-bit products, which every vector unit has. Sums are 32-bit integers: exact,
+and so the same, everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import llvmlite.binding
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from deepsic.coding.raw_pointers import pointer
+
+__all__ = ["MOST", "Source", "pack", "positions_of", "products", "uncounted_source", "width_of"]
+
+_LANES = 16
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_SUMS = ir.VectorType(_I32, _LANES)
+_VNNI = "+avx512vnni" in str(cpu_target.target_context.codegen().magic_tuple()[2])
+"""Whether the CPU that numba compiles for multiplies and adds bytes in one instruction."""
+if _VNNI:
+    llvmlite.binding.initialize_native_asmparser()  # type: ignore[no-untyped-call]
+_POSITIONS = {3: 8, 4: 6} if _VNNI else {3: 2, 4: 2}
+"""M by V: as many sums as there are registers for."""
+MOST = max(_POSITIONS.values())
+"""The most positions that `products` computes at once."""
+
+
+class Source(NamedTuple):
+    """What a convolution reads, and its weights: one input of a layer."""
+
+    data: NDArray[np.uint8]
+    """Flat, see `Plane`."""
+    base: int
+    """Where the window of the first position starts, bytes."""
+    row: int
+    """Bytes from a row of positions to the next."""
+    pixel: int
+    """Bytes from a position to the next."""
+    segments: int
+    """Rows of a window, 0 where there is no such input."""
+    quads: int
+    """Four bytes each: how much of a row a window holds."""
+    weights: NDArray[np.int8]
+    """Flat, see `pack`."""
+    correction: NDArray[np.int32]
+    """(D,) what the bytes' offset adds to each sum."""
+    scale: NDArray[np.float32]
+    """(D,) what a unit of each sum is worth."""
+    vectors: int
+    """V."""
+
+
+class UncountedSource(NamedTuple):
+    """A `Source` by raw pointers: passing it on counts no references. See there."""
+
+    data: Any
+    base: int
+    row: int
+    pixel: int
+    segments: int
+    quads: int
+    weights: Any
+    correction: Any
+    scale: Any
+    vectors: int
+    outputs: int
+    """D, a multiple of 16 V."""
+
+
+def width_of(outputs: int) -> int:
+    """V with which the fewest sums are computed for nothing."""
+    return min(_POSITIONS, key=lambda v: (-(-outputs // (_LANES * v)) * v, -v))
+
+
+def pack(weight: NDArray[np.int8], vectors: int) -> NDArray[np.int8]:
+    """Weights (D, C, k, k) in the order that `products` reads them: flat.
+
+    Channels are padded with zeros to a multiple of 4, outputs to one of 16 V.
+    """
+    outputs, channels, kernel, _ = weight.shape
+    block = _LANES * vectors
+    padded = np.pad(weight, ((0, -outputs % block), (0, -channels % 4), (0, 0), (0, 0)))
+    # (rows of the window, columns and channels by fours, outputs, 4)
+    order = padded.transpose(2, 3, 1, 0).reshape(kernel, -1, 4, len(padded)).swapaxes(2, 3)
+    blocks = order.reshape(*order.shape[:2], -1, block, 4).transpose(2, 0, 1, 3, 4)
+    return np.ascontiguousarray(blocks).ravel()
+
+
+def _add_products(builder: Any, total: Any, a: Any, w: Any) -> Any:
+    """total + four products in each lane: a unsigned bytes, w signed ones, all 16 x 32 bits."""
+    if _VNNI:
+        kind = ir.FunctionType(_SUMS, [_SUMS, _SUMS, _SUMS])
+        return builder.asm(kind, "vpdpbusd $3, $2, $0", "=v,0,v,v", [total, a, w], False)
+    half, wide = ir.VectorType(_I16, 2 * _LANES), ir.VectorType(_I32, 2 * _LANES)
+    a, w = builder.bitcast(a, half), builder.bitcast(w, half)
+    eight = ir.Constant(half, [8] * 2 * _LANES)
+    low = ir.Constant(half, [255] * 2 * _LANES)
+    first = builder.and_(a, low), builder.ashr(builder.shl(w, eight), eight)
+    second = builder.lshr(a, eight), builder.ashr(w, eight)
+    for x, y in (first, second):
+        product = builder.mul(builder.sext(x, wide), builder.sext(y, wide))
+        for start in (0, 1):
+            picked = ir.Constant(_SUMS, list(range(start, 2 * _LANES, 2)))
+            total = builder.add(total, builder.shuffle_vector(product, product, picked))
+    return total
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(_I64, value)
+
+
+def _broadcast(builder: Any, address: Any) -> Any:
+    """Four bytes at an address, in all lanes."""
+    word = builder.load(builder.bitcast(address, _I32.as_pointer()))
+    word.align = 1
+    undefined = ir.Constant(_SUMS, ir.Undefined)
+    one = builder.insert_element(undefined, word, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(_SUMS, [0] * _LANES))
+
+
+def _block_of(vectors: int) -> Any:
+    """The kernel of one V, for numba: (data, start, pixel, segments, row, quads, weights,
+    weight_start, sums, sum_start, outputs), all numbers but the three pointers int64."""
+    positions = _POSITIONS[vectors]
+    cells = [(m, v) for m in range(positions) for v in range(vectors)]
+
+    def block(
+        typing_context: Any, data: Any, start: Any, pixel: Any, segments: Any, row: Any,
+        quads: Any, weights: Any, weight_start: Any, sums: Any, sum_start: Any, outputs: Any,
+    ) -> Any:  # fmt: skip
+        n = types.int64
+        signature = types.void(data, n, n, n, n, n, weights, n, sums, n, n)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            data, start, pixel, segments, row, quads, weights, weight_start = args[:8]
+            sums, sum_start, outputs = args[8:]
+            zero = ir.Constant(_SUMS, [0] * _LANES)
+            totals = {cell: cgutils.alloca_once_value(builder, zero) for cell in cells}
+            for total in totals.values():
+                builder.store(zero, total)
+            first = builder.gep(builder.bitcast(data, _I8.as_pointer()), [start])
+            plain = builder.gep(builder.bitcast(weights, _I8.as_pointer()), [weight_start])
+            weight = cgutils.alloca_once(builder, _SUMS.as_pointer())
+            builder.store(builder.bitcast(plain, _SUMS.as_pointer()), weight)
+            with cgutils.for_range(builder, segments) as outer:
+                line = builder.gep(first, [builder.mul(outer.index, row)])
+                at = [builder.gep(line, [builder.mul(pixel, _number(m))]) for m in range(positions)]
+                with cgutils.for_range(builder, quads) as inner:
+                    place = builder.mul(inner.index, _number(4))
+                    here = builder.load(weight)
+                    held = [builder.load(builder.gep(here, [_number(v)])) for v in range(vectors)]
+                    for load in held:
+                        load.align = 1
+                    builder.store(builder.gep(here, [_number(vectors)]), weight)
+                    for m in range(positions):
+                        a = _broadcast(builder, builder.gep(at[m], [place]))
+                        for v in range(vectors):
+                            total = builder.load(totals[m, v])
+                            total = _add_products(builder, total, a, held[v])
+                            builder.store(total, totals[m, v])
+            out = builder.gep(builder.bitcast(sums, _I32.as_pointer()), [sum_start])
+            for m, v in cells:
+                place = builder.add(builder.mul(outputs, _number(m)), _number(_LANES * v))
+                target = builder.bitcast(builder.gep(out, [place]), _SUMS.as_pointer())
+                builder.store(builder.load(totals[m, v]), target).align = 4
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(block)
+
+
+_block3, _block4 = _block_of(3), _block_of(4)
+_M3, _M4 = _POSITIONS[3], _POSITIONS[4]
+_jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+
+
+@_jit
+def products(source: Any, y: int, x: int, sums: Any) -> None:
+    """Sums at M positions of row y, from x on, see `positions_of`.
+
+    source: an `UncountedSource`. sums: to (M * D,) int32. Bytes behind the row's end are read as if
+    they were positions of it.
+    """
+    outputs, data, weights, out = source.outputs, source.data, source.weights, sums
+    start = source.base + y * source.row + x * source.pixel
+    segments, quads = source.segments, source.quads
+    step = 16 * source.vectors
+    size = segments * quads * 4 * step
+    for b in range(outputs // step):
+        if source.vectors == 4:
+            _block4(
+                data, start, source.pixel, segments, source.row, quads, weights, b * size,
+                out, b * step, outputs,
+            )  # fmt: skip
+        else:
+            _block3(
+                data, start, source.pixel, segments, source.row, quads, weights, b * size,
+                out, b * step, outputs,
+            )  # fmt: skip
+
+
+@_jit
+def uncounted_source(source: Any) -> Any:
+    """A `Source` by pointers; it must not outlive what it points to."""
+    return UncountedSource(
+        pointer(source.data), source.base, source.row, source.pixel, source.segments, source.quads,
+        pointer(source.weights), pointer(source.correction), pointer(source.scale),
+        source.vectors, source.correction.size,
+    )  # fmt: skip
+
+
+@_jit
+def positions_of(vectors: int) -> int:
+    """M of a V."""
+    return _M4 if vectors == 4 else _M3
