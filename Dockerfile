@@ -7,8 +7,8 @@
 #   run deepsic deepsic-archive photos/ archive/
 #   run -p 8000:8000 deepsic deepsic-serve --host 0.0.0.0 --token-file token.txt
 #
-# EXTRAS: what to install; `codec` alone is the smallest that encodes. On x86-64 pip's default torch
-# carries CUDA. For an image some gigabytes smaller give PIP_EXTRA_INDEX_URL, the index of PyTorch's
+# EXTRAS: what to install; `codec` alone is the smallest that encodes (with TORCH empty). On x86-64
+# pip's default torch carries CUDA. For an image some gigabytes smaller give PIP_EXTRA_INDEX_URL, the index of PyTorch's
 # CPU builds, and TORCH, such as "torch==2.14.1+cpu".
 FROM python:3.11-slim AS wheel
 WORKDIR /source
@@ -24,7 +24,7 @@ RUN useradd --create-home --uid 10001 deepsic \
     && install --directory --owner=deepsic /work
 # hadolint ignore=DL3013
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    pip install --no-cache-dir "${TORCH}" "deepsic[${EXTRAS}] @ file://$(ls /wheel/*.whl)"
+    pip install --no-cache-dir ${TORCH:+"${TORCH}"} "deepsic[${EXTRAS}] @ file://$(ls /wheel/*.whl)"
 USER 10001
 # Whichever user the container runs as: a home and a cache of compiled loops that it may write.
 ENV HOME=/tmp USER=deepsic NUMBA_CACHE_DIR=/tmp/numba

@@ -67,8 +67,9 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("", "deepsic"):
             raise
+        extra = "torch" if error.name == "torch" else "codec"
         raise UsageError(
-            f"deepsic.{name} needs {error.name}; pip install 'deepsic[codec]'"
+            f"deepsic.{name} needs {error.name}; pip install 'deepsic[{extra}]'"
         ) from error
     globals()[name] = value
     return value

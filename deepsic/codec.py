@@ -109,9 +109,10 @@ class Codec:
         path = weights.resolve(model)
         file = weights.read_arrays(path)
         preset = registry.preset(file.preset)
+        unpack = registry.load(preset.unpack)
         if not preset.arrays:
             file = weights.read(path)
-        engine: Engine = registry.load(preset.unpack)(file, device_named(device))
+        engine: Engine = unpack(file, device_named(device))
         reader: Reader | None = registry.load(preset.reader)(file, engine)
         return cls(
             engine, reader=reader, path=path, device=device,

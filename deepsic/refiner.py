@@ -28,8 +28,8 @@ from deepsic.losses import Distortion, DistortionMix
 from deepsic.models.device import has_bf16
 from deepsic.models.quality import lagrangian, position
 from deepsic.models.sic.layout import F32
+from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.net import Latents, SicNet
-from deepsic.models.sic.trainable import from_model_file
 from deepsic.models.tiling import pad
 from deepsic.tasks import load_classifier
 from deepsic.tasks.observer import Observer

@@ -141,7 +141,8 @@ def read_arrays(path: Path) -> ModelFile:
     from safetensors import deserialize
 
     def tensors() -> dict[str, Any]:
-        return {name: _parsed(part) for name, part in deserialize(path.read_bytes())}
+        parts = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        return {name: _parsed(part) for name, part in parts}
 
     return _read(path, tensors)
 

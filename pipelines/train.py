@@ -119,8 +119,8 @@ def train(
     job = TrainJob(
         recipe=made, data=places, data_hash=identity_of(places),
         start_hash=start_identity(made.start),
-        storage=storage, workers=workers, device=device_named(device).partition(":")[0], compiled=compiled,
-        loaders=loaders, pace=pace, max_restarts=max_restarts,
+        storage=storage, workers=workers, device=device_named(device).partition(":")[0],
+        compiled=compiled,        loaders=loaders, pace=pace, max_restarts=max_restarts,
         tracking_uri=tracking.chosen_uri(tracking_uri),
     )  # fmt: skip
     wanted = options.or_none(export_to)

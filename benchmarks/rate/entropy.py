@@ -30,11 +30,12 @@ from deepsic.codec import Codec
 from deepsic.coding import binarisation
 from deepsic.coding.range_coder import POSITION
 from deepsic.errors import UsageError
-from deepsic.models.sic.calibration import CountingEncoder
 from deepsic.models.sic.engine import SicEngine
-from deepsic.models.sic.layout import F32, I16
+from deepsic.models.sic.int8.integer_net import I16, U8
+from deepsic.models.sic.layout import F32
+from deepsic.models.sic.model_file.calibration import CountingEncoder
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.probability import U8, EntropyTables, TileDecoder, TileEncoder
+from deepsic.models.sic.probability import EntropyTables, TileDecoder, TileEncoder
 from deepsic.models.tiling import pad
 
 Call = tuple[PassPlan, I16, U8]

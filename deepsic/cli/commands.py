@@ -82,7 +82,8 @@ def encode(
     if refine_steps is not None and not refine_for:
         raise UsageError("--refine-steps needs --refine-for: name the classifier to refine for")
     if refine_for:
-        from deepsic.refiner import STEPS, Refiner
+        from deepsic import Refiner
+        from deepsic.refiner import STEPS
 
         steps = refine_steps or STEPS
         chosen["refiner"] = Refiner.load(model, refine_for, steps=steps, device=device)

@@ -31,7 +31,7 @@ def device_named(name: str) -> str:
     except ImportError:
         if name == "auto":
             return "cpu"
-        raise UsageError(f"device {name!r} needs torch: pip install 'deepsic[torch]'") from None
+        raise UsageError(f"device {name!r} needs torch; pip install 'deepsic[torch]'") from None
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, QUALITIES, STEP_PER_LAMBDA
 
-__all__ = ["NODES", "at_quality", "base_step_of", "exponentials"]
+__all__ = ["NODES", "at_position", "at_quality", "base_step_of", "exponentials"]
 
 F32 = NDArray[np.float32]
 NODES = 8
@@ -25,7 +25,12 @@ _EXACT = Context(prec=20)
 
 def at_quality(table: F32, quality: int, tuning: int) -> F32:
     """A table (8 for each tuning, C) at quality 1 .. 100: (C,)."""
-    at = (quality - 1) * (NODES - 1) / (QUALITIES - 1)
+    return at_position(table, (quality - 1) / (QUALITIES - 1), tuning)
+
+
+def at_position(table: F32, position: float, tuning: int = 0) -> F32:
+    """The same at a place on the quality scale, 0 .. 1."""
+    at = position * (NODES - 1)
     low = min(int(at), NODES - 2)
     rows = table[NODES * tuning + low : NODES * tuning + low + 2].astype(np.float64)
     value: F32 = (rows[0] + (rows[1] - rows[0]) * (at - low)).astype(np.float32)

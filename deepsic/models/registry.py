@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.errors import UnknownModelError
+from deepsic.errors import UnknownModelError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -186,10 +186,10 @@ PRESETS: dict[str, Preset] = {
         config="deepsic.models.sic.config:SicConfig",
         objective="deepsic.training.objectives.joint:Joint",
         engine="deepsic.models.sic.engine:SicEngine",
-        pack="deepsic.models.sic.packing:pack",
-        unpack="deepsic.models.sic.loading:unpack",
+        pack="deepsic.models.sic.model_file.packing:pack",
+        unpack="deepsic.models.sic.model_file.loading:unpack",
         reader="deepsic.models.semantic.reader:reader_of",
-        restore="deepsic.models.sic.trainable:from_model_file",
+        restore="deepsic.models.sic.model_file.trainable:from_model_file",
         arrays=True,
         begin="deepsic.models.sic.dead_units:begin",
         with_labels="deepsic.models.semantic.head_file:with_labels",
@@ -221,6 +221,15 @@ def preset(name: str) -> Preset:
 
 
 def load(reference: str) -> Any:
-    """What an import string, MODULE:NAME, names."""
+    """What an import string, MODULE:NAME, names.
+
+    Raises:
+        UsageError: it needs torch, which isn't installed.
+    """
     module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError("this model needs torch; pip install 'deepsic[torch]'") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.models.sic.config import SicConfig
 from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.distillation import Distillation

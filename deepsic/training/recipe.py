@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from deepsic.errors import UsageError
 from deepsic.models import registry
-from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.training.data.crops import CropSize
 
 __all__ = ["Optimiser", "Recipe", "Stage"]

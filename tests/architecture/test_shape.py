@@ -17,7 +17,7 @@ SOURCES = [*LIBRARY, *PIPELINES, *BENCHMARKS]
 #: Pairs that mean one thing at the two ends of a wire, or that are still to be told apart.
 SHARED_NAMES = {"Found", "Limits", "Reader", "Source", "TimeLimitError"}
 #: Options of commands and arrays of compiled kernels are what they are.
-MANY_PARAMETERS = ("command", "callback", "exit_codes", "jit", "njit", "inline")
+MANY_PARAMETERS = ("command", "callback", "exit_codes", "jit", "njit", "inline", "intrinsic")
 
 
 #: Functions beyond eight parameters, and how far; a number here may only fall.

@@ -17,7 +17,7 @@ from deepsic.codec import Codec
 from deepsic.errors import LimitError, UnknownModelError, UsageError
 from deepsic.losses import DistortionMix, agreement_errors
 from deepsic.models import tiling
-from deepsic.models.sic.trainable import from_model_file
+from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.wavelet import bands
 from deepsic.refiner import Refiner
 from deepsic.targets import smallest_loss

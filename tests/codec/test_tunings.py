@@ -92,7 +92,7 @@ def test_a_second_tuning_starts_as_the_first_with_other_steps() -> None:
 
 
 def test_a_file_of_two_tunings_is_trained_on_from_both(two_tunings: Path) -> None:
-    from deepsic.models.sic.trainable import from_model_file
+    from deepsic.models.sic.model_file.trainable import from_model_file
 
     model = weights.read(two_tunings)
     net, made = from_model_file(model), small_net(revision=2, serial=True, tunings=2)

@@ -18,7 +18,7 @@ from deepsic import weights
 from deepsic.bitstream import Label, unpack
 from deepsic.codec import Codec
 from deepsic.models import tiling
-from deepsic.models.sic import packing
+from deepsic.models.sic.model_file import packing
 from deepsic.models.tiling import tiles
 from tests.support.small_model import photograph, small_net
 

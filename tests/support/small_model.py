@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from deepsic import weights
 from deepsic.codec import Codec
-from deepsic.models.sic import packing
 from deepsic.models.sic.config import SicConfig
+from deepsic.models.sic.model_file import packing
 from deepsic.models.sic.net import SicNet
 
 SMALL = SicConfig(width8=16, width16=16, depth=2, context=16)

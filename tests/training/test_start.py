@@ -15,8 +15,8 @@ from deepsic.errors import InputError, UnknownModelError, UsageError
 from deepsic.models.saic.engine import pack_binary
 from deepsic.models.saic.net import BinaryNet
 from deepsic.models.sic.config import SicConfig
+from deepsic.models.sic.model_file.packing import pack
 from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.packing import pack
 from deepsic.recipes import recipe
 from deepsic.training.start import mean_of, start_net
 from tests.training.made import TINY, tiny

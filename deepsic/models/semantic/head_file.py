@@ -9,23 +9,22 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from deepsic.errors import UnknownModelError
 from deepsic.labels import classes_of
 from deepsic.models.int8_weights import from_int8, to_int8
-from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head import SemanticHead
+from deepsic.models.semantic.head_config import HeadConfig
+from deepsic.models.semantic.reader import PREFIX, head_tensors
 from deepsic.weights import ModelFile
 
 __all__ = ["unpack_head", "with_head", "with_labels", "without_head"]
 
-_PREFIX = "head."
-
 
 def without_head(model: ModelFile) -> ModelFile:
     """The model file with the codec only."""
-    tensors = {k: v for k, v in model.tensors.items() if not k.startswith(_PREFIX)}
+    tensors = {k: v for k, v in model.tensors.items() if not k.startswith(PREFIX)}
     provenance = {k: v for k, v in model.provenance.items() if not k.startswith("head")}
     return replace(model, tensors=tensors, label_set=None, provenance=provenance)
 
@@ -46,9 +45,9 @@ def with_head(
     tensors: dict[str, Tensor] = {}
     for name, value in head.state_dict().items():
         if name.endswith("weight") and value.ndim > 1:
-            tensors |= to_int8(_PREFIX + name, value)
+            tensors |= to_int8(PREFIX + name, value)
         else:
-            tensors[_PREFIX + name] = value.detach().float()
+            tensors[PREFIX + name] = value.detach().float()
     plain = without_head(model)
     provenance = plain.provenance | {"head": asdict(head.config), "head_training": about or {}}
     return replace(plain, tensors=plain.tensors | tensors, label_set=labels, provenance=provenance)
@@ -65,13 +64,12 @@ def unpack_head(model: ModelFile) -> SemanticHead | None:
     Raises:
         UnknownModelError: tensors are missing or of the wrong shape.
     """
-    stored = {k[len(_PREFIX) :]: v for k, v in model.tensors.items() if k.startswith(_PREFIX)}
-    if not stored or "early" not in model.provenance.get("head", {}):
-        return None  # the first models' heads were other networks: their codecs still decode
+    stored = head_tensors(model)
+    if not stored:
+        return None
     try:
-        values = from_int8({k: torch.as_tensor(v) for k, v in stored.items()})
         head = SemanticHead(HeadConfig(**model.provenance["head"]))
-        head.load_state_dict(values)
+        head.load_state_dict(from_int8(stored))
     except (KeyError, RuntimeError, TypeError) as error:
         raise UnknownModelError(f"model file's head is incomplete: {error}") from None
     return head.eval().requires_grad_(False)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
 
 from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN
-from deepsic.models.sic.wavelet import bands, lifting
+from deepsic.models.sic.layout import F32
+from deepsic.models.sic.wavelet import bands, lifting_cpu
 
-__all__ = ["LEVELS", "head_input", "octaves_of", "position_at", "seen_size"]
+__all__ = ["LEVELS", "octaves_of", "position_at", "seen_bands", "seen_size"]
 
 SIDE = 224
 """Images are seen with about as many pixels as a square of this side."""
@@ -47,25 +47,21 @@ def position_at(position: float, height: int, width: int) -> float:
     return min(max(moved, 0.0), 1.0)
 
 
-def head_input(y8: Tensor, y16: Tensor, octaves: int = 0) -> Tensor:
-    """Latents in coefficient units, (B, 189, H/8, W/8) and (B, 12, H/16, W/16), to an image.
+def seen_bands(y8: F32, y16: F32, octaves: int) -> F32:
+    """Latents in coefficient units, (H/8, W/8, 189) and (H/16, W/16, 12), to an image.
 
     Args:
         y8, y16: decoded.
         octaves: how many times the image is halved, 0 .. 4.
 
     Returns:
-        RGB (B, 3, H / 2^octaves, W / 2^octaves), 0 .. 255.
+        RGB (H / 2^octaves, W / 2^octaves, 3), 0 .. 255.
     """
-    level2, level1 = bands.LEVEL3, bands.LEVEL3 + bands.LEVEL2
-    ll = y16[:, : bands.LL]
+    low = y16[..., : bands.LL]
     if octaves < LEVELS:
-        ll = lifting.inverse_level(ll, y16[:, bands.LL :])
-    if octaves < LEVELS - 1:
-        ll = lifting.inverse_level(ll, y8[:, :level2])
-    if octaves < LEVELS - 2:
-        ll = lifting.inverse_level(ll, functional.pixel_shuffle(y8[:, level2:level1], 2))
-    if octaves < LEVELS - 3:
-        ll = lifting.inverse_level(ll, functional.pixel_shuffle(y8[:, level1:], 4))
+        low = lifting_cpu.inverse16(y16)
+        if octaves < LEVELS - 1:
+            low = lifting_cpu.inverse_planes(np.concatenate((low, y8), 2), octaves)
     # Each octave of an orthonormal wavelet doubles what a pixel's brightness gives.
-    return lifting.colours_to_rgb(ll / 2**octaves).clamp(0, 255)
+    rgb: F32 = (low @ lifting_cpu.ROTATION) / np.float32(2**octaves) + 128
+    return rgb.clip(0, 255)

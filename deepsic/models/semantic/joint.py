@@ -6,14 +6,17 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from deepsic.models.output import Output
-from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head import SemanticHead
+from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.models.semantic.head_file import unpack_head
-from deepsic.models.semantic.head_input import head_input
+from deepsic.models.semantic.head_input import LEVELS
+from deepsic.models.sic.wavelet import bands, lifting
 from deepsic.weights import ModelFile
 
-__all__ = ["JointNet"]
+__all__ = ["JointNet", "head_input"]
 
 
 class JointNet(nn.Module):
@@ -77,3 +80,27 @@ class JointNet(nn.Module):
         """The codec's groups, and the head's inverted residuals: `blocks`."""
         codec: dict[str, list[nn.Parameter]] = self.codec.groups()
         return codec | {"blocks": list(self.head.blocks.parameters())}
+
+
+def head_input(y8: Tensor, y16: Tensor, octaves: int = 0) -> Tensor:
+    """Latents in coefficient units, (B, 189, H/8, W/8) and (B, 12, H/16, W/16), to an image.
+
+    Args:
+        y8, y16: decoded.
+        octaves: how many times the image is halved, 0 .. 4.
+
+    Returns:
+        RGB (B, 3, H / 2^octaves, W / 2^octaves), 0 .. 255.
+    """
+    level2, level1 = bands.LEVEL3, bands.LEVEL3 + bands.LEVEL2
+    ll = y16[:, : bands.LL]
+    if octaves < LEVELS:
+        ll = lifting.inverse_level(ll, y16[:, bands.LL :])
+    if octaves < LEVELS - 1:
+        ll = lifting.inverse_level(ll, y8[:, :level2])
+    if octaves < LEVELS - 2:
+        ll = lifting.inverse_level(ll, functional.pixel_shuffle(y8[:, level2:level1], 2))
+    if octaves < LEVELS - 3:
+        ll = lifting.inverse_level(ll, functional.pixel_shuffle(y8[:, level1:], 4))
+    # Each octave of an orthonormal wavelet doubles what a pixel's brightness gives.
+    return lifting.colours_to_rgb(ll / 2**octaves).clamp(0, 255)

@@ -7,24 +7,22 @@ the head needs of each is kept: its bands at the scale that the head was trained
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from deepsic.bitstream import Label
-from deepsic.errors import UsageError
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.labels import classes_of, is_custom
-from deepsic.models.quality import position
-from deepsic.models.semantic.head import SemanticHead
-from deepsic.models.semantic.head_file import unpack_head
+from deepsic.models.quality import QUALITIES
+from deepsic.models.semantic.byte_head import ByteHead
+from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.models.semantic.head_input import (
-    head_input,
     octaves_of,
     position_at,
+    seen_bands,
     seen_size,
 )
 from deepsic.models.sic.engine import SicEngine
@@ -32,7 +30,10 @@ from deepsic.models.sic.layout import F32
 from deepsic.models.tiling import Tile
 from deepsic.weights import ModelFile
 
-__all__ = ["SemanticReader", "reader_of"]
+__all__ = ["PREFIX", "SemanticReader", "head_tensors", "reader_of"]
+
+PREFIX = "head."
+"""First word of the names of a head's tensors in a model file."""
 
 
 class SemanticReader:
@@ -42,7 +43,7 @@ class SemanticReader:
         labels: name of the head's label set.
     """
 
-    def __init__(self, head: SemanticHead, labels: str, engine: SicEngine) -> None:
+    def __init__(self, head: ByteHead, labels: str, engine: SicEngine) -> None:
         self.head, self.engine, self.label_set = head, engine, labels
         self.classes = classes_of(labels)
         self._custom = labels if is_custom(labels) else ""
@@ -71,10 +72,8 @@ class SemanticReader:
         """All classes of an image (H, W, 3), before anything is rounded, best first."""
         size = seen_size(*rgb.shape[:2])
         small = Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
-        seen = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float()
-        return self._named(seen, 1.0)
+        return self._named(np.asarray(small, np.float32), 1.0)
 
-    @torch.inference_mode()
     def file(
         self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int
     ) -> list[Label]:
@@ -89,32 +88,44 @@ class SemanticReader:
         height, width = grid[-1].bottom, grid[-1].right
         octaves = octaves_of(height, width)
         _, step8, step16 = self.engine.transforms.steps(quality)
-        canvas = torch.zeros(1, 3, *(-(-side // (1 << octaves)) for side in (height, width)))
+        rows, columns = (-(-side // (1 << octaves)) for side in (height, width))
+        canvas = np.zeros((rows, columns, 3), np.float32)
         for number, tile in enumerate(grid):
             v8, v16 = self.engine.decode(bytes(stream(number)), *tile.padded, quality)[:2]
-            y8 = torch.from_numpy(v8 * step8).permute(2, 0, 1)[None]
-            y16 = torch.from_numpy(v16 * step16).permute(2, 0, 1)[None]
-            part = head_input(y8, y16, octaves)
+            part = seen_bands(v8 * step8, v16 * step16, octaves)
             y, x = tile.top >> octaves, tile.left >> octaves
-            target = canvas[:, :, y : y + part.shape[2], x : x + part.shape[3]]
-            target.copy_(part[:, :, : target.shape[2], : target.shape[3]])
-        seen = functional.interpolate(
-            canvas, seen_size(height, width), mode="bilinear", antialias=True, align_corners=False
-        )
-        place = float(position(float(quality)))
+            target = canvas[y : y + part.shape[0], x : x + part.shape[1]]
+            target[:] = part[: target.shape[0], : target.shape[1]]
+        place = (quality - 1) / (QUALITIES - 1)
+        seen = _resized(canvas, seen_size(height, width))
         return self._named(seen, position_at(place, height, width))
 
-    @torch.inference_mode()
-    def _named(self, seen: Tensor, place: float) -> list[Label]:
-        logits = self.head(
-            seen.contiguous(memory_format=torch.channels_last), torch.tensor([place])
-        )
-        chances = logits.softmax(1)[0].tolist()
+    def _named(self, seen: F32, place: float) -> list[Label]:
+        logits = self.head(seen, place).astype(np.float64)
+        chances = np.exp(logits - logits.max())
+        chances /= chances.sum()
         found = [
             Label(node.name, node.wnid, chance, label_set=self._custom)
-            for node, chance in zip(self.classes, chances, strict=True)
+            for node, chance in zip(self.classes, chances.tolist(), strict=True)
         ]
         return sorted(found, key=lambda label: -label.probability)
+
+
+def _resized(x: F32, size: tuple[int, int]) -> F32:
+    """(H, W, C) at another size, each place the mean of those that it covers."""
+    planes = (Image.fromarray(x[..., c]) for c in range(x.shape[2]))
+    small = (p.resize(size[::-1], Image.Resampling.BILINEAR) for p in planes)
+    return np.stack([np.asarray(p, np.float32) for p in small], 2)
+
+
+def head_tensors(model: ModelFile) -> dict[str, Any]:
+    """A model file's tensors of its head by their names there; none: it has no head.
+
+    The first models' heads were other networks: their codecs still decode.
+    """
+    if "early" not in model.provenance.get("head", {}):
+        return {}
+    return {k[len(PREFIX) :]: v for k, v in model.tensors.items() if k.startswith(PREFIX)}
 
 
 def reader_of(model: ModelFile, engine: SicEngine) -> SemanticReader | None:
@@ -123,7 +134,11 @@ def reader_of(model: ModelFile, engine: SicEngine) -> SemanticReader | None:
     Raises:
         UnknownModelError: the head is incomplete.
     """
-    head = unpack_head(model)
-    if head is None or not model.label_set:
+    tensors = head_tensors(model)
+    if not tensors or not model.label_set:
         return None
+    try:
+        head = ByteHead(tensors, HeadConfig(**model.provenance["head"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnknownModelError(f"model file's head is incomplete: {error}") from None
     return SemanticReader(head, model.label_set, engine)

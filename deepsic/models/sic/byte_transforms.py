@@ -85,7 +85,7 @@ class ByteTransforms:
         c16 = lifting_cpu.forward16(ll)
         place = quality, self.tuning
         y8, r16, features = self.g_a(x8, _seen16(c16, inverse), place, step, c8, 1.0 / step8)
-        y16 = (c16 + r16.reshape(c16.shape) * np.float32(step)) / step16
+        y16 = np.divide(c16 + r16.reshape(c16.shape) * np.float32(step), step16, dtype=np.float32)
         return y8, y16, features
 
     def hyper(self, v8: F32, v16: F32, quality: int) -> F32:

@@ -8,24 +8,29 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "phases_first", "rectify"]
+from deepsic.models.sic.int8.planes import Plane
+
+__all__ = ["F32", "phases_first", "quantise"]
 
 F32 = NDArray[np.float32]
 
 
 @numba.njit(cache=True, nogil=True)
-def _rectify(x: Any, scale: Any, out: Any) -> None:
-    low, high, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
+def _quantise(x: Any, scale: Any, shift: Any, out: Any, layout: Any) -> None:
+    first, row, pixel = layout
+    low, high = np.float32(0.0), np.float32(255.0)
     for y in range(x.shape[0]):
         for at in range(x.shape[1]):
-            for c in range(x.shape[2]):
-                value = min(max(x[y, at, c] * scale, low) + half, high)
-                out[y, at, c] = np.uint8(np.int32(value))
+            source, start = x[y, at], first + y * row + at * pixel
+            target = out[start : start + source.size]
+            for c in range(source.size):
+                value = min(max(source[c] * scale + shift, low), high)
+                target[c] = np.uint8(np.int32(value))
 
 
-def rectify(x: F32, unit: float, out: NDArray[np.uint8]) -> None:
-    """`max(0, x)` in steps of `unit`, as bytes: both (H, W, C)."""
-    _rectify(x, np.float32(1.0 / unit), out)
+def quantise(x: F32, unit: float, offset: int, out: Plane) -> None:
+    """x (H, W, C) in steps of `unit`, `offset` higher, to the first channels of `out`: 0 .. 255."""
+    _quantise(x, np.float32(1.0 / unit), np.float32(offset + 0.5), out.data, out.layout)
 
 
 def phases_first(rows: NDArray[Any]) -> NDArray[Any]:

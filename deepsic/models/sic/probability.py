@@ -311,9 +311,11 @@ class ProbabilityModel:
 
     def _pass(self, name: str, state: Plane, seen: Plane | None, code: TileCoder) -> U8:
         prefix = f"pass{name}."
-        layers = tuple(self.layers[prefix + part] for part in ("from_state", "hidden", "out"))
+        first, hidden, out = (self.layers[prefix + p] for p in ("from_state", "hidden", "out"))
         before = None if seen is None else (self.layers[prefix + "from_seen"], seen)
-        return code.run(PLANS[name], *run_pass(layers, state, before, self.tables.grid))
+        return code.run(
+            PLANS[name], *run_pass((first, hidden, out), state, before, self.tables.grid)
+        )
 
 
 def _slopes(ll: NDArray[np.int32]) -> U8:

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from deepsic.errors import UnknownModelError, UsageError
-from deepsic.models.semantic.head import HeadConfig, SemanticHead
+from deepsic.models.semantic.head import SemanticHead
+from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.models.semantic.head_file import unpack_head, with_head, without_head
 from deepsic.models.semantic.head_input import (
-    head_input,
     octaves_of,
     position_at,
     seen_size,
 )
+from deepsic.models.semantic.joint import head_input
 from deepsic.models.sic.wavelet import bands, lifting
 from deepsic.weights import ModelFile
 

@@ -13,8 +13,8 @@ from deepsic.codec import Codec
 from deepsic.models.sic.byte_transforms import ByteTransforms
 from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.engine import SicEngine
+from deepsic.models.sic.model_file.units import measure_units
 from deepsic.models.sic.transform_runner import TransformRunner
-from deepsic.models.sic.units import measure_units
 from tests.support.small_model import (
     any_revision,
     model_path,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import ray.train
 
-from deepsic.models.semantic.head import HeadConfig
+from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.training.objectives.joint import Joint
 from deepsic.training.run import BEST, CHECKPOINT, Pace
 from pipelines.stage import tracking

@@ -1,6 +1,8 @@
-"""`sic`'s networks in bytes, on CPUs with 8-bit integer units.
+"""Networks in bytes, compiled by numba: exact sums, the same on every machine.
 
-byte_conv.py     one convolution through oneDNN, and whether it is exact here: start here
-integer_net.py   the entropy model's layers: exact everywhere, in bytes where that is fast
+layer.py         a convolution and what follows it, in one sweep: start here
+dot_product.py   its inner loop
+planes.py        activations as bytes
+integer_net.py   the entropy model's layers, and a coding pass's three in one sweep
 byte_trunk.py    the transforms' networks: near the float ones
 """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deepsic.models.quality_tables import at_quality
 from deepsic.models.sic.int8.layer import Conv, Layer
 from deepsic.models.sic.int8.planes import OFFSET, Plane
-from deepsic.models.sic.layout import phases_first, rectify
+from deepsic.models.sic.layout import phases_first, quantise
 
 __all__ = [
     "INPUT_UNIT", "ByteAnalysis", "ByteStateSynthesis", "ByteSynthesis", "Place", "Weights",
@@ -154,7 +154,7 @@ class _Trunk:
         f16 = f16 * at_quality(self.scale16, *place) + at_quality(self.shift16, *place)
         f16 = f16.reshape(height, width, -1)
         seen16 = Plane.empty(height, width, f16.shape[2], border=0)
-        rectify(f16, self.blocks16[0].unit if self.blocks16 else self.up_unit, seen16.inner)
+        quantise(f16, self.blocks16[0].unit if self.blocks16 else self.up_unit, 0, seen16)
         if self.blocks16:
             _run(self.blocks16, f16, seen16, self.up_unit)
         after = self.blocks8b[0].unit if self.blocks8b else unit

@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 
 from deepsic.coding.raw_pointers import pointer
 
-__all__ = ["MOST", "Source", "pack", "positions_of", "products", "uncounted_source", "width_of"]
+__all__ = [
+    "MOST",
+    "Source",
+    "UncountedSource",
+    "pack",
+    "positions_of",
+    "products",
+    "uncounted_source",
+    "width_of",
+]
 
 _LANES = 16
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -29,7 +38,7 @@ _SUMS = ir.VectorType(_I32, _LANES)
 _VNNI = "+avx512vnni" in str(cpu_target.target_context.codegen().magic_tuple()[2])
 """Whether the CPU that numba compiles for multiplies and adds bytes in one instruction."""
 if _VNNI:
-    llvmlite.binding.initialize_native_asmparser()  # type: ignore[no-untyped-call]
+    llvmlite.binding.initialize_native_asmparser()
 _POSITIONS = {3: 8, 4: 6} if _VNNI else {3: 2, 4: 2}
 """M by V: as many sums as there are registers for."""
 MOST = max(_POSITIONS.values())
@@ -129,12 +138,20 @@ def _broadcast(builder: Any, address: Any) -> Any:
     return builder.shuffle_vector(one, undefined, ir.Constant(_SUMS, [0] * _LANES))
 
 
+def _cell(builder: Any, value: Any) -> Any:
+    """A place on the stack that holds a value: a register, once the compiler is done."""
+    place = cgutils.alloca_once(builder, value.type)  # type: ignore[no-untyped-call]
+    builder.store(value, place)
+    return place
+
+
 def _block_of(vectors: int) -> Any:
     """The kernel of one V, for numba: (data, start, pixel, segments, row, quads, weights,
     weight_start, sums, sum_start, outputs), all numbers but the three pointers int64."""
     positions = _POSITIONS[vectors]
     cells = [(m, v) for m in range(positions) for v in range(vectors)]
 
+    @intrinsic
     def block(
         typing_context: Any, data: Any, start: Any, pixel: Any, segments: Any, row: Any,
         quads: Any, weights: Any, weight_start: Any, sums: Any, sum_start: Any, outputs: Any,
@@ -146,13 +163,10 @@ def _block_of(vectors: int) -> Any:
             data, start, pixel, segments, row, quads, weights, weight_start = args[:8]
             sums, sum_start, outputs = args[8:]
             zero = ir.Constant(_SUMS, [0] * _LANES)
-            totals = {cell: cgutils.alloca_once_value(builder, zero) for cell in cells}
-            for total in totals.values():
-                builder.store(zero, total)
+            totals = {cell: _cell(builder, zero) for cell in cells}
             first = builder.gep(builder.bitcast(data, _I8.as_pointer()), [start])
             plain = builder.gep(builder.bitcast(weights, _I8.as_pointer()), [weight_start])
-            weight = cgutils.alloca_once(builder, _SUMS.as_pointer())
-            builder.store(builder.bitcast(plain, _SUMS.as_pointer()), weight)
+            weight = _cell(builder, builder.bitcast(plain, _SUMS.as_pointer()))
             with cgutils.for_range(builder, segments) as outer:
                 line = builder.gep(first, [builder.mul(outer.index, row)])
                 at = [builder.gep(line, [builder.mul(pixel, _number(m))]) for m in range(positions)]
@@ -178,7 +192,7 @@ def _block_of(vectors: int) -> Any:
 
         return signature, generate
 
-    return intrinsic(block)
+    return block
 
 
 _block3, _block4 = _block_of(3), _block_of(4)

@@ -30,7 +30,7 @@ from deepsic.models.sic.int8.dot_product import (
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.threads import strips
 
-__all__ = ["Conv", "Layer"]
+__all__ = ["Conv", "Layer", "layer_values"]
 
 F32 = NDArray[np.float32]
 jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)

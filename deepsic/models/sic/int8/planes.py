@@ -41,7 +41,8 @@ class Plane:
     @classmethod
     def of(cls, values: NDArray[np.uint8], border: int = OFFSET) -> Plane:
         """Of bytes (H, W, C)."""
-        plane = cls.empty(*values.shape, border=border)
+        height, width, channels = values.shape
+        plane = cls.empty(height, width, channels, border)
         plane.inner[..., : values.shape[2]] = values
         return plane
 

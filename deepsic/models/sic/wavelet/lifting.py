@@ -7,7 +7,6 @@ close to optimal for the mean squared error.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -15,21 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from deepsic.models.sic.wavelet import bands
-
-_LIFTING = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
-_SCALE = 1.149604398860241
-
-_ROTATION = (
-    (1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)),
-    (1 / math.sqrt(2), 0.0, -1 / math.sqrt(2)),
-    (-1 / math.sqrt(6), 2 / math.sqrt(6), -1 / math.sqrt(6)),
-)
-"""Orthonormal colour rotation: sum, red against blue, green against both."""
+from deepsic.models.sic.wavelet.filters import LIFTING, ROTATION, SCALE
 
 
 def rotation() -> Tensor:
     """The 3x3 colour rotation, float32: `colours = rotation @ rgb`."""
-    return torch.tensor(_ROTATION, dtype=torch.float32)
+    return torch.tensor(ROTATION, dtype=torch.float32)
 
 
 def rgb_to_colours(x: Tensor) -> Tensor:
@@ -52,11 +42,11 @@ def _lift(x: Tensor) -> tuple[Tensor, Tensor]:
     def previous(t: Tensor) -> Tensor:
         return torch.cat((t[..., :1], t[..., :-1]), -1)
 
-    high = high + _LIFTING[0] * (low + following(low))
-    low = low + _LIFTING[1] * (high + previous(high))
-    high = high + _LIFTING[2] * (low + following(low))
-    low = low + _LIFTING[3] * (high + previous(high))
-    return low * _SCALE, high / _SCALE
+    high = high + LIFTING[0] * (low + following(low))
+    low = low + LIFTING[1] * (high + previous(high))
+    high = high + LIFTING[2] * (low + following(low))
+    low = low + LIFTING[3] * (high + previous(high))
+    return low * SCALE, high / SCALE
 
 
 @lru_cache(maxsize=64)

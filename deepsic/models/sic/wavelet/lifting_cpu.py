@@ -11,12 +11,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.models.sic.wavelet import lifting
+from deepsic.models.sic.wavelet import filters
 
-_A, _B, _C, _D = (np.float32(v) for v in lifting._LIFTING)
-_S = np.float32(lifting._SCALE)
-_I = np.float32(1.0 / lifting._SCALE)
-_ROTATION = np.array(lifting._ROTATION, np.float32)
+_A, _B, _C, _D = (np.float32(v) for v in filters.LIFTING)
+_S = np.float32(filters.SCALE)
+_I = np.float32(1.0 / filters.SCALE)
+ROTATION = np.array(filters.ROTATION, np.float32)
+"""Orthonormal colour rotation: `colours = ROTATION @ rgb`."""
 
 jit: Any = numba.njit(cache=True, nogil=True)
 """Without `fastmath`: two machines' results are equal."""
@@ -279,9 +280,16 @@ def forward8(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     out = np.empty((height // 8, width // 8, 192), np.float32)
     plane = np.empty((height, width), np.float32)
     for colour in range(3):
-        _rotate(rgb, colour, _ROTATION, plane)
+        _rotate(rgb, colour, ROTATION, plane)
         _forward_plane(plane, colour, _START_TABLE, out)
     return out
+
+
+def inverse_planes(packed: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """Coefficients (H/8, W/8, 192) to rotated colours (H >> shift, W >> shift, 3), not centred."""
+    height, width = 8 * packed.shape[0], 8 * packed.shape[1]
+    planes = [_inverse_plane(packed, c, _START_TABLE, height, width, shift) for c in range(3)]
+    return np.stack(planes, 2)
 
 
 def inverse8(packed: NDArray[np.float32], shift: int = 0) -> NDArray[np.uint8]:
@@ -296,7 +304,7 @@ def inverse8(packed: NDArray[np.float32], shift: int = 0) -> NDArray[np.uint8]:
         planes = [_centred(plane, shift) for plane in planes]
     out = np.empty((height >> shift, width >> shift, 3), np.uint8)
     # Each level doubles the lowest band.
-    _to_rgb(*planes, _ROTATION, np.float32(0.5**shift), out)
+    _to_rgb(*planes, ROTATION, np.float32(0.5**shift), out)
     return out
 
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.models.integer import ACTIVATION_STEPS, LIMIT, IntegerConv, weight_shift
-from deepsic.models.sic import calibration
 from deepsic.models.sic.entropy_model.serial import HyperNet
 from deepsic.models.sic.entropy_model.serial_tables import CHANNEL
-from deepsic.models.sic.loading import SHIFT_TABLE, unpack
+from deepsic.models.sic.model_file import calibration
+from deepsic.models.sic.model_file.loading import SHIFT_TABLE, unpack
+from deepsic.models.sic.model_file.units import measure_units
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.probability import EntropyTables
 from deepsic.models.sic.transform_runner import FLOAT_PARTS
-from deepsic.models.sic.units import measure_units
 from deepsic.weights import ModelFile
 
 

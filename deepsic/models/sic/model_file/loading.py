@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deepsic.coding.context_kernels import mean_grid
 from deepsic.errors import UnknownModelError, UsageError
+from deepsic.models import registry
 from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.byte_transforms import ByteTransforms
 from deepsic.models.sic.config import SicConfig
@@ -37,21 +38,23 @@ def unpack(model: ModelFile, device: Any = "cpu") -> SicEngine:
         UnknownModelError: tensors are missing or of the wrong shape.
     """
     try:
-        return _unpack(model, str(device))
-    except (KeyError, RuntimeError, TypeError, UsageError, ValueError, IndexError) as error:
+        config = SicConfig.from_file(model.config)
+    except (TypeError, UsageError) as error:
+        raise UnknownModelError(f"model file is incomplete: {error}") from None
+    try:
+        return _unpack(model, config, str(device))
+    except (KeyError, RuntimeError, TypeError, ValueError, IndexError) as error:
         raise UnknownModelError(f"model file is incomplete: {error}") from None
 
 
-def _unpack(model: ModelFile, device: str) -> SicEngine:
+def _unpack(model: ModelFile, config: SicConfig, device: str) -> SicEngine:
     arrays = model.arrays()
-    config = SicConfig.from_file(model.config)
     probabilities = ProbabilityModel(_layers(arrays, config), _entropy_tables(arrays, config))
     if device == "cpu" and all(name in arrays for name in UNITS):
         transforms: Transforms = ByteTransforms(arrays, config.revision, config.tunings)
     else:
-        from deepsic.models.sic.transform_runner import TransformRunner
-
-        transforms = TransformRunner.of(arrays, config, device)
+        runner = registry.load("deepsic.models.sic.transform_runner:TransformRunner")
+        transforms = runner.of(arrays, config, device)
     return SicEngine(transforms, probabilities)
 
 
