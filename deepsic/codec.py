@@ -23,7 +23,7 @@ from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.facts import read_file
-from deepsic.errors import UnknownModelError, UnknownVersionError, UsageError
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.labels import TOP
@@ -192,10 +192,16 @@ class Codec:
         refiner: Refiner | None = None,
         metadata: bool = True,
     ) -> list[bytes]:
-        """Return the files of several images, in order. Arguments and errors as `encode`."""
+        """Return the files of several images, in order; as many at once as there are threads.
+
+        Arguments and errors as `encode`. With a labeler or a refiner, one after the other.
+        """
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
-        one = partial(self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, metadata=metadata)
-        return [one(image, labels=labels, labeler=labeler, refiner=refiner) for image in images]
+        one = partial(
+            self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, metadata=metadata,
+            labels=labels, labeler=labeler, refiner=refiner,
+        )  # fmt: skip
+        return [*map(one, images)] if labeler or refiner else each(one, images)
 
     def decode(
         self, blob: SicFile, *, region: Region | None = None, scale: float = 1
@@ -223,7 +229,7 @@ class Codec:
             raise UsageError(f"region {box} is not left, top, right, bottom inside {size}")
         view = memoryview(blob)
         drawing = Drawing(
-            engine=_tuned(self.engine, header.coder),
+            engine=registry.tuned(self.engine, header.coder),
             header=header,
             grid=tiles(header.height, header.width, _side(header.tile_log2)),
             stream=lambda k: layout.tile(view, k),
@@ -244,8 +250,11 @@ class Codec:
         return to_pil(LoadedImage(rgb=rgb, alpha=alpha, gray=header.gray, **kept))
 
     def decode_batch(self, blobs: Sequence[SicFile]) -> list[Image.Image]:
-        """Return the images of several files, in order. Errors as `decode`."""
-        return [self.decode(blob) for blob in blobs]
+        """Return the images of several files, in order; as many at once as there are threads.
+
+        Errors as `decode`.
+        """
+        return each(self.decode, blobs)
 
     def labels(self, blob: bytes, *, top: int = TOP) -> list[Label]:
         """Return what is in the image, most probable first.
@@ -264,7 +273,7 @@ class Codec:
         header = layout.prefix.header
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         view = memoryview(blob)
-        reader: Reader = _tuned(self._head(), header.coder)
+        reader: Reader = registry.tuned(self._head(), header.coder)
         return reader.file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
 
     def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
@@ -336,7 +345,7 @@ class Codec:
             sixteen_bit=picture.sixteen_bit, coder=tuning,
         )  # fmt: skip
         grid = tiles(height, width, _side(tile_log2))
-        engine = _tuned(self.engine, tuning)
+        engine = registry.tuned(self.engine, tuning)
         coded = each(
             lambda tile: self._encode_tile(engine, picture.rgb, tile, quality, zone, refined), grid
         )
@@ -370,21 +379,6 @@ class Codec:
         if self.reader is not None and self.reader.stores:
             seen = self.reader.chances(v8, v16, quality)
         return engine.encode(v8, v16, quality, zone), seen
-
-
-def _tuned(part: Any, tuning: int) -> Any:
-    """An engine or reader for files of a tuning.
-
-    Raises:
-        UnknownVersionError: the model hasn't that.
-    """
-    if tuning == 0:
-        return part
-    if not isinstance(part, Tunable) or tuning >= part.tunings:
-        raise UnknownVersionError(
-            f"the file is of tuning {tuning}, which its model doesn't have: update deepsic"
-        )
-    return part.tuned(tuning)
 
 
 def _side(tile_log2: int) -> int:

@@ -210,18 +210,22 @@ def settle(
     classes become 0 where the pass codes nothing, so that what follows need not ask for parity.
     """
     height, width, count = seen.shape
-    part, bytes_of, limit = np.float32(1.0 / grid.parts), grid.seen, grid.limit
+    every = y_hat.shape[2]
+    part, bytes_of, limit = np.float32(1.0 / grid.parts), pointer(grid.seen), grid.limit
+    means, classes, seen, y_hat = pointer(means), pointer(classes), pointer(seen), pointer(y_hat)
+    channels, parity = pointer(channels), pointer(parity)
     for y in range(height):
         for x in range(width):
-            p = y * width + x
+            p = (y * width + x) * count
+            here = (y * width + x) * every
             for k in range(count):
                 if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
-                    classes[p, k] = 0
-                    seen[y, x, k] = OFFSET
+                    classes[p + k] = 0
+                    seen[p + k] = OFFSET
                 else:
-                    mean = np.int64(means[p, k])
-                    seen[y, x, k] = bytes_of[mean + limit]
-                    y_hat[y, x, channels[k]] = np.float32(mean) * part
+                    mean = np.int64(means[p + k])
+                    seen[p + k] = bytes_of[mean + limit]
+                    y_hat[here + channels[k]] = np.float32(mean) * part
 
 
 @jit

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.errors import UnknownModelError, UsageError
+from deepsic.errors import UnknownModelError, UnknownVersionError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,6 +38,7 @@ __all__ = [
     "Tunable",
     "load",
     "preset",
+    "tuned",
 ]
 
 
@@ -233,3 +234,18 @@ def load(reference: str) -> Any:
         if error.name != "torch":
             raise
         raise UsageError("this model needs torch; pip install 'deepsic[torch]'") from error
+
+
+def tuned(part: Any, tuning: int) -> Any:
+    """An engine or reader for files of a tuning.
+
+    Raises:
+        UnknownVersionError: the model hasn't that.
+    """
+    if tuning == 0:
+        return part
+    if not isinstance(part, Tunable) or tuning >= part.tunings:
+        raise UnknownVersionError(
+            f"the file is of tuning {tuning}, which its model doesn't have: update deepsic"
+        )
+    return part.tuned(tuning)

@@ -3,7 +3,7 @@
 Rectified features are bytes whose units were measured on pictures (`measure_units`) and ship with
 the model; each filter's weights are rounded to 127 steps of its own. The residual stream is
 float32. What it gives differs from the float network's by a few hundredths of a quantisation step.
-The synthesis gives the same on every machine; the analysis doesn't have to.
+`ByteStateSynthesis` gives the same on every machine; the others don't have to.
 """
 
 from __future__ import annotations

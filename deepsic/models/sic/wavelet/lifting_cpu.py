@@ -228,23 +228,41 @@ def _inverse_plane(
 
 
 @jit
-def _rotate(rgb: Any, colour: int, matrix: Any, out: Any) -> None:
-    h, w = rgb.shape[0], rgb.shape[1]
-    r, g, b = matrix[colour, 0], matrix[colour, 1], matrix[colour, 2]
-    offset = np.float32(128.0) * (r + g + b)
-    for y in range(h):
-        for x in range(w):
-            out[y, x] = r * rgb[y, x, 0] + g * rgb[y, x, 1] + b * rgb[y, x, 2] - offset
+def _rotate(rgb: Any, matrix: Any, out: Any) -> None:
+    """Pixels (H, W, 3) to rotated colours (3, H, W), centred on mid-gray."""
+    width = rgb.shape[1]
+    rows = np.empty((3, width), np.float32)
+    for y in range(rgb.shape[0]):
+        line = rgb[y]
+        for x in range(width):
+            rows[0, x] = line[x, 0]
+            rows[1, x] = line[x, 1]
+            rows[2, x] = line[x, 2]
+        red, green, blue = rows[0], rows[1], rows[2]
+        for c in range(3):
+            r, g, b = matrix[c, 0], matrix[c, 1], matrix[c, 2]
+            offset = np.float32(128.0) * (r + g + b)
+            target = out[c, y]
+            for x in range(width):
+                target[x] = r * red[x] + g * green[x] + b * blue[x] - offset
 
 
 @jit
 def _to_rgb(p0: Any, p1: Any, p2: Any, matrix: Any, gain: Any, out: Any) -> None:
+    width = out.shape[1]
+    rows = np.empty((3, width), np.uint8)
+    low, high, middle = np.float32(0.0), np.float32(255.0), np.float32(128.5)
     for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            for c in range(3):
-                value = matrix[0, c] * p0[y, x] + matrix[1, c] * p1[y, x] + matrix[2, c] * p2[y, x]
-                value = value * gain + np.float32(128.5)
-                out[y, x, c] = np.uint8(min(max(value, np.float32(0.0)), np.float32(255.0)))
+        for c in range(3):
+            a, b, d, row = matrix[0, c], matrix[1, c], matrix[2, c], rows[c]
+            first, second, third = p0[y], p1[y], p2[y]
+            for x in range(width):
+                value = (a * first[x] + b * second[x] + d * third[x]) * gain + middle
+                row[x] = np.uint8(np.int32(min(max(value, low), high)))
+        for x in range(width):
+            out[y, x, 0] = rows[0, x]
+            out[y, x, 1] = rows[1, x]
+            out[y, x, 2] = rows[2, x]
 
 
 _REACH = 3
@@ -278,10 +296,10 @@ def forward8(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Picture (H, W, 3), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
     height, width = rgb.shape[:2]
     out = np.empty((height // 8, width // 8, 192), np.float32)
-    plane = np.empty((height, width), np.float32)
+    planes = np.empty((3, height, width), np.float32)
+    _rotate(rgb, ROTATION, planes)
     for colour in range(3):
-        _rotate(rgb, colour, ROTATION, plane)
-        _forward_plane(plane, colour, _START_TABLE, out)
+        _forward_plane(planes[colour], colour, _START_TABLE, out)
     return out
 
 

@@ -1,0 +1,51 @@
+"""Writes golden files of the models that ship: run once for each new model, for its files alone.
+
+    python -m tests.golden.make_shipped sic sic-machine
+
+`shipped.json` holds the SHA-256 of each file's symbols and, of models whose pixels are exact, of its
+pixels; `test_shipped_files.py` decodes them for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deepsic.codec import Codec
+from deepsic.models.quality import TUNINGS
+from tests.golden.make_codec import symbols_digest
+from tests.support.small_model import photograph
+
+HERE = Path(__file__).parent / "shipped"
+FACTS = HERE / "shipped.json"
+
+
+def pixels_digest(codec: Codec, blob: bytes) -> str:
+    """SHA-256 of a file's pixels."""
+    return hashlib.sha256(np.asarray(codec.decode(blob)).tobytes()).hexdigest()
+
+
+def main(models: list[str]) -> None:
+    """Write the files of some models."""
+    HERE.mkdir(exist_ok=True)
+    facts = json.loads(FACTS.read_text()) if FACTS.exists() else {}
+    for model in models:
+        codec = Codec.load(model, device="cpu")
+        for tune in TUNINGS[: len(codec.tunings)]:
+            tuned = Codec.load(model, device="cpu", tune=tune)
+            for quality in (12, 70):
+                name = f"{codec.identity.hex()}-{tune}-{quality}.sic"
+                blob = tuned.encode(photograph(140, 180, 5), quality=quality)
+                (HERE / name).write_bytes(blob)
+                facts[name] = {"model": model, "symbols": symbols_digest(codec, blob)}
+                if codec.engine.transforms.with_state:  # revision 2
+                    facts[name]["pixels"] = pixels_digest(codec, blob)
+    FACTS.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
