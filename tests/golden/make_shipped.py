@@ -2,7 +2,7 @@
 
     python -m tests.golden.make_shipped sic sic-machine
 
-`shipped.json` holds the SHA-256 of each file's symbols and, of models whose pixels are exact, of its
+`shipped.json` holds the SHA-256 of each file's symbols and, if the model's pixels are exact, of its
 pixels; `test_shipped_files.py` decodes them for ever.
 """
 

@@ -1,4 +1,4 @@
-"""Files of models that ship decode for ever, those of revision 2 to the same pixels on every CPU."""
+"""Files of models that ship decode for ever; of revision 2, to the same pixels on every CPU."""
 
 from __future__ import annotations
 

@@ -79,6 +79,7 @@ def test_codec_encodes_and_decodes(wheel: Path, tmp_path: Path) -> None:
     place.run("python", "-c", make, cwd=tmp_path)
     place.run("deepsic", "encode", "photo.png", cwd=tmp_path)
     place.run("deepsic", "decode", "photo.sic", "-o", "back.png", cwd=tmp_path)
+    assert "torch" not in {path.name for path in place.site.iterdir()}
     refused = place.run("deepsic", "bench", "photo.png", cwd=tmp_path, code=2)
     assert "pip install 'deepsic[bench]'" in refused.stderr
     show = "from PIL import Image; print(Image.open('back.png').size)"

@@ -1,7 +1,7 @@
 """The transforms on a CPU, in bytes, without torch: pictures to latents and back.
 
-Decoding with a net of revision 2 gives the same pixels on every machine: whole sums, and floats in an
-order that is fixed. Encoding may choose any latents.
+Decoding with a net of revision 2 gives the same pixels on every machine: whole sums, and floats in
+a fixed order. Encoding may choose any latents.
 """
 
 from __future__ import annotations
