@@ -103,10 +103,6 @@ class Storage(Protocol):
     def write_batch(self) -> int:
         """Small objects to give to `put_new` at a time: 1 where each waits for an answer."""
 
-    @property
-    def threads(self) -> int:
-        """Threads that read from it, or write to it, at once: more where answers are far away."""
-
     def check(self) -> None:
         """See that the root exists and may be listed.
 

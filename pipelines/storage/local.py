@@ -50,7 +50,6 @@ class LocalStorage:
     url: str
     max_key_bytes: int = 3_000  # PATH_MAX is 4,096 for the whole path
     write_batch: int = 32
-    threads: int = 2
 
     def __post_init__(self) -> None:
         if "://" in self.url:

@@ -62,11 +62,6 @@ class S3Storage:
         return 1
 
     @property
-    def threads(self) -> int:
-        """Enough that an encoder needn't wait for answers of some ten milliseconds."""
-        return 8
-
-    @property
     def bucket(self) -> str:
         """Name of the bucket."""
         return self.url.removeprefix("s3://").partition("/")[0]

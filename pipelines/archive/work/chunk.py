@@ -47,6 +47,7 @@ __all__ = ["ArchiveJob", "compress_chunk", "failed_row"]
 
 READ_AHEAD = 8
 READ_AHEAD_BYTES = 64_000_000
+THREADS = 8
 #: Bytes of files that one thread writes together.
 WRITE_BYTES = 2_000_000
 #: What no other object would fare better with: the job stops, and goes on when run again.
@@ -116,8 +117,8 @@ class _Work:
         codec = checked_codec(job.codec, job.settings.model_id)
         warm_up(codec, decodes=job.check.verify is Verify.DECODE)
         with (
-            ThreadPoolExecutor(job.source.threads, "read") as readers,
-            ThreadPoolExecutor(job.destination.threads, "write") as writers,
+            ThreadPoolExecutor(THREADS, "read") as readers,
+            ThreadPoolExecutor(THREADS, "write") as writers,
         ):
             try:
                 with time_limits(job.seconds_per_image) as limit:

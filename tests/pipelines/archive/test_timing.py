@@ -152,8 +152,8 @@ def test_a_slow_store_keeps_no_core_waiting(tmp_path: Path) -> None:
         save_image(tmp_path / f"in/{number:02d}.png", number)
     source = TimedSource()
     job = ArchiveJob(
-        source=FarStorage(str(tmp_path / "in"), threads=8),
-        destination=FarStorage(str(tmp_path / "out"), write_batch=1, threads=8),
+        source=FarStorage(str(tmp_path / "in")),
+        destination=FarStorage(str(tmp_path / "out"), write_batch=1),
         codec=source,
         settings=JobSettings(
             model="x", model_id=IDENTITY.hex(), format_version=VERSION, quality=50
