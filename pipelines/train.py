@@ -85,7 +85,7 @@ def train(
         int, typer.Option(min=1, metavar="N", help="Threads of a worker that cut crops.")
     ] = 1,
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="Steps through torch.compile.")
+        bool, typer.Option("--compiled", help="On a GPU: steps through torch.compile.")
     ] = False,
     max_restarts: options.MaxRestarts = 3,
     tracking_uri: options.TrackingUri = None,

@@ -40,7 +40,7 @@ class Trainer:
         device: where to train.
         wrap: makes a module data-parallel, such as `ray.train.torch.prepare_model`; called at the
             start and wherever a stage freezes other modules.
-        compiled: run the step through `torch.compile`; worth its minutes on a GPU.
+        compiled: run the step through `torch.compile`, on a GPU.
         find: gives the file of a start's name or place.
     """
 
@@ -57,6 +57,11 @@ class Trainer:
     ) -> None:
         self.recipe, self.rank, self.world = recipe, rank, world
         self.device = torch.device(device)
+        if compiled and self.device.type == "cpu":
+            raise UsageError(
+                "steps on a CPU can't be compiled: its sweeps are compiled already, and torch can't "
+                "trace them; leave --compiled out, or give --device cuda"
+            )
         self._wrap, self._compiled = wrap, compiled
         torch.manual_seed(recipe.seed)
         net: Any = start_net(recipe, find) if recipe.start else new_net(recipe)

@@ -160,6 +160,8 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         Trainer(tiny(stages=(Stage(steps=1, learning_rate=1.0, frozen=("g_x",)),)))
     with pytest.raises(UsageError, match="gains"):
         Trainer(tiny(optimiser=Optimiser(shares={"gain": 2.0})))
+    with pytest.raises(UsageError, match="leave --compiled out"):
+        Trainer(tiny(), compiled=True)
     trained(tiny(), tmp_path, until=1)
     other = Trainer(tiny(seed=3))
     with pytest.raises(UsageError, match="another recipe"):
