@@ -59,8 +59,8 @@ class Trainer:
         self.device = torch.device(device)
         if compiled and self.device.type == "cpu":
             raise UsageError(
-                "steps on a CPU can't be compiled: its sweeps are compiled already, and torch can't "
-                "trace them; leave --compiled out, or give --device cuda"
+                "steps on a CPU can't go through torch.compile, which can't trace their sweeps: "
+                "leave --compiled out, or give --device cuda"
             )
         self._wrap, self._compiled = wrap, compiled
         torch.manual_seed(recipe.seed)
