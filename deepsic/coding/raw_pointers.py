@@ -2,7 +2,9 @@
 
 numba counts references of every array that it passes from function to function, even of those it
 inlines: several times the work of coding a bit. A bare pointer has no counter. It must not outlive
-the array it came from, so kernels make it first thing and never return it.
+the array it came from, so kernels make it first thing and never return it. The caller holds a
+kernel's arguments. What the kernel makes itself numba frees after its last use, which a pointer
+isn't: such a kernel ends with `keep`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,14 @@ def _make_bits(typing_context: Any, numbers: Any) -> Any:
 
 bits_of: Any = intrinsic(_make_bits)
 """A pointer to float32 numbers as one to their bits, uint32."""
+
+
+def _make_keep(typing_context: Any, arrays: Any) -> Any:
+    return types.void(arrays), lambda context, builder, sig, args: context.get_dummy_value()
+
+
+keep: Any = intrinsic(_make_keep)
+"""A last use of an array, or a tuple of them: until here numba doesn't free it."""
 
 
 @numba.njit

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.coding.context_kernels import MeanGrid
-from deepsic.coding.raw_pointers import pointer
+from deepsic.coding.raw_pointers import keep, pointer
 from deepsic.models.sic.int8.dot_product import positions_of, uncounted_source
 from deepsic.models.sic.int8.layer import HALF, Conv, Layer, jit, layer_values
 from deepsic.models.sic.int8.planes import OFFSET, Plane
@@ -154,3 +154,4 @@ def _run_pass(
                 for k in range(count):
                     index = np.floor(values[at + count + k] + HALF)
                     class_out[p + k] = np.uint8(np.int32(min(max(index, low), high)))
+    keep(room)

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.coding.raw_pointers import bits_of, pointer
+from deepsic.coding.raw_pointers import bits_of, keep, pointer
 from deepsic.models.sic.int8.dot_product import (
     Source,
     pack,
@@ -248,6 +248,7 @@ def _to_bytes(
                     for c in range(share):
                         value = min(max(np.floor(values[start + c] + HALF), low), most)
                         target[at + c] = np.uint8(np.int32(value + offset))
+    keep(room)
 
 
 @jit
@@ -282,6 +283,7 @@ def _to_stream(
                         total[here + c] = value
                         value = min(max(value * inverse, low) + HALF, high)
                         target[at + c] = np.uint8(np.int32(value))
+    keep(room)
 
 
 @jit
@@ -305,3 +307,4 @@ def _correct(
                 after, start = (y * width + at + m) * count, m * outputs
                 for c in range(count):
                     target[after + c] = (plain[before + c] + values[start + c]) * factor[c]
+    keep(room)
