@@ -29,7 +29,7 @@ import torch
 import typer
 
 from benchmarks import options
-from deepsic.models.sic.net import SicConfig
+from deepsic.models.sic.config import SicConfig
 from deepsic.recipes import recipe
 from deepsic.training.data.batches import Batches
 from deepsic.training.data.crops import CropSize
@@ -57,7 +57,7 @@ x = torch.nn.functional.interpolate(coarse, (crop, crop), mode="bicubic").clamp(
 x = x.to(memory_format=torch.channels_last)
 try:
     from dataclasses import replace
-    from deepsic.models.sic.net import SicConfig
+    from deepsic.models.sic.config import SicConfig
     from deepsic.recipes import recipe
     from deepsic.training.data.batches import Batch
     from deepsic.training.objectives.joint import Joint
