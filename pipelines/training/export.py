@@ -65,13 +65,16 @@ def export(
     """
     state = read_checkpoint(checkpoint)
     net, recipe = from_checkpoint(checkpoint)
-    about = provenance() | {"step": state["step"], "recipe": json.loads(recipe.to_json())}
+    run = provenance()
+    # When, where and by which words it was run is the card's: one recipe, one seed, one file.
+    about: dict[str, Any] = {name: run[name] for name in ("version", "commit", "libraries")}
+    about |= {"step": state["step"], "recipe": json.loads(recipe.to_json())}
     about["recipe"]["start"] = [Path(name).name for name in recipe.start]  # not this disk's paths
     about |= {"data": images.about}
     model = _packed(net, recipe, images, about)
     identity = weights.write(out, model)
     metrics = dict(metrics or {}) | real_rates(out, images)
-    card = _card(out, identity, model, recipe, metrics)
+    card = _card(out, identity, model, recipe, metrics, run)
     atomic.write(out.with_suffix(".md"), card.encode())
     return identity
 
@@ -127,7 +130,7 @@ def _labelled(
 
 def _card(
     out: Path, identity: bytes, model: ModelFile, recipe: Recipe[Any, Any],
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, float], run: Mapping[str, str],
 ) -> str:  # fmt: skip
     about = model.provenance.get("head_training") or model.provenance
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items()))
@@ -152,9 +155,9 @@ Identity `{identity.hex()}`, preset `{model.preset}`, {out.stat().st_size:,} byt
 
 {stages}
 
-Commit {about["commit"]}, {about["date"]}, {about["machine"]}.
+Commit {run["commit"]}, {run["date"]}, {run["machine"]}.
 
-    {about["command"]}
+    {run["command"]}
 
 ## Results on images held out of training
 `val/`: the rate is the net's estimate, without file headers. `files/`: whole files.

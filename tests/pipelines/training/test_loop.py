@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,10 @@ def test_checkpoints_metrics_and_resuming_in_one_mlflow_run(
     out = tmp_path / "model.safetensors"
     export(cluster.folder / CHECKPOINT, out, images=images, metrics={"val/bpp": 1.0})
     assert "small" in out.with_suffix(".md").read_text()
+    monkeypatch.setattr(sys, "argv", ["another", "command"])
+    again = tmp_path / "again.safetensors"
+    export(cluster.folder / CHECKPOINT, again, images=images)
+    assert again.read_bytes() == out.read_bytes()
     from deepsic import Codec
 
     codec = Codec.load(out)
