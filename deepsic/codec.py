@@ -11,18 +11,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.facts import read_file
+from deepsic.effort import DEFAULT_EFFORT, checked_effort, is_quick, steps_of
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
@@ -31,10 +31,11 @@ from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models import registry, tiling
 from deepsic.models.device import device_named
 from deepsic.models.drawing import SCALES, Drawing, halvings
+from deepsic.models.encoding import Encoding
 from deepsic.models.quality import TUNINGS
-from deepsic.models.registry import F32, Engine, Reader, Scalable, Tunable
+from deepsic.models.registry import F32, Engine, Quick, Reader, Scalable, Tunable
 from deepsic.models.semantic.labeler import Labeler
-from deepsic.models.tiling import Tile, crop_latents, pad, tiles
+from deepsic.models.tiling import tiles
 from deepsic.targets import Goal, smallest_loss
 from deepsic.threads import each
 
@@ -64,6 +65,7 @@ class Codec:
         limits: Limits,
         reader: Reader | None = None,
         tune: str = TUNINGS[0],
+        effort: int = DEFAULT_EFFORT,
     ) -> None:
         self.engine = engine
         self.path, self.device, self.name = path, device, path.stem
@@ -75,12 +77,14 @@ class Codec:
             raise UsageError(
                 f"model {self.name!r} can't tune for {tune!r}; it has {', '.join(self.tunings)}"
             )
-        self.tune = tune
+        self.tune, self.effort = tune, checked_effort(effort)
+        if effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
+            raise UsageError(f"model {self.name!r} has one effort")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by name: the copy loads the same model again."""
         return _load_again, (
-            self.path, self.identity, self.device, self.limits, self.tune,
+            self.path, self.identity, self.device, self.limits, self.tune, self.effort,
         )  # fmt: skip
 
     @classmethod
@@ -91,6 +95,7 @@ class Codec:
         device: str = "auto",
         limits: Limits = DEFAULT_LIMITS,
         tune: str = TUNINGS[0],
+        effort: int = DEFAULT_EFFORT,
     ) -> Codec:
         """Load a model by shipped name or path.
 
@@ -101,9 +106,10 @@ class Codec:
             limits: bounds on what is encoded and decoded.
             tune: what files are encoded for: "psnr", the least squared error, or "ssim", the most
                 structural similarity. Files of either decode alike.
+            effort: 1, the fastest encoding, to 9, the smallest files: see `deepsic.effort`.
 
         Raises:
-            UsageError: a tuning that the model hasn't.
+            UsageError: a tuning or an effort that the model hasn't.
             UnknownModelError: no such model, or not a model file.
         """
         path = weights.resolve(model)
@@ -116,7 +122,7 @@ class Codec:
         reader: Reader | None = registry.load(preset.reader)(file, engine)
         return cls(
             engine, reader=reader, path=path, device=device,
-            label_set=file.label_set, limits=limits, tune=tune,
+            label_set=file.label_set, limits=limits, tune=tune, effort=effort,
         )  # fmt: skip
 
     def encode(
@@ -151,7 +157,9 @@ class Codec:
         """
         goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
         tuning = self.tunings.index(self.tune)
-        if refiner is not None and refiner.identity != self.identity:
+        if refiner is None:
+            refiner = self._descent
+        elif refiner.identity != self.identity:
             raise UsageError(
                 f"the refiner was loaded with another model; load it with {self.name!r}"
             )
@@ -305,8 +313,20 @@ class Codec:
         """The same model, for files of a tuning; nothing is loaded again. Raises: `UsageError`."""
         return Codec(
             self.engine, reader=self.reader, path=self.path, device=self.device,
-            label_set=self.label_set, limits=self.limits, tune=tune,
+            label_set=self.label_set, limits=self.limits, tune=tune, effort=self.effort,
         )  # fmt: skip
+
+    @cached_property
+    def _descent(self) -> Refiner | None:
+        """What fits latents to an image's pixels at the higher efforts."""
+        steps = steps_of(self.effort)
+        if not steps:
+            return None
+        if self.tune != TUNINGS[0]:
+            raise UsageError(f"efforts from 6 on lower the squared error: tune {TUNINGS[0]!r}")
+        loaded = registry.load("deepsic.refiner:Refiner")
+        found: Refiner = loaded.load(self.path, [], steps=steps, device=self.device)
+        return found
 
     def _seen(
         self, picture: LoadedImage, labels: Sequence[Label] | bool, labeler: Labeler | None
@@ -345,10 +365,11 @@ class Codec:
             sixteen_bit=picture.sixteen_bit, coder=tuning,
         )  # fmt: skip
         grid = tiles(height, width, _side(tile_log2))
-        engine = registry.tuned(self.engine, tuning)
-        coded = each(
-            lambda tile: self._encode_tile(engine, picture.rgb, tile, quality, zone, refined), grid
-        )
+        encoding = Encoding(
+            engine=registry.tuned(self.engine, tuning), reader=self.reader,
+            quick=is_quick(self.effort), refined=refined,
+        )  # fmt: skip
+        coded = encoding.tiles(picture.rgb, grid, quality, zone)
         if semantics is True and self.reader is not None and self.reader.stores:
             semantics = Semantics.of(self.reader.named([seen for _, seen in coded])[:STORED])
         container = Container(
@@ -360,33 +381,16 @@ class Codec:
         )  # fmt: skip
         return pack(container)
 
-    def _encode_tile(
-        self, engine: Engine, rgb: NDArray[np.uint8], tile: Tile, quality: int, zone: float,
-        refined: tuple[F32, F32] | None,
-    ) -> tuple[bytes, F32]:  # fmt: skip
-        """A tile's stream, and what a pre-semantic module says of the same features.
-
-        `refined` latents are those of the whole image; without, the tile's window is analysed.
-        """
-        if refined is None:
-            top, left, bottom, right = tile.window(tiling.HALO, *rgb.shape[:2])
-            v8, v16, _ = engine.analyse(pad(rgb[top:bottom, left:right]), quality)
-        else:
-            top, left = 0, 0
-            v8, v16 = refined
-        v8, v16 = crop_latents(v8, v16, tile, top, left, engine.strides)
-        seen = np.empty(0, np.float32)
-        if self.reader is not None and self.reader.stores:
-            seen = self.reader.chances(v8, v16, quality)
-        return engine.encode(v8, v16, quality, zone), seen
-
 
 def _side(tile_log2: int) -> int:
     return 1 << tile_log2 if tile_log2 else 0
 
 
-def _load_again(path: Path, identity: bytes, device: str, limits: Limits, tune: str) -> Codec:
+def _load_again(
+    path: Path, identity: bytes, device: str, limits: Limits, tune: str, effort: int
+) -> Codec:
     """The codec that was pickled: of the shipped model, wherever it is installed, or of a file."""
-    codec = Codec.load(weights.find(identity) or path, device=device, limits=limits, tune=tune)
+    found = weights.find(identity) or path
+    codec = Codec.load(found, device=device, limits=limits, tune=tune, effort=effort)
     weights.check_identity(identity, codec.identity, codec.name)
     return codec

@@ -24,14 +24,13 @@ from torch import Tensor
 
 from deepsic import weights
 from deepsic.errors import LimitError, UsageError
-from deepsic.losses import Distortion, DistortionMix
+from deepsic.losses import TDIC, Distortion, DistortionMix
 from deepsic.models.device import has_bf16
 from deepsic.models.quality import lagrangian, position
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.net import Latents, SicNet
 from deepsic.models.tiling import pad
-from deepsic.tasks import load_classifier
 from deepsic.tasks.observer import Observer
 
 __all__ = ["REFINED", "Refiner"]
@@ -43,6 +42,8 @@ networks gain that were not named."""
 STEPS = 16
 RATE = 0.03
 """Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
+PIXEL_RATE = 0.006
+"""The same where no network looks."""
 SHIFT = 1 / 14
 """Of each side, at most, in what networks see in a step."""
 MAX_PIXELS = 13_000_000
@@ -86,12 +87,12 @@ class Refiner:
     Args:
         net: of the model that encodes.
         identity: of that model.
-        networks: frozen; they take turns, a step each.
+        networks: frozen; they take turns, a step each. None: the pixels alone are fitted.
         steps: of gradient descent.
-        mix: what is kept of an image.
+        mix: what is kept of an image, if there are networks.
 
     Raises:
-        UsageError: no networks, or no steps.
+        UsageError: no steps.
     """
 
     def __init__(
@@ -104,14 +105,17 @@ class Refiner:
         mix: DistortionMix = REFINED,
         device: str | torch.device = "cpu",
     ) -> None:
-        if not networks or steps < 1:
-            raise UsageError("refinement needs at least one network and one step")
+        if steps < 1:
+            raise UsageError("refinement needs at least one step")
         self.identity, self.steps = identity, steps
         self.device = torch.device(device)
         net.context.set_quantised(True)
         self.net = net.eval().requires_grad_(False).to(self.device)
         self.net.to(memory_format=torch.channels_last)
         self.distortions = [Distortion(mix, network) for network in networks]
+        self.rate, self.exact = RATE, False
+        if not networks:
+            self.distortions, self.rate, self.exact = [Distortion(TDIC)], PIXEL_RATE, True
 
     @classmethod
     def load(
@@ -127,7 +131,7 @@ class Refiner:
 
         Args:
             model: the one that will encode; of preset `sic`.
-            networks: of `deepsic.tasks.CLASSIFIERS`.
+            networks: of `deepsic.tasks.CLASSIFIERS`; none: the pixels alone are fitted.
             steps: of gradient descent; each costs about as much as a training step.
             mix: what is kept of an image.
             device: "auto", "cpu" or "cuda" (untested on a GPU).
@@ -139,7 +143,11 @@ class Refiner:
         path = weights.resolve(model)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        found = [load_classifier(name).to(device) for name in networks]
+        found: list[Observer] = []
+        if networks:
+            from deepsic.tasks import load_classifier
+
+            found = [load_classifier(name).to(device) for name in networks]
         net = from_model_file(weights.read(path))
         identity = weights.identity_of(path)
         return cls(net, identity, found, steps=steps, mix=mix, device=device)
@@ -181,13 +189,15 @@ class Refiner:
         image = _Image(x=x, size=size, place=place, start=start)
         first = [start.y8 / start.step8, start.y16 / start.step16]
         moved = [v.clone().requires_grad_() for v in first]
-        optimiser = torch.optim.Adam(moved, lr=RATE, betas=(0.9, 0.98))
+        optimiser = torch.optim.Adam(moved, lr=self.rate, betas=(0.9, 0.98))
         views = np.random.default_rng(0)
         for step in range(self.steps):
             for group in optimiser.param_groups:
-                group["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
+                group["lr"] = self.rate * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
             distortion = self.distortions[step % len(self.distortions)]
-            loss = self._loss(moved, image, [distortion], _draw(views, *size))
+            # Pixels are the same in every view.
+            view = _draw(views, *size) if distortion.network else _View()
+            loss = self._loss(moved, image, [distortion], view)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -219,7 +229,8 @@ class Refiner:
         return (bpp + lagrangian(image.place) * torch.stack(terms).mean(0)).sum()
 
     def _autocast(self) -> torch.autocast:
-        fast = self.device.type == "cuda" or has_bf16()
+        # What pixels gain is less than what bfloat16 would lose.
+        fast = not self.exact and (self.device.type == "cuda" or has_bf16())
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
 

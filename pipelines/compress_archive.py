@@ -26,6 +26,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import UsageError, VerificationError
 from deepsic.labels import TOP
 from pipelines.archive import options
@@ -54,6 +55,7 @@ def compress(
     destination: options.DestinationUrl = None,
     model: options.Model = "sic",
     tune: options.Tune = "psnr",
+    effort: options.Effort = DEFAULT_EFFORT,
     quality: options.Quality = None,
     bpp: options.Bpp = None,
     max_bytes: options.MaxBytes = None,
@@ -94,7 +96,8 @@ def compress(
     beside = labels_as or ()
     request = Request(
         model=ModelSource(
-            model=model, device=device, tune=tune, limits=Limits(max_pixels=max_pixels),
+            model=model, device=device, tune=tune, effort=effort,
+            limits=Limits(max_pixels=max_pixels),
             labeler=labeler, top=top, refine_for=tuple(refine_for or ()),
         ),
         target=target,

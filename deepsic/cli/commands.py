@@ -35,6 +35,7 @@ from deepsic.cli.options import (
     scale,
 )
 from deepsic.cli.report import Results, Row, run_verb
+from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
 from deepsic.labels import TOP
 
@@ -55,6 +56,7 @@ def encode(
     max_bytes: int | None,
     model: str,
     tune: str | None,
+    effort: int,
     labeler: str | None,
     no_labels: bool,
     refine_for: list[str] | None,
@@ -72,7 +74,7 @@ def encode(
     chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
     target = files.Target(output, ".sic", **writing)
     jobs = files.plan(files.found(sources, files.not_an_image), target)
-    codec = _load_codec(model, device, tune)
+    codec = _load_codec(model, device, tune, effort)
     if labeler is not None:
         from deepsic.models.semantic.labeler import load_labeler
 
@@ -317,11 +319,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load_codec(model: str, device: str, tune: str | None = None) -> Codec:
+def _load_codec(
+    model: str, device: str, tune: str | None = None, effort: int = DEFAULT_EFFORT
+) -> Codec:
     from deepsic import Codec
     from deepsic.models.quality import TUNINGS
 
-    return Codec.load(model, device=device, tune=tune or TUNINGS[0])
+    return Codec.load(model, device=device, tune=tune or TUNINGS[0], effort=effort)
 
 
 def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Codec]) -> Codec:

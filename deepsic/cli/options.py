@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from deepsic.effort import DEFAULT_EFFORT, EFFORTS
 from deepsic.models.quality import TUNINGS
 
 __all__ = [
@@ -113,6 +114,10 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tune", choices=TUNINGS,
         help="psnr: least squared error; ssim: most structural similarity [psnr]",
+    )  # fmt: skip
+    verb.add_argument(
+        "--effort", type=int, choices=EFFORTS, metavar="1-9", default=DEFAULT_EFFORT,
+        help="1: fastest; 9: smallest, some hundred times slower; from 6 on it needs torch [5]",
     )  # fmt: skip
     seen = verb.add_mutually_exclusive_group()
     seen.add_argument(

@@ -33,6 +33,7 @@ __all__ = [
     "Engine",
     "Net",
     "Preset",
+    "Quick",
     "Reader",
     "Scalable",
     "Tunable",
@@ -79,6 +80,14 @@ class Scalable(Protocol):
 
     def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
         """Image (H >> shift, W >> shift, 3) of latents of a window H x W."""
+
+
+@runtime_checkable
+class Quick(Protocol):
+    """What an engine has besides if it encodes without its analysis network."""
+
+    def analyse_quickly(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
+        """As `Engine.analyse`, in less time for larger files."""
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from deepsic.effort import EFFORTS
 from pipelines.archive.work.check import Verify
 from pipelines.stage.options import (
     Device,
@@ -26,7 +27,8 @@ from pipelines.stage.options import (
 )  # fmt: skip
 
 __all__ = [
-    "AllowEmpty", "Archive", "Bpp", "CpusPerTask", "DestinationUrl", "Device", "DryRun", "Exclude",
+    "AllowEmpty", "Archive", "Bpp", "CpusPerTask", "DestinationUrl", "Device", "DryRun", "Effort",
+    "Exclude",
     "FailOn", "Fatal", "FilesFrom", "Force", "ImageSeconds", "Include", "Inventory", "Json",
     "Labeler", "LabelsAs", "LabelsBeside", "Limit", "MaxBytes", "MaxFailures", "MaxPixels",
     "MetricsFile", "MinProb", "Model", "Preserve", "PsnrFloor", "Quality", "RefineFor",
@@ -58,6 +60,13 @@ SourceUrl = Annotated[
 ]
 DestinationUrl = Annotated[str | None, typer.Argument(metavar="DST", help="Folder or s3://...")]
 Model = Annotated[str, typer.Option(help="Shipped model, model file, or s3://...")]
+Effort = Annotated[
+    int,
+    typer.Option(
+        min=EFFORTS[0], max=EFFORTS[-1], metavar="1-9",
+        help="1: fastest; 9: smallest, some hundred times slower.",
+    ),
+]  # fmt: skip
 Tune = Annotated[
     Literal["psnr", "ssim"],
     typer.Option(help="psnr: least squared error; ssim: most structural similarity."),

@@ -90,6 +90,7 @@ def _job(
         model_id=model.identity(),
         format_version=VERSION,
         tune=model.tune,
+        effort=model.effort,
         labeler=model.labeler,
         top=model.top,
         refine_for=model.refine_for,

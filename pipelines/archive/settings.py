@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import UsageError
 from deepsic.labels import TOP
 from deepsic.models.quality import TUNINGS
@@ -37,6 +38,8 @@ class JobSettings:
     """Target: size of each file, bytes."""
     tune: str = TUNINGS[0]
     """What files are encoded for: "psnr" or "ssim"."""
+    effort: int = DEFAULT_EFFORT
+    """How much work encoding puts into an image, 1 to 9."""
     labeler: str | None = None
     """Classifier whose labels are stored in the file; None: what the model gives by itself."""
     top: int = TOP
@@ -65,6 +68,8 @@ class JobSettings:
             del content["refine_for"]
         if self.tune == TUNINGS[0]:
             del content["tune"]
+        if self.effort == DEFAULT_EFFORT:
+            del content["effort"]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -91,7 +96,8 @@ def check_claim(destination: Storage, source_url: str, settings: JobSettings) ->
         return False
     ours = _described(settings)
     # An archive from before these were settings doesn't name them.
-    theirs = {"refine_for": [], "tune": TUNINGS[0]} | found.get("settings", {})
+    before = {"refine_for": [], "tune": TUNINGS[0], "effort": DEFAULT_EFFORT}
+    theirs = before | found.get("settings", {})
     if found.get("job") != settings.job_id:
         names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         changes = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in names)

@@ -28,7 +28,7 @@ from deepsic.models.sic.wavelet import bands, lifting_cpu
 from deepsic.models.tiling import Latents
 from deepsic.threads import strips
 
-__all__ = ["ByteTransforms"]
+__all__ = ["ByteTransforms", "wavelet_latents"]
 
 
 class ByteTransforms:
@@ -88,6 +88,10 @@ class ByteTransforms:
         y16 = np.divide(c16 + r16.reshape(c16.shape) * np.float32(step), step16, dtype=np.float32)
         return y8, y16, features
 
+    def analyse_quickly(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
+        """The wavelet's coefficients of a window in steps: `analyse` without the network."""
+        return wavelet_latents(rgb, *self.steps(quality)[1:])
+
     def hyper(self, v8: F32, v16: F32, quality: int) -> F32:
         """Unrounded hyper-latent (H/32, W/32, 24) of latents in steps."""
         x8 = np.empty((*v8.shape[:2], bands.ALWAYS8), np.float32)
@@ -130,6 +134,13 @@ class ByteTransforms:
         beside = Plane.of(latents[2]) if self.with_state else _seen16(y16, inverse)
         self.g_s(x8, beside, place, step, c8)
         return lifting_cpu.inverse8(c8)
+
+
+def wavelet_latents(rgb: NDArray[np.uint8], step8: F32, step16: F32) -> tuple[F32, F32]:
+    """Latents in steps of a window (H, W, 3), by the wavelet alone."""
+    c8 = lifting_cpu.forward8(rgb)
+    c16 = lifting_cpu.forward16(np.ascontiguousarray(c8[..., : bands.LL]))
+    return c8[..., bands.LL :] / step8, c16 / step16
 
 
 class _HyperAnalysis:

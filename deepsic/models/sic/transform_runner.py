@@ -19,6 +19,7 @@ from deepsic.models.blocks import compand, contrast
 from deepsic.models.device import has_bf16
 from deepsic.models.integer import ACTIVATION_STEPS
 from deepsic.models.quality import base_step, position
+from deepsic.models.sic.byte_transforms import wavelet_latents
 from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.int8.planes import OFFSET
 from deepsic.models.sic.layout import F32
@@ -106,6 +107,10 @@ class TransformRunner:
         y8 = _rows(c8[:, bands.LL :] + r8.float() * step) / step8
         y16 = _rows(torch.cat((ll, level4), 1) + r16.float() * step) / step16
         return y8, y16, features
+
+    def analyse_quickly(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32]:
+        """As `ByteTransforms.analyse_quickly`."""
+        return wavelet_latents(rgb, *self.steps(quality)[1:])
 
     @torch.inference_mode()
     def hyper(self, v8: F32, v16: F32, quality: int) -> F32:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import typer
 
+from deepsic.effort import DEFAULT_EFFORT
 from deepsic.models.quality import TUNINGS
 from pipelines.archive.commands.estimate import Estimate
 from pipelines.archive.commands.find import Match
@@ -156,6 +157,8 @@ def report(found: ArchiveReport, failed: list[tuple[str, str, str]], settings: J
     ]
     if settings.tune != TUNINGS[0]:
         rows.append(["tuned for", settings.tune])
+    if settings.effort != DEFAULT_EFFORT:
+        rows.append(["effort", str(settings.effort)])
     if settings.refine_for:
         rows.append(["refined for", ", ".join(settings.refine_for)])
     rows += [[name, count] for name, count in sorted(found.status.items())]

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 from PIL import Image
 
 from deepsic.bitstream import Label
+from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import UnknownModelError
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
@@ -62,6 +63,8 @@ class ModelSource:
     device: str = "auto"
     tune: str = TUNINGS[0]
     """What files are encoded for: "psnr" or "ssim"."""
+    effort: int = DEFAULT_EFFORT
+    """1 to 9, see `deepsic.effort`."""
     limits: Limits = DEFAULT_LIMITS
     labeler: str | None = None
     """Classifier whose labels are stored in the files; None: what the model gives by itself;
@@ -98,7 +101,9 @@ class ModelSource:
         import deepsic
 
         path = model_file(self.model)
-        codec = deepsic.Codec.load(path, device=self.device, limits=self.limits, tune=self.tune)
+        codec = deepsic.Codec.load(
+            path, device=self.device, limits=self.limits, tune=self.tune, effort=self.effort
+        )
         helpers: dict[str, Any] = {}
         if self.labeler == "none":
             helpers["labels"] = False
