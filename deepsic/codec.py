@@ -22,20 +22,21 @@ from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.bitstream.container import read_semantics
 from deepsic.bitstream.facts import read_file
-from deepsic.effort import DEFAULT_EFFORT, checked_effort, is_quick, steps_of
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from deepsic.models import registry, tiling
+from deepsic.models import registry
 from deepsic.models.device import device_named
-from deepsic.models.drawing import SCALES, Drawing, halvings
-from deepsic.models.encoding import Encoding
+from deepsic.models.effort import DEFAULT_EFFORT, checked_effort, is_quick, steps_of
 from deepsic.models.quality import TUNINGS
 from deepsic.models.registry import F32, Engine, Quick, Reader, Scalable, Tunable
 from deepsic.models.semantic.labeler import Labeler
-from deepsic.models.tiling import tiles
+from deepsic.models.tiles import tiling
+from deepsic.models.tiles.drawing import SCALES, Drawing, halvings
+from deepsic.models.tiles.encoding import Encoding
+from deepsic.models.tiles.tiling import tiles
 from deepsic.targets import Goal, smallest_loss
 from deepsic.threads import each
 
@@ -106,7 +107,7 @@ class Codec:
             limits: bounds on what is encoded and decoded.
             tune: what files are encoded for: "psnr", the least squared error, or "ssim", the most
                 structural similarity. Files of either decode alike.
-            effort: 1, the fastest encoding, to 9, the smallest files: see `deepsic.effort`.
+            effort: 1, the fastest encoding, to 9, the smallest files: see `deepsic.models.effort`.
 
         Raises:
             UsageError: a tuning or an effort that the model hasn't.

@@ -30,7 +30,7 @@ from deepsic.models.quality import lagrangian, position
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.net import Latents, SicNet
-from deepsic.models.tiling import pad
+from deepsic.models.tiles.tiling import pad
 from deepsic.tasks.observer import Observer
 
 __all__ = ["REFINED", "Refiner"]

@@ -26,9 +26,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import UsageError, VerificationError
 from deepsic.labels import TOP
+from deepsic.models.effort import DEFAULT_EFFORT
 from pipelines.archive import options
 from pipelines.archive.commands import show
 from pipelines.archive.ledger import Ledger

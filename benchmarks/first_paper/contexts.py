@@ -14,7 +14,7 @@ from deepsic.errors import UsageError
 from deepsic.image_io.load import load_image
 from deepsic.models.fourstage.bits import bordered
 from deepsic.models.fourstage.engine import FourStageEngine
-from deepsic.models.tiling import pad
+from deepsic.models.tiles.tiling import pad
 from pipelines.stage import console
 
 __all__ = ["SETS", "compare_contexts"]

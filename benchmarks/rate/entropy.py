@@ -36,7 +36,7 @@ from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.calibration import CountingEncoder
 from deepsic.models.sic.passes import PassPlan
 from deepsic.models.sic.probability import EntropyTables, TileDecoder, TileEncoder
-from deepsic.models.tiling import pad
+from deepsic.models.tiles.tiling import pad
 
 Call = tuple[PassPlan, I16, U8]
 

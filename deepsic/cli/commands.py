@@ -35,9 +35,9 @@ from deepsic.cli.options import (
     scale,
 )
 from deepsic.cli.report import Results, Row, run_verb
-from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
 from deepsic.labels import TOP
+from deepsic.models.effort import DEFAULT_EFFORT
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec

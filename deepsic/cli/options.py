@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from deepsic.effort import DEFAULT_EFFORT, EFFORTS
+from deepsic.models.effort import DEFAULT_EFFORT, EFFORTS
 from deepsic.models.quality import TUNINGS
 
 __all__ = [

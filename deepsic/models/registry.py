@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from deepsic.bitstream import Label
     from deepsic.models.output import Output
-    from deepsic.models.tiling import Latents, Tile
+    from deepsic.models.tiles.tiling import Latents, Tile
 
 __all__ = [
     "F32",

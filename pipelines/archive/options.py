@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deepsic.effort import EFFORTS
+from deepsic.models.effort import EFFORTS
 from pipelines.archive.work.check import Verify
 from pipelines.stage.options import (
     Device,

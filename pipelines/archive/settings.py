@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import UsageError
 from deepsic.labels import TOP
+from deepsic.models.effort import DEFAULT_EFFORT
 from deepsic.models.quality import TUNINGS
 from pipelines.storage import ObjectExistsError, ObjectMissingError, Storage
 

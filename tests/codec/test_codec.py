@@ -18,8 +18,8 @@ from deepsic import weights
 from deepsic.bitstream import Label
 from deepsic.codec import Codec
 from deepsic.errors import CorruptFileError, DeepsicError, UnknownModelError, UsageError
-from deepsic.models import tiling
 from deepsic.models.sic.model_file import packing
+from deepsic.models.tiles import tiling
 from tests.image_io import strange
 from tests.support.small_model import photograph, small_net
 

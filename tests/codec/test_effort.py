@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepsic import effort
 from deepsic.codec import Codec
 from deepsic.errors import UsageError
+from deepsic.models import effort
 from deepsic.models.quality import lagrangian, position
 from tests.support.small_model import photograph
 

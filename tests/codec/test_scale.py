@@ -13,8 +13,8 @@ from PIL import Image
 from deepsic.cli.commands import run
 from deepsic.codec import Codec
 from deepsic.errors import UsageError
-from deepsic.models import tiling
 from deepsic.models.sic.engine import SicEngine
+from deepsic.models.tiles import tiling
 from tests.support.small_model import photograph
 
 SCALES = (1 / 2, 1 / 4, 1 / 8)

@@ -12,9 +12,10 @@ from deepsic import weights, zoo
 from deepsic.bitstream import Container, Header, info, pack
 from deepsic.codec import Codec
 from deepsic.errors import CorruptFileError
-from deepsic.models import registry, tiling
+from deepsic.models import registry
 from deepsic.models.saic.engine import pack_binary
 from deepsic.models.saic.net import BinaryConfig, BinaryNet
+from deepsic.models.tiles import tiling
 from tests.fuzz.damage import measured
 from tests.fuzz.sic_files import faults_of
 from tests.support.small_model import photograph

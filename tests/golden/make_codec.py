@@ -17,9 +17,10 @@ import numpy as np
 from deepsic import weights
 from deepsic.bitstream import Label, unpack
 from deepsic.codec import Codec
-from deepsic.models import registry, tiling
+from deepsic.models import registry
 from deepsic.models.sic.model_file import packing
-from deepsic.models.tiling import tiles
+from deepsic.models.tiles import tiling
+from deepsic.models.tiles.tiling import tiles
 from tests.support.small_model import photograph, small_net
 
 HERE = Path(__file__).parent / "codec"

@@ -17,7 +17,7 @@ from deepsic.models.fourstage.bits import BitTables, Sight, bordered
 from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.fourstage.quantiser import round_levels
 from deepsic.models.quality import position
-from deepsic.models.tiling import Latents
+from deepsic.models.tiles.tiling import Latents
 
 __all__ = ["FourStageEngine"]
 

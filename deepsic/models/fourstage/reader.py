@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deepsic.bitstream import Label
 from deepsic.labels import classes_of, is_custom
 from deepsic.models.fourstage.engine import F32, FourStageEngine
-from deepsic.models.tiling import Tile, pad
+from deepsic.models.tiles.tiling import Tile, pad
 from deepsic.weights import ModelFile
 
 __all__ = ["FourStageReader", "reader_of"]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deepsic.errors import CorruptFileError, UnknownModelError
 from deepsic.models.saic.net import PATCH, BinaryConfig, BinaryNet, binarise
-from deepsic.models.tiling import Latents
+from deepsic.models.tiles.tiling import Latents
 from deepsic.weights import ModelFile
 
 __all__ = ["BinaryEngine", "pack_binary", "reader_of", "restore", "unpack_binary"]

@@ -27,7 +27,7 @@ from deepsic.models.semantic.head_input import (
 )
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32
-from deepsic.models.tiling import Tile
+from deepsic.models.tiles.tiling import Tile
 from deepsic.weights import ModelFile
 
 __all__ = ["PREFIX", "SemanticReader", "head_tensors", "reader_of"]

@@ -25,7 +25,7 @@ from deepsic.models.sic.int8.byte_trunk import (
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.wavelet import bands, lifting_cpu
-from deepsic.models.tiling import Latents
+from deepsic.models.tiles.tiling import Latents
 from deepsic.threads import strips
 
 __all__ = ["ByteTransforms", "wavelet_latents"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.probability import LEVELS, ProbabilityModel, TileDecoder, TileEncoder
-from deepsic.models.tiling import Latents
+from deepsic.models.tiles.tiling import Latents
 
 
 class Transforms(Protocol):

@@ -25,7 +25,7 @@ from deepsic.models.sic.int8.planes import OFFSET
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.wavelet import bands, lifting, lifting_cpu
-from deepsic.models.tiling import Latents
+from deepsic.models.tiles.tiling import Latents
 
 __all__ = ["FLOAT_PARTS", "TransformRunner"]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import typer
 
-from deepsic.effort import DEFAULT_EFFORT
+from deepsic.models.effort import DEFAULT_EFFORT
 from deepsic.models.quality import TUNINGS
 from pipelines.archive.commands.estimate import Estimate
 from pipelines.archive.commands.find import Match

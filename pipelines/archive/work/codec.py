@@ -11,10 +11,10 @@ from typing import Any, Protocol, cast
 from PIL import Image
 
 from deepsic.bitstream import Label
-from deepsic.effort import DEFAULT_EFFORT
 from deepsic.errors import UnknownModelError
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
+from deepsic.models.effort import DEFAULT_EFFORT
 from deepsic.models.quality import TUNINGS
 from pipelines.models import model_file, pinned
 
@@ -64,7 +64,7 @@ class ModelSource:
     tune: str = TUNINGS[0]
     """What files are encoded for: "psnr" or "ssim"."""
     effort: int = DEFAULT_EFFORT
-    """1 to 9, see `deepsic.effort`."""
+    """1 to 9, see `deepsic.models.effort`."""
     limits: Limits = DEFAULT_LIMITS
     labeler: str | None = None
     """Classifier whose labels are stored in the files; None: what the model gives by itself;

@@ -11,10 +11,10 @@ import torch
 
 from deepsic import weights
 from deepsic.codec import Codec
-from deepsic.models import tiling
 from deepsic.models.integer import SHIFTS, IntegerConv
 from deepsic.models.sic.model_file import packing
 from deepsic.models.sic.model_file.trainable import from_model_file
+from deepsic.models.tiles import tiling
 from tests.support.small_model import (
     any_revision,
     model_path,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepsic.bitstream import Header
 from deepsic.errors import UsageError
 from deepsic.models.registry import Engine, Scalable
-from deepsic.models.tiling import HALO, Latents, Tile, assemble_latents
+from deepsic.models.tiles.tiling import HALO, Latents, Tile, assemble_latents
 from deepsic.threads import each
 
 __all__ = ["SCALES", "Drawing", "halvings"]

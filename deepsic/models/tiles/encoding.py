@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.models import tiling
 from deepsic.models.registry import F32, Engine, Quick, Reader
-from deepsic.models.tiling import Tile, crop_latents, pad
+from deepsic.models.tiles import tiling
+from deepsic.models.tiles.tiling import Tile, crop_latents, pad
 from deepsic.threads import each
 
 __all__ = ["Encoding"]
