@@ -27,7 +27,7 @@ from .png_codec import PngCodec
 
 @pytest.fixture(autouse=True)
 def _codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_load_codec", lambda model, device, tune=None: PngCodec())
+    monkeypatch.setattr(commands, "_load_codec", lambda *_: PngCodec())
 
 
 def run(*arguments: object) -> int:
