@@ -42,8 +42,9 @@ networks gain that were not named."""
 STEPS = 16
 RATE = 0.03
 """Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
-PIXEL_RATE = 0.006
-"""The same where no network looks."""
+PIXEL_RATE, PIXEL_WAY = 0.006, 0.12
+"""The same where no network looks, and the most that it makes over all steps: in 60 steps of 0.006
+latents leave where a straight-through gradient is true."""
 SHIFT = 1 / 14
 """Of each side, at most, in what networks see in a step."""
 MAX_PIXELS = 13_000_000
@@ -115,7 +116,8 @@ class Refiner:
         self.distortions = [Distortion(mix, network) for network in networks]
         self.rate, self.exact = RATE, False
         if not networks:
-            self.distortions, self.rate, self.exact = [Distortion(TDIC)], PIXEL_RATE, True
+            self.distortions, self.exact = [Distortion(TDIC)], True
+            self.rate = min(PIXEL_RATE, PIXEL_WAY / steps)
 
     @classmethod
     def load(
