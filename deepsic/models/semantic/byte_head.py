@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deepsic.models.quality_tables import at_position
 from deepsic.models.semantic.head_config import HeadConfig, padding_before
+from deepsic.models.sic.affine import affine
 from deepsic.models.sic.int8.layer import Conv, Layer
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.layout import F32, quantise
@@ -52,8 +53,9 @@ class ByteHead:
             part = f"{name}.{number}."
             self.blocks.append(_InvertedResidual(tensors, part, kernel, stride, adds))
             inputs = outputs
-        self.full1 = _floats(tensors, "full1").T.reshape(inputs, config.hidden)
-        self.full2 = _floats(tensors, "full2").T.reshape(config.hidden, config.classes)
+        full1 = _floats(tensors, "full1").T.reshape(inputs, config.hidden)
+        full2 = _floats(tensors, "full2").T.reshape(config.hidden, config.classes)
+        self.full1, self.full2 = np.ascontiguousarray(full1), np.ascontiguousarray(full2)
         self.bias1, self.bias2 = tensors["full1.bias"], tensors["full2.bias"]
 
     def __call__(self, seen: F32, position: float) -> F32:
@@ -61,9 +63,8 @@ class ByteHead:
         x = self._stem((seen - np.float32(127)) / np.float32(128), position)
         for block in self.blocks:
             x = block(x)
-        places = x.reshape(-1, x.shape[2]) @ self.full1 + self.bias1
-        logits: F32 = places.clip(0, _SIX).mean(0) @ self.full2 + self.bias2
-        return logits
+        places = affine(x.reshape(-1, x.shape[2]), self.full1, self.bias1)
+        return affine(places.clip(0, _SIX).mean(0)[None], self.full2, self.bias2)[0]
 
     def _stem(self, x: F32, position: float) -> F32:
         """3x3 at every second place, modulated; one column and row of zeros behind the last."""
@@ -73,7 +74,7 @@ class ByteHead:
         views = np.lib.stride_tricks.sliding_window_view(room, (window, window), (0, 1))[::2, ::2]
         views = views[:height, :width]
         columns = views.transpose(0, 1, 3, 4, 2).reshape(height * width, -1)
-        y = columns @ self.first + self.first_bias
+        y = affine(columns, self.first, self.first_bias)
         y = y * at_position(self.scale, position) + at_position(self.shift, position)
         return y.reshape(height, width, -1).clip(0, _SIX)
 

@@ -13,6 +13,7 @@ transform_runner.py   the same with torch: on a GPU, or from a file without unit
 probability.py        the entropy model at inference
 passes.py             which channels each coding pass takes, for training and inference
 int8/                 both kinds of network in bytes, compiled
+affine.py             matrix products of floats, for small layers
 layout.py             small helpers between arrays and planes of bytes
 model_file/           a trained net to a model file and back
 """

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.models.quality_tables import at_quality, base_step_of, exponentials
+from deepsic.models.sic.affine import affine
 from deepsic.models.sic.int8.byte_trunk import (
     ByteAnalysis,
     ByteStateSynthesis,
@@ -168,8 +169,7 @@ class _HyperAnalysis:
         return 4 * self._layer("out", x).reshape(height // 2, width // 2, -1)
 
     def _layer(self, name: str, x: F32) -> F32:
-        y: F32 = x @ self.matrices[name] + self.biases[name]
-        return y
+        return affine(x, self.matrices[name], self.biases[name])
 
 
 _jit: Any = numba.njit(cache=True, nogil=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.models.quality_tables import at_quality
+from deepsic.models.sic.affine import affine
 from deepsic.models.sic.int8.layer import Conv, Layer
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.layout import phases_first, quantise
@@ -133,6 +134,7 @@ class _Trunk:
         self.down = down.transpose(2, 3, 1, 0).reshape(-1, len(down))
         self.in16 = weights("in16.weight")[:, :, 0, 0].T
         self.bias16 = weights("down.bias") + weights("in16.bias")
+        self.none16 = np.zeros_like(self.bias16)
         self.scale16 = weights("modulate16.scale.table")
         self.shift16 = weights("modulate16.shift.table")
         self.up_unit = up_unit
@@ -150,7 +152,8 @@ class _Trunk:
         if self.blocks8a:
             _run(self.blocks8a, f8, seen8, unit)
         height, width = v16.shape[:2]
-        f16 = halved(f8) @ self.down + v16.reshape(height * width, -1) @ self.in16 + self.bias16
+        places = v16.reshape(height * width, -1)
+        f16 = affine(halved(f8), self.down, self.bias16) + affine(places, self.in16, self.none16)
         f16 = f16 * at_quality(self.scale16, *place) + at_quality(self.shift16, *place)
         f16 = f16.reshape(height, width, -1)
         seen16 = Plane.empty(height, width, f16.shape[2], border=0)
@@ -202,13 +205,14 @@ class ByteAnalysis:
             gain: (189,) one over the steps of y8.
 
         Returns:
-            y8 in steps (H/8, W/8, 189), the correction of y16 (H/16, W/16, 12) in base steps, and
+            y8 in steps (H/8, W/8, 189), the correction of y16 (H/16 * W/16, 12) in base steps, and
             features (H/16, W/16, C).
         """
         seen8, _, f16 = self.trunk(x8, v16, place, self.unit)
         y8 = np.empty((*c8.shape[:2], len(gain)), np.float32)
         self.exit(seen8, step, c8, gain, y8)
-        return y8, np.maximum(f16, 0) @ self.out16 + self.bias16, f16
+        places = np.maximum(f16, 0).reshape(-1, f16.shape[2])
+        return y8, affine(places, self.out16, self.bias16), f16
 
 
 class ByteSynthesis:
