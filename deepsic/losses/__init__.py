@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from deepsic.losses.agreement import agreement_errors, agreement_loss
-from deepsic.losses.feature import feature_errors, feature_loss
+from deepsic.losses.feature import feature_errors, feature_loss, relative_errors
 from deepsic.losses.mix import APIC, MACHINE, MIXES, SAIC, TDIC, Distortion, DistortionMix, Targets
 from deepsic.losses.pixel import pixel_errors, pixel_loss
 from deepsic.losses.semantic import semantic_errors, semantic_loss
@@ -38,6 +38,7 @@ __all__ = [
     "image_weights",
     "pixel_errors",
     "pixel_loss",
+    "relative_errors",
     "semantic_errors",
     "semantic_loss",
     "sharpen",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["channel_errors", "feature_errors", "feature_loss"]
+__all__ = ["channel_errors", "feature_errors", "feature_loss", "relative_errors"]
 
 
 def channel_errors(f_hat: Tensor, f: Tensor) -> Tensor:
@@ -29,3 +29,12 @@ def feature_loss(f_hat: Tensor, f: Tensor) -> Tensor:
         f: BxKxMxN, maps of the originals.
     """
     return feature_errors(f_hat, f).mean()
+
+
+def relative_errors(f_hat: Tensor, f: Tensor) -> Tensor:
+    """Share of the maps' energy that is lost, of each image: BxKxMxN maps -> B.
+
+    It compares across layers and networks, whatever their scale: a mix of several needs that.
+    """
+    energy = f.square().mean((1, 2, 3)).clamp_min(1e-12)
+    return (f_hat - f).square().mean((1, 2, 3)) / energy

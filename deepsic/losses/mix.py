@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deepsic.errors import UsageError
 from deepsic.losses.agreement import agreement_errors
-from deepsic.losses.feature import feature_errors
+from deepsic.losses.feature import feature_errors, relative_errors
 from deepsic.losses.pixel import pixel_errors
 from deepsic.losses.semantic import semantic_errors
 from deepsic.losses.semantic_weights import Sharpness, image_weights
@@ -39,6 +39,8 @@ class DistortionMix:
     """Of 1 - MS-SSIM; about 2,400 count like the squared error at middle rates."""
     feature: float = 0.0
     """Of APIC's sum of squared map differences, each channel's mean over positions."""
+    relative: float = 0.0
+    """Of the share of the maps' energy that is lost."""
     semantic: float = 0.0
     """Of SAIC's weighted sum; weights average 1, so it compares with `feature`."""
     agreement: float = 0.0
@@ -53,7 +55,8 @@ class DistortionMix:
     """Of the soft labels that must agree."""
 
     def __post_init__(self) -> None:
-        terms = (self.pixel, self.structure, self.feature, self.semantic, self.agreement)
+        maps = (self.feature, self.relative, self.semantic)
+        terms = (self.pixel, self.structure, *maps, self.agreement)
         if min(terms) < 0 or max(terms) == 0:
             raise UsageError(f"weights {terms} must not be negative, nor all zero")
         if self.temperature <= 0:
@@ -68,7 +71,7 @@ class DistortionMix:
     @property
     def needs_network(self) -> bool:
         """Whether any term looks at more than pixels."""
-        return self.feature + self.semantic + self.agreement > 0
+        return self.feature + self.relative + self.semantic + self.agreement > 0
 
     @classmethod
     def parse(cls, text: str) -> DistortionMix:
@@ -181,6 +184,8 @@ class Distortion:
         f_hat = f_hat.float()
         if mix.feature > 0:
             terms["feature"] = feature_errors(f_hat, target.maps)
+        if mix.relative > 0:
+            terms["relative"] = relative_errors(f_hat, target.maps)
         if mix.semantic > 0:
             terms["semantic"] = semantic_errors(f_hat, target.maps, target.weights)
         return terms

@@ -89,6 +89,9 @@ def test_a_second_tuning_starts_as_the_first_with_other_steps() -> None:
         torch.testing.assert_close(steps[0, :, 0, 0] / first[0, :, 0, 0], torch.tensor(factors))
     assert float(base_step(place + APART)) == pytest.approx(float(base_step(place)), rel=1e-5)
     assert float(lagrangian(place + APART)) == pytest.approx(float(lagrangian(place)), rel=1e-5)
+    back = SicNet(old.config)
+    back.adopt(new)
+    assert all(torch.equal(v, old.state_dict()[k]) for k, v in back.state_dict().items())
 
 
 def test_a_file_of_two_tunings_is_trained_on_from_both(two_tunings: Path) -> None:

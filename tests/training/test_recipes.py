@@ -10,11 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from deepsic.errors import UsageError
+from deepsic.losses import DistortionMix
+from deepsic.models.sic.net import SicNet
 from deepsic.recipes import RECIPES, recipe
 from deepsic.training.objectives.joint import Joint
+from deepsic.training.objectives.terms import Step
 from deepsic.training.recipe import Recipe
+from tests.training.made import TINY
 
 ON_CUDA = """
 import sys, warnings
@@ -112,3 +117,17 @@ def test_no_cpu_tensor_meets_a_cuda_one() -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.stdout.split() == list(WITHOUT_NETWORK), done.stderr[-2000:]
+
+
+def test_networks_are_asked_in_turn_and_at_the_layers_named() -> None:
+    torch.manual_seed(0)
+    mix = DistortionMix(relative=1.0)
+    x, net = torch.rand(1, 3, 64, 64) * 255, SicNet(TINY)
+    steps = [Step(x=x, labels=torch.tensor([-1]), number=n, seed=0) for n in (0, 1)]
+    networks = ("squeezenet", "squeezenet@features.3")
+    working = Joint(distortion=mix, networks=networks).build("", torch.device("cpu"))
+    errors = [float(working(net, step).parts["relative"]) for step in steps]
+    assert errors[0] != pytest.approx(errors[1], rel=1e-3)
+    wrong = Joint(distortion=mix, networks=("squeezenet@nowhere",)).build("", torch.device("cpu"))
+    with pytest.raises(UsageError, match="no layer 'nowhere'"):
+        wrong(net, steps[0])

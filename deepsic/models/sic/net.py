@@ -162,6 +162,9 @@ class SicNet(nn.Module):
             state = old.state_dict()
             if self.config.tunings > old.config.tunings:
                 state = self._tuned(state)
+            elif self.config.tunings < old.config.tunings:
+                rows = self.config.tunings * QualityTable.NODES
+                state = {k: v[:rows] if k.endswith(".table") else v for k, v in state.items()}
             missing, unexpected = self.load_state_dict(state, strict=False)
             if unexpected or any(not k.startswith(SERIAL_PARTS) for k in missing):
                 raise RuntimeError(f"{[*unexpected, *missing]}")

@@ -8,7 +8,7 @@ its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -45,7 +45,8 @@ class Joint:
     distortion: DistortionMix = field(default_factory=lambda: DistortionMix(pixel=1.0))
     """D, in units of the mean squared error on 0-255."""
     networks: tuple[str, ...] = ()
-    """Classifiers that D asks, one a step in turn; a name may stand several times."""
+    """Classifiers that D asks, one a step in turn; a name may stand several times, and may end in
+    `@LAYER`, whose maps D then compares."""
     semantic_weights: Literal["image", "dataset"] = "image"
     """SAIC's weights of each image, or of the training images together (Algorithm 1, step 2)."""
     lambda1: float | None = None
@@ -83,11 +84,14 @@ class JointObjective:
     def __init__(self, config: Joint, labels: str, device: torch.device) -> None:
         self.config = config
         needed = config.networks if config.distortion.needs_network else ()
-        loaded = {name: _network(name, device) for name in dict.fromkeys(needed)}
+        asked = [name.partition("@")[::2] for name in needed]
+        loaded = {name: _network(name, device) for name in dict.fromkeys(n for n, _ in asked)}
         self._distortions = [
-            Distortion(config.distortion, loaded[name] if name else None)
-            for name in needed or ("",)
-        ]
+            Distortion(
+                replace(config.distortion, layer=layer or config.distortion.layer), loaded[n]
+            )
+            for n, layer in asked
+        ] or [Distortion(config.distortion)]
         self._ssim_distortion = Distortion(config.ssim_distortion)
         self._teacher: Any = None
         if config.lambda2 and config.teacher:
