@@ -7,6 +7,8 @@
     detector = load_detector("fastestdet", weights="fastestdet.pth")
     found = detector.detect(x01)                      # [Detection(boxes, scores, labels)]
 
+net = load_observer("open-nsfw")                  # any of OBSERVERS: features if not classes
+
 Networks are frozen: their weights take no gradient, images do.
 """
 
@@ -25,14 +27,17 @@ from deepsic.tasks.observer import Observer
 from deepsic.tasks.registry import (
     CLASSIFIERS,
     DETECTORS,
+    OBSERVERS,
     check_classifier,
     load_classifier,
     load_detector,
+    load_observer,
 )
 
 __all__ = [
     "CLASSIFIERS",
     "DETECTORS",
+    "OBSERVERS",
     "Classifier",
     "Detection",
     "Detector",
@@ -40,4 +45,5 @@ __all__ = [
     "check_classifier",
     "load_classifier",
     "load_detector",
+    "load_observer",
 ]

@@ -12,16 +12,39 @@ from deepsic.tasks.classifier import Classifier
 from deepsic.tasks.detector import Detector
 from deepsic.tasks.efficientnet import load_efficientnet_lite
 from deepsic.tasks.fastestdet import load_fastestdet
+from deepsic.tasks.packaged import (
+    ONNX_NETS,
+    load_deepsort_mobilenet,
+    load_dinov2,
+    load_hed_vgg,
+    load_onnx_net,
+)
 from deepsic.tasks.squeezenet import load_squeezenet
 from deepsic.tasks.torchvision_nets import load_torchvision_classifier, load_torchvision_detector
 
-__all__ = ["CLASSIFIERS", "DETECTORS", "check_classifier", "load_classifier", "load_detector"]
+__all__ = [
+    "CLASSIFIERS",
+    "DETECTORS",
+    "OBSERVERS",
+    "check_classifier",
+    "load_classifier",
+    "load_detector",
+    "load_observer",
+]
 
 _LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 #: Of torchvision: name -> layer whose maps the semantic losses read by default.
 _TORCHVISION = {"resnet18": "layer3", "vgg16": "features.23"}
 
+#: They answer with features, not with classes.
+_BACKBONES = {
+    "mobilenet-v2-features": load_deepsort_mobilenet,
+    "dinov2-small": load_dinov2,
+    "hed-vgg16": load_hed_vgg,
+}
+
 CLASSIFIERS: tuple[str, ...] = (*_LITE, "squeezenet", *_TORCHVISION)
+OBSERVERS: tuple[str, ...] = (*CLASSIFIERS, *_BACKBONES, *ONNX_NETS)
 DETECTORS: tuple[str, ...] = ("fastestdet", *list_models(module=_detection))
 
 
@@ -49,6 +72,26 @@ def load_classifier(name: str, weights: str | Path | None = None) -> Classifier:
     if name == "squeezenet":
         return load_squeezenet(weights)
     return load_torchvision_classifier(name, _TORCHVISION[name], weights)
+
+
+def load_observer(name: str, weights: str | Path | None = None) -> Classifier:
+    """Load a frozen network that can teach a codec what to keep, whatever its own task.
+
+    Args:
+        name: one of `OBSERVERS`: a classifier, or a backbone that answers with features.
+        weights: path of its file; None takes the file of its package.
+
+    Raises:
+        UsageError: unknown name, or its package isn't installed.
+        InputError: the weights can't be read or downloaded.
+    """
+    if name in _BACKBONES:
+        return _BACKBONES[name](weights)
+    if name in ONNX_NETS:
+        return load_onnx_net(name, weights)
+    if name in CLASSIFIERS:
+        return load_classifier(name, weights)
+    raise UsageError(f"no network {name!r}; choose from {', '.join(OBSERVERS)}")
 
 
 def load_detector(name: str, weights: str | Path | None = None) -> Detector:
