@@ -160,6 +160,8 @@ def not_an_image(path: Path) -> str:
     from deepsic.image_io.decoders import claims_to_be_image
 
     try:
+        if not path.stat().st_size:
+            return "empty"
         with path.open("rb") as file:
             return "" if claims_to_be_image(file) else "not an image"
     except OSError:

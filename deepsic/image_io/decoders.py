@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,18 @@ __all__ = ["claims_to_be_image", "decoding", "known_formats", "opened"]
 _LEFT_OUT = {"EPS", "WMF", "IPTC", "FITS", "FPX", "MIC", "BUFR", "GRIB", "HDF5", "MPEG"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _RAW = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM")
+_CANON_RAW = b"II*\0\x10\0\0\0CR"
+#: Formats that begin with a signature which nothing else has.
+_SIGNED = (
+    "AVIF", "BLP", "DDS", "FTEX", "GIF", "ICNS", "JPEG", "JPEG2000", "PNG", "PSD", "QOI", "SUN",
+    "TIFF", "WEBP",
+)  # fmt: skip
+#: Formats whose files begin with text.
+_TEXT = ("IM", "IMT", "PPM", "XBM", "XPM", "XVTHUMB")
+#: What Pillow says of files that are sound as far as it knows, but of a kind that it doesn't read.
+_UNKNOWN_KIND = re.compile(
+    "unknown (pixel mode|data org)|cannot handle|(un|not )supported|unimplemented", re.IGNORECASE
+)
 
 
 @cache
@@ -60,6 +73,21 @@ def _unreadable_kind(start: bytes) -> str | None:
     return None
 
 
+def _signed_kind(start: bytes) -> str | None:
+    """The format whose signature a file bears, which Pillow didn't take in spite of that."""
+    for name in set(_SIGNED).intersection(_formats_for(start)):
+        accepts = Image.OPEN[name][1]
+        if accepts is not None and accepts(start[:16]):
+            return name
+    return None
+
+
+def _formats_for(start: bytes) -> tuple[str, ...]:
+    """The formats that a file may have: one that begins like a text isn't of a binary format."""
+    is_text = start.isascii() and not re.search(rb"[^\t\n\f\r -~]", start)
+    return tuple(name for name in known_formats() if name in _TEXT) if is_text else known_formats()
+
+
 def claims_to_be_image(file: IO[bytes]) -> bool:
     """Whether a file begins like an image, one that is damaged or can't be read here included."""
     start = file.read(32)
@@ -69,9 +97,9 @@ def claims_to_be_image(file: IO[bytes]) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is damaged is said when it is read
-            Image.open(file, formats=known_formats()).close()
+            Image.open(file, formats=_formats_for(start)).close()
     except UnidentifiedImageError:
-        return _unreadable_kind(start) is not None
+        return _unreadable_kind(start) is not None or _signed_kind(start) is not None
     except Exception:  # a decoder that knew it fell over it, see `decoding`
         return True
     return True
@@ -86,6 +114,7 @@ def decoding(name: str) -> Iterator[None]:
 
     Raises:
         InputError: damaged or truncated.
+        UnsupportedImageError: of a kind that the decoder says it doesn't know.
         LimitError: the decoder asks for more memory than there is, or Pillow's own bound is passed.
     """
     try:
@@ -99,7 +128,12 @@ def decoding(name: str) -> Iterator[None]:
     except MemoryError:
         raise LimitError(f"{name}: decoding it needs more memory than there is") from None
     except Exception as error:
-        why = str(error) or type(error).__name__
+        why = " ".join(str(error).split()) or type(error).__name__
+        # Tables of what a decoder knows end in KeyError.
+        if _UNKNOWN_KIND.search(why) or isinstance(error.__cause__, KeyError):
+            raise UnsupportedImageError(
+                f"{name}: of a kind that isn't read here, or damaged ({why})"
+            ) from error
         raise InputError(f"{name}: damaged or truncated ({why})") from error
 
 
@@ -120,7 +154,9 @@ def opened(
     """
     with decoding(name):
         start = file.read(32)
-        allowed = [kind for kind in known_formats() if formats is None or kind in formats]
+        allowed = [kind for kind in _formats_for(start) if formats is None or kind in formats]
+        if start.startswith(_CANON_RAW):  # to Pillow it is its preview
+            raise UnsupportedImageError(f"{name}: a camera's raw file; develop it first")
         xmp = None
         if jpeg_xl.is_jpeg_xl(start) and "JXL" in allowed:
             limits.check_size(*(jpeg_xl.size_of(file) or (0, 0)))
@@ -132,6 +168,10 @@ def opened(
             kind = _unreadable_kind(start)
             if kind is not None:
                 raise UnsupportedImageError(f"{name}: {kind}") from None
+            signed = _signed_kind(start)
+            if signed in allowed:
+                file.seek(0)
+                Image.OPEN[signed][0](file, "")  # says what `Image.open` keeps to itself
             only = "" if formats is None else f": {', '.join(allowed)}"
             raise InputError(f"{name}: not an image in a format that we read{only}") from None
         if xmp is not None:

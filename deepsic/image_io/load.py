@@ -28,7 +28,13 @@ from deepsic.errors import (
 from deepsic.image_io.arrays import from_array, is_tensor, tensor_array
 from deepsic.image_io.decoders import decoding, opened
 from deepsic.image_io.metadata import attach, upright
-from deepsic.image_io.pixels import check_cut, depth_of, eight_bits, to_supported_mode
+from deepsic.image_io.pixels import (
+    check_cut,
+    depth_of,
+    eight_bits,
+    mend_opened,
+    to_supported_mode,
+)
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -172,6 +178,7 @@ def _from_pil(
         raise UnsupportedImageError(f"{name}: image of {image.width}x{image.height} has no pixels")
     _choose_frame(image, name, wanted.frame)
     limits.check_size(*image.size)
+    mend_opened(image, name)
     depth = depth_of(image, wanted.white)
     image.load()
     limits.check_size(*image.size)  # icons hold images whose size isn't the icon's

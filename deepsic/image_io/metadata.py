@@ -28,7 +28,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_RAW_EXIF, _RAW_ICC, _RAW_XMP = ("exif", "APP1"), ("icc", "icm"), ("xmp",)
+_RAW_EXIF, _RAW_ICC, _RAW_XMP = ("exif", "APP1"), ("icc", "icm"), ("xmp", "APP1")
+_XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+"""Of XMP in JPEG's segment APP1, which holds EXIF as well."""
 _TIFF_XMP = 700
 #: TIFF tags that describe how the file stores its pixels: no business of ours after decoding.
 _STRUCTURE = {
@@ -50,7 +52,7 @@ def metadata_of(image: Image.Image) -> Metadata:
         exif=_exif(image),
         icc=_bytes(info.get("icc_profile")) or _raw_profile(image, *_RAW_ICC),
         xmp=_bytes(info.get("xmp"), info.get("XML:com.adobe.xmp"))
-        or _raw_profile(image, *_RAW_XMP),
+        or _raw_profile(image, *_RAW_XMP, xmp=True),
     )
 
 
@@ -112,6 +114,8 @@ def upright(image: Image.Image) -> tuple[Image.Image, Metadata]:
     metadata = metadata_of(image)
     if isinstance(image.info.get("exif"), Image.Exif):  # as `save(exif=)` takes it; Pillow reads
         image = attach(Metadata(exif=metadata.exif), image.copy())  # bytes alone
+    if "exif" not in image.info and _raw_profile(image, *_RAW_EXIF):  # it looks for one of two
+        attach(Metadata(exif=metadata.exif), image)
     method, readable = None, False
     try:
         tags = image.getexif()
@@ -166,16 +170,19 @@ def _parsed(exif: bytes | None) -> Image.Exif | None:
     return tags if len(tags) else None
 
 
-def _raw_profile(image: Image.Image, *names: str) -> bytes | None:
+def _raw_profile(image: Image.Image, *names: str, xmp: bool = False) -> bytes | None:
     """A profile that ImageMagick wrote into PNG text: a line feed, name, length, hexadecimal."""
     for name in names:
         text = image.info.get(f"Raw profile type {name}")
         if isinstance(text, str):
             try:
-                return bytes.fromhex("".join(text.split("\n")[3:])) or None
+                profile = bytes.fromhex("".join(text.split("\n")[3:]))
             except ValueError:
                 message = f"damaged profile {name!r} left out"
                 warnings.warn(message, MetadataWarning, stacklevel=2)
+                continue
+            if profile and (name != "APP1" or profile.startswith(_XMP_PREFIX) == xmp):
+                return profile.removeprefix(_XMP_PREFIX)
     return None
 
 

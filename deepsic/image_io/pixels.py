@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from deepsic.errors import UnsupportedImageError
 from deepsic.image_io.decoders import known_formats
 
-__all__ = ["Depth", "check_cut", "depth_of", "eight_bits", "scaled", "to_supported_mode"]
+__all__ = [
+    "Depth", "check_cut", "depth_of", "eight_bits", "mend_opened", "scaled", "to_supported_mode",
+]  # fmt: skip
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE = 258, 262, 281
+_PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 338, 339
+_APART, _PREMULTIPLIED, _SIGNED = 2, 1, 2
 _FULL = 0xFFFF
+_SPREAD = {"L;2": 85, "L;4": 17}
+"""What Pillow multiplies gray of these raw modes by, to have 8 bits."""
 _DARK = 16
 """Where nothing says what white is, and 8 bits would stay below this, it is something else."""
 _SAYS_COLOURS = ("icc_profile", "gamma", "srgb")
@@ -37,34 +44,77 @@ class Depth:
     """Whether the file or the user says so; else it is what the number of bits allows."""
     inverted: bool = False
     """0 is white, and Pillow leaves that to us."""
+    cut: bool = False
+    """Pillow cuts the channels to 8 bits by itself."""
     raw: str = ""
-    """Pillow's raw mode of a file whose channels it cuts to 8 bits by itself, such as RGB;16B."""
+    """Its raw mode of a file that it cuts, such as RGB;16B, if it would give the other halves."""
+
+
+def mend_opened(image: Image.Image, name: str) -> None:
+    """Put right what Pillow gets wrong of an image that isn't loaded yet.
+
+    It compares a colour key of 2 or 4 bits with pixels of 8. Of a TIFF whose channels lie apart
+    uncompressed it reads 16 bits as 8, where libtiff does better.
+
+    Raises:
+        UnsupportedImageError: it can't be put right.
+    """
+    codec, raw, _ = _tile_of(image)
+    key = image.info.get("transparency")
+    if raw in _SPREAD and isinstance(key, int):
+        image.info["transparency"] = key * _SPREAD[raw]
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS_PER_SAMPLE, (8,)))
+    if bits <= 8 and _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+        raise UnsupportedImageError(f"{name}: a TIFF of signed 8-bit numbers; convert it to 8 bits")
+    if not codec or tags.get(_PLANAR) != _APART:
+        return
+    if image.mode == "LA":
+        raise UnsupportedImageError(f"{name}: a TIFF whose gray and alpha lie apart; save it anew")
+    if codec == "raw" and image.mode in ("RGB", "RGBA", "CMYK"):
+        extra = tags.get(_EXTRA_SAMPLES, ())
+        raw = "RGBa" if extra and extra[0] == _PREMULTIPLIED else image.mode
+        tiff: Any = image
+        box = (0, 0, *(max(tile[1][k] for tile in tiff.tile) for k in (2, 3)))
+        args = (raw + (";16N" if bits > 8 else ""), False, tags.offset)
+        tiff.tile = [ImageFile._Tile("libtiff", box, 0, args)]
+        tiff.use_load_libtiff = True
 
 
 def depth_of(image: Image.Image, white: int | None) -> Depth:
     """The depth of an image that isn't loaded yet; `white` is what the user says of it."""
     known = white is not None or any(name in image.info for name in _SAYS_COLOURS)
+    codec, raw, largest = _tile_of(image)
+    known = known or 0 < largest < _FULL
     if image.mode in _SIXTEEN or image.mode == "I":
         tags: Any = getattr(image, "tag_v2", {})
         inverted = image.mode in _SIXTEEN and tags.get(_PHOTOMETRIC) == 0
-        stored = _stored_white(tags)
-        known = known or stored < _FULL
-        return Depth(sixteen=True, white=white or stored, known=known, inverted=inverted)
-    for tile in getattr(image, "tile", None) or ():
-        raw = tile[3] if len(tile) > 3 else ""
-        raw = raw[0] if isinstance(raw, tuple) and raw else raw
-        if ";16" in str(raw):
-            return Depth(sixteen=True, white=white or _FULL, known=known, raw=str(raw))
+        stored, stated = _stored_white(tags)
+        return Depth(sixteen=True, white=white or stored, known=known or stated, inverted=inverted)
+    if codec == "SGI16" or largest > 0xFF or re.search(";16[BLN]S?$", raw):
+        apart = getattr(image, "tag_v2", {}).get(_PLANAR) == _APART
+        whole = "" if apart or codec.startswith(("sgi", "SGI", "ppm")) else raw
+        return Depth(sixteen=True, white=white or _FULL, known=known, cut=True, raw=whole)
     return Depth(sixteen=image.info.get("sixteen_bit") is True)  # it came through `to_pil`
 
 
-def _stored_white(tags: Any) -> int:
-    """White by a TIFF's tags; other formats' gray of more than 8 bits has 16."""
+def _tile_of(image: Image.Image) -> tuple[str, str, int]:
+    """Codec, raw mode, and largest value (of PPM, else 0) of an image that isn't loaded yet."""
+    for codec, _, _, args in getattr(image, "tile", None) or ():
+        args = args if isinstance(args, tuple) else (args,)
+        largest = args[1] if codec.startswith("ppm") and len(args) > 1 else 0
+        return codec, str(args[0]) if args else "", largest
+    return "", "", 0
+
+
+def _stored_white(tags: Any) -> tuple[int, bool]:
+    """White by a TIFF's tags, and whether they say so; other formats' gray has 16 bits."""
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    white = (1 << bits) - 1 if bits < 16 else _FULL
+    signed = bits == 16 and _SIGNED in tags.get(_SAMPLE_FORMAT, ())
+    white = (1 << min(bits, 16) - signed) - 1
     stated = tags.get(_MAX_SAMPLE, (white,))
     stated = stated[0] if isinstance(stated, tuple) else stated
-    return stated if 0xFF <= stated < white else white
+    return (stated, True) if 0xFF <= stated < white else (white, bits < 16)
 
 
 def scaled(values: NDArray[Any], depth: Depth, name: str) -> NDArray[np.uint8]:
@@ -108,20 +158,32 @@ def eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
 def check_cut(image: Image.Image, depth: Depth, file: IO[bytes] | None, name: str) -> Image.Image:
     """Look at colours that Pillow cut from 16 to 8 bits: colour keys, other whites, the dark.
 
-    Raises `UnsupportedImageError` as `scaled`.
+    Raises `UnsupportedImageError` as `scaled`, and where the lower halves are wanted but lost.
     """
-    if not depth.raw or image.mode not in ("RGB", "RGBA"):
+    if not depth.cut or image.mode not in ("L", "RGB", "RGBA"):
         return image
-    high = np.asarray(image)[..., :3]
+    high = np.asarray(image)
+    high = high[..., :3] if high.ndim == 3 else high
     key = image.info.get("transparency")
-    bright = depth.known or high.max() >= _DARK
-    if bright and depth.white == _FULL and not isinstance(key, tuple):
-        return image
-    low = _lower_bytes(file, depth.raw)
-    if low is None:
-        return image
-    values = high.astype(np.uint16) << 8 | low
+    dark = high.max() < (_DARK if depth.raw else _DARK + 1)  # it may have been rounded up
+    bright = depth.white == _FULL and (depth.known or not dark)
+    if not (bright and not isinstance(key, tuple)):
+        low = _lower_bytes(file, depth.raw)
+        if low is None and not bright:
+            raise UnsupportedImageError(
+                f"{name}: has 16 bits, of which only the upper ones can be read in this kind of "
+                f"image, and these are dark ({high.max()} of 255 at most); save it as PNG"
+            )
+        if low is not None:
+            image = _recut(image, (high.astype(np.uint16) << 8) | low, depth, name)
+    # Gray with alpha is RGBA to Pillow.
+    return image.convert("LA") if depth.raw.startswith("LA") else image
+
+
+def _recut(image: Image.Image, values: NDArray[Any], depth: Depth, name: str) -> Image.Image:
+    """An image whose colours have these 16-bit values, scaled and with its colour key as alpha."""
     pixels = scaled(values, depth, name)
+    key = image.info.get("transparency")
     if depth.white != _FULL:
         alpha = image.getchannel("A") if image.mode == "RGBA" else None
         info, image = image.info, Image.fromarray(pixels)
@@ -140,7 +202,11 @@ def _lower_bytes(file: IO[bytes] | None, raw: str) -> NDArray[np.uint8] | None:
     """The halves that Pillow cut off, (H, W, 3): it keeps them when told the other byte order."""
     little = raw.endswith("L") or (raw.endswith("N") and sys.byteorder == "little")
     other = raw[:-1] + ("B" if little else "L")
-    if file is None or raw[:-1] not in ("RGB;16", "RGBA;16"):
+    if raw == "LA;16B":
+        other = "RGBA"  # the same bits: both halves of gray and both of alpha
+    elif raw[:-1] not in ("RGB;16", "RGBA;16"):
+        return None
+    if file is None:
         return None
     file.seek(0)
     with Image.open(file, formats=known_formats()) as image:
@@ -149,7 +215,7 @@ def _lower_bytes(file: IO[bytes] | None, raw: str) -> NDArray[np.uint8] | None:
             rest = tile[3][1:] if isinstance(tile[3], tuple) else None
             tiles.append(tile._replace(args=other if rest is None else (other, *rest)))
         image.tile = tiles
-        return np.asarray(image)[..., :3]
+        return np.asarray(image)[..., 1:2] if raw == "LA;16B" else np.asarray(image)[..., :3]
 
 
 def to_supported_mode(

@@ -45,6 +45,9 @@ def test_strangers_files_do_not_end_a_run(
         "e.jfif": strange.with_metadata(),
         "f.PNM": strange.stored(strange.noise(9, 7), "PPM"),
         "g": strange.stored(strange.noise(9, 7), "PNG"),
+        "h.png": strange.stored(strange.noise(9, 7), "PNG")[:30],
+        "i.tif": strange.gray_tiff(10, bytes(64 * 32 * 10 // 8)),
+        "j.jpg": b"",
         "notes.txt": b"a list of images",
         "done.sic": b"SIC",
     }
@@ -55,10 +58,13 @@ def test_strangers_files_do_not_end_a_run(
     made = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert made == ["e.sic", "f.sic", "g.sic"]
     printed = capsys.readouterr().err
-    assert "left out: 1 .sic already, 1 not an image" in printed
-    for reason in ("a.avif: damaged", "b.gif: damaged", "c.heic: HEIF", "d.tif: its first"):
+    assert "left out: 1 .sic already, 1 empty, 1 not an image" in printed
+    for reason in (
+        "a.avif: damaged", "b.gif: damaged", "c.heic: HEIF", "d.tif: its first", "h.png: damaged",
+        "i.tif: of a kind",
+    ):  # fmt: skip
         assert reason in printed
-    assert "4 of 7" not in printed
+    assert "6 of 9" not in printed
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ DEEP = (RAMP * 257).astype(np.uint16)
 DEEP_RGB = np.repeat(DEEP[..., None], 3, axis=2)
 DARK = (RAMP * 1000 / 255).astype(np.uint16)
 DARK_RGB = np.repeat(DARK[..., None], 3, axis=2)
+SIGNED = {339: (3, 2)}
 GAMMA = strange.chunk(b"gAMA", b"\0\0\xb1\x8f")
 
 
@@ -50,6 +52,12 @@ def deep_png(values: Any, *extra: bytes) -> bytes:
     """A PNG of (H, W, 3) 16-bit values."""
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return strange.png((values.shape[1], values.shape[0]), 16, 2, lines, *extra)
+
+
+def ppm(values: Any, white: int) -> bytes:
+    """A colour PPM of (32, 64) values, gray."""
+    pixels = np.repeat(np.asarray(values)[..., None], 3, axis=2).astype(">u2")
+    return f"P6 64 32 {white}\n".encode() + pixels.tobytes()
 
 
 def frames(kind: str) -> bytes:
@@ -100,7 +108,9 @@ SAMPLES: dict[str, list[Any]] = {
         (stored(Image.fromarray(DEEP.astype(np.int32)), "TIFF"), DEEP >> 8),
         (deep_png(DEEP_RGB), DEEP >> 8),
     ],
-    "gray of 9 to 15 bits; TIFF with `MaxSampleValue`": [
+    "gray of 9 to 15 bits; signed 16 bits; TIFF with `MaxSampleValue`; PPM": [
+        (strange.gray_tiff(16, (RAMP * 32767 / 255).astype("<i2").tobytes(), tags=SIGNED), RAMP),
+        (ppm(RAMP * 1023 / 255, 1023), RAMP),
         (strange.twelve_bits(), RAMP),
         (strange.gray_tiff(16, TEN_BITS, tags={281: (3, 1023)}), RAMP),
     ],
@@ -123,6 +133,8 @@ SAMPLES: dict[str, list[Any]] = {
         deep_png(DARK_RGB),
         DARK,
     ],
+    "16 bits, as dark, of which Pillow gives the upper ones alone: SGI, PPM, TIFF whose channels "
+    "lie apart": [ppm(RAMP * 4095 / 255, 65535)],
     "TIFF whose 0 is white": [
         (strange.gray_tiff(8, (255 - RAMP).astype(np.uint8).tobytes(), tags={262: (3, 0)}), RAMP),
         (strange.gray_tiff(16, (65535 - DEEP).astype("<u2").tobytes(), tags={262: (3, 0)}), RAMP),
@@ -152,7 +164,9 @@ SAMPLES: dict[str, list[Any]] = {
         strange.preview_first(),
         strange.gray_tiff(8, RAMP.astype(np.uint8).tobytes(), tags={50706: (4, 1)}),
     ],
-    "32-bit integers beyond 65535, floating point files": [
+    "32-bit integers beyond 65535, negative numbers, signed 8 bits, floating point files": [
+        strange.gray_tiff(16, (RAMP - 9).astype("<i2").tobytes(), tags=SIGNED),
+        strange.gray_tiff(8, RAMP.astype(np.uint8).tobytes(), tags=SIGNED),
         Image.new("I", (4, 4), 70_000), stored(Image.new("F", (4, 4)), "TIFF"),
         kinds.sound("SPIDER"),
     ],
@@ -160,6 +174,12 @@ SAMPLES: dict[str, list[Any]] = {
         without_plugins(strange.FALSE_HEIC),
         without_plugins(b"\xff\x0a" + bytes(50)),
         b"FUJIFILMCCD-RAW 0201" + bytes(100),
+    ],
+    "depths and kinds of the formats above that Pillow doesn't know, such as TIFF of 10 bits or "
+    "PSD of 16": [
+        strange.gray_tiff(10, TEN_BITS),
+        strange.gray_tiff(64, bytes(64 * 32 * 8), tags={339: (3, 3)}),
+        struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 4, 4, 16, 3) + bytes(110),
     ],
     "EPS, PDF, SVG, WMF, FITS and whatever isn't a raster format": [
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.7\n", b"<svg xmlns='x'/>",
