@@ -32,6 +32,7 @@ __all__ = [
     "UnsupportedImageError",
     "UsageError",
     "VerificationError",
+    "counted",
 ]
 
 EXIT_OK = 0
@@ -129,3 +130,12 @@ class PartialFailureError(DeepsicError):
 
 class MetadataWarning(UserWarning):
     """EXIF, ICC profile or XMP that had to be left out, because damaged or not for this format."""
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts, for messages.
+
+    >>> counted(1, "image"), counted(0, "image"), counted(1200, "image")
+    ('1 image', '0 images', '1,200 images')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

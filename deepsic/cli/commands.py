@@ -95,7 +95,7 @@ def encode(
         chosen["metadata"] = False
 
     def made(job: files.Conversion) -> Row:
-        picture = files.read(job.source) if job.source == files.STREAM else job.source
+        picture = files.read(job.source) if files.is_stream(job.source) else job.source
         image = load_image(picture, frame=frame, white=white)
         blob = codec.encode(image, **chosen)
         target.write(job, blob)
@@ -148,7 +148,7 @@ def show_info(*, sources: list[str], json: bool) -> None:
     with Results(len(found.files), json=json) as out:
         for source, _ in found.files:
             with out.item(str(source)) as item:
-                facts = info(files.read(source) if source == files.STREAM else source)
+                facts = info(files.read(source) if files.is_stream(source) else source)
                 item.done(_facts(facts), _info_text)
 
 
@@ -174,7 +174,7 @@ def labels(
                 stored, read = read_semantics(start), "file"
                 blob = b""
                 if stored is None or boxes:
-                    blob = start if job.source == files.STREAM else files.read(job.source)
+                    blob = start if files.is_stream(job.source) else files.read(job.source)
                     codec = _codec_for(info(blob), model, device, codecs)
                 seen: Sequence[Label] = stored.labels if stored else ()
                 if stored is None:

@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from deepsic import atomic
-from deepsic.errors import InputError, StorageError, UsageError
+from deepsic.errors import InputError, StorageError, UsageError, counted
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Target",
     "expand",
     "found",
+    "is_stream",
     "not_a_sic_file",
     "not_an_image",
     "plan",
@@ -35,6 +36,12 @@ __all__ = [
 
 STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
+
+_UNREADABLE, _LINKED, _BROKEN, _SPECIAL = (
+    "unreadable folder", "folder link", "broken link", "device or pipe",
+)  # fmt: skip
+_NO_FILES = (_UNREADABLE, _LINKED, _BROKEN, _SPECIAL)
+"""What a folder may hold beside files."""
 
 Reason = Callable[[Path], str]
 """Says why a file in a folder is left out; empty: it is taken."""
@@ -122,7 +129,7 @@ def expand(sources: Iterable[str], left_out: Reason) -> Found:
             found[STREAM] = STREAM
         elif path.is_dir():
             many = True
-            for inside in sorted(p for p in path.rglob("*") if p.is_file()):
+            for inside in _files_below(path, reasons):
                 reason = left_out(inside)
                 if reason:
                     reasons[reason] += 1
@@ -139,8 +146,7 @@ def expand(sources: Iterable[str], left_out: Reason) -> Found:
             base = Path(*fixed)
             found.update((p, p.relative_to(base)) for p in matches if p.is_file())
     if not found:
-        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise UsageError(f"nothing to do: the folder holds {counts or 'no files'}")
+        raise UsageError(f"nothing to do: the folder holds {_told(reasons) or 'no files'}")
     return Found(files=list(found.items()), many=many, left_out=reasons)
 
 
@@ -148,9 +154,35 @@ def found(sources: Sequence[str], left_out: Reason = not_a_sic_file) -> Found:
     """The files meant; what folders hold beside them is counted on standard error."""
     meant = expand(sources, left_out)
     if meant.left_out:
-        counts = ", ".join(f"{count} {reason}" for reason, count in meant.left_out.items())
-        sys.stderr.write(f"deepsic: left out: {counts}\n")
+        sys.stderr.write(f"deepsic: left out: {_told(meant.left_out)}\n")
     return meant
+
+
+def _told(left_out: Counter[str]) -> str:
+    return ", ".join(
+        counted(count, reason) if reason in _NO_FILES else f"{count} {reason}"
+        for reason, count in left_out.items()
+    )
+
+
+def _files_below(folder: Path, left_out: Counter[str]) -> list[Path]:
+    """The files below a folder, in order. What is there and isn't a file is counted."""
+    below = []
+
+    def refused(error: OSError) -> None:
+        left_out[_UNREADABLE] += 1
+
+    for root, folders, names in os.walk(folder, onerror=refused):
+        left_out[_LINKED] += sum(os.path.islink(os.path.join(root, name)) for name in folders)
+        for path in (Path(root, name) for name in names):
+            if path.is_file():
+                below.append(path)
+            else:
+                left_out[_BROKEN if path.is_symlink() else _SPECIAL] += 1
+    for reason in _NO_FILES:
+        if not left_out[reason]:
+            del left_out[reason]
+    return sorted(below)
 
 
 def not_an_image(path: Path) -> str:
@@ -216,16 +248,22 @@ def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
             data = sys.stdin.buffer.read(limits.max_input_bytes + 1)
         else:
             limits.check_bytes(path.stat().st_size)
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(limits.max_input_bytes + 1)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     limits.check_bytes(len(data))
     return data
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a source can be read only once: standard input, a FIFO, a device."""
+    return path == STREAM or (path.exists() and not path.is_file())
+
+
 def read_start(path: Path, count: int) -> bytes:
-    """Return a file's first `count` bytes, or all of standard input. Raises as `read`."""
-    if path == STREAM:
+    """Return a file's first `count` bytes, or all of a stream. Raises as `read`."""
+    if is_stream(path):
         return read(path)
     try:
         with path.open("rb") as file:

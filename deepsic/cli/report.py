@@ -153,7 +153,11 @@ def _close_stdout() -> None:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    try:
+        sys.stdout.write(line + "\n")
+    except UnicodeEncodeError:  # a name that isn't text, or not in this terminal's alphabet
+        code = sys.stdout.encoding
+        sys.stdout.write(line.encode(code, "backslashreplace").decode(code) + "\n")
 
 
 def _complain(message: str) -> None:

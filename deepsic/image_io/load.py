@@ -130,7 +130,7 @@ def load_image(
         return _from_path(Path(source), limits, wanted)
     data: Any = source
     if hasattr(data, "read"):
-        data = data.read()
+        data = _content(data)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise UsageError(
             f"can't make an image of {type(data).__name__}; give a path, the bytes of an image "
@@ -154,11 +154,25 @@ def to_pil(image: LoadedImage) -> Image.Image:
     return attach(Metadata(exif=image.exif, icc=image.icc, xmp=image.xmp), out)
 
 
+def _content(file: Any) -> Any:
+    """What an open file holds. Raises as `load_image`."""
+    try:
+        return file.read()
+    except (UnicodeDecodeError, TypeError) as error:
+        raise UsageError(f'can\'t read {file!r}: {error}; open it as binary, "rb"') from None
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise InputError(f"{file!r}: {error}") from None
+
+
 def _from_path(path: Path, limits: Limits, wanted: _Wanted) -> LoadedImage:
     try:
         limits.check_bytes(path.stat().st_size)
         with path.open("rb") as file:
-            return _from_file(file, limits, str(path), wanted)
+            if file.seekable():
+                return _from_file(file, limits, str(path), wanted)
+            data = file.read(limits.max_input_bytes + 1)  # of a pipe
+        limits.check_bytes(len(data))
+        return _from_file(io.BytesIO(data), limits, str(path), wanted)
     except DeepsicError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,67 @@ def test_strangers_files_do_not_end_a_run(
     ):  # fmt: skip
         assert reason in printed
     assert "6 of 9" not in printed
+
+
+def test_what_a_folder_holds_beside_files_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a.png").write_bytes(strange.stored(strange.noise(9, 7), "PNG"))
+    (folder / "b.png").symlink_to(folder / "sub" / "a.png")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "again").symlink_to(folder / "sub")
+    (folder / "sub" / "up").symlink_to(folder)
+    os.mkfifo(folder / "pipe.png")
+    assert run("encode", folder, "-o", tmp_path / "out") == 0
+    made = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.sic")}
+    assert made == {"b.sic", "sub/a.sic"}
+    printed = capsys.readouterr().err
+    assert "left out: 2 folder links, 1 broken link, 1 device or pipe\n" in printed
+
+    def refusing(top: object, onerror: Callable[[OSError], None]) -> list[object]:
+        onerror(PermissionError())
+        return []
+
+    monkeypatch.setattr(os, "walk", refusing)
+    assert run("encode", folder) == 2
+    assert "the folder holds 1 unreadable folder" in capsys.readouterr().err
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    """As a shell's `<(...)` gives one."""
+    image = strange.stored(strange.noise(9, 7), "PNG")
+    pipe, made = tmp_path / "pipe", tmp_path / "a.sic"
+    os.mkfifo(pipe)
+    for data, arguments in (
+        (image, ("encode", pipe, "-o", made)),
+        (None, ("decode", pipe, "-o", tmp_path / "a.png", "--model", "x")),
+        (None, ("info", pipe)),
+        (None, ("labels", pipe, "--model", "x")),
+        (None, ("verify", pipe)),
+    ):
+        content = made.read_bytes() if data is None else data
+        writer = threading.Thread(target=pipe.write_bytes, args=[content])
+        writer.start()
+        assert run(*arguments) == 0, arguments
+        writer.join(20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others' names are text")
+def test_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    for name in (b"bad\xff.png", "\u00fc\u5b57.png".encode(), b"plain.png"):
+        Path(os.fsdecode(bytes(tmp_path / "in") + b"/" + name)).write_bytes(
+            strange.stored(strange.noise(9, 7), "PNG")
+        )
+    for encoding in ("utf-8", "ascii"):
+        shown = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", shown)
+        assert run("encode", tmp_path / "in", "-o", tmp_path / "out", "-f") == 0
+        shown.seek(0)
+        assert "bad\\udcff.sic" in shown.read()
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")

@@ -305,6 +305,13 @@ def test_sources_of_every_kind(tmp_path: Any) -> None:
     for wrong in (None, 7, [1, 2], open):
         with pytest.raises(UsageError, match="give a path"):
             load_image(wrong)  # type: ignore[arg-type]
+    with (
+        (tmp_path / "x.png").open(encoding="utf-8") as text,
+        pytest.raises(UsageError, match="binary"),
+    ):
+        load_image(text)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="closed"):
+        load_image(file)
     with pytest.raises(UnsupportedImageError, match="as a tensor"):
         load_image(tensor[None])
     with pytest.raises(InputError):
