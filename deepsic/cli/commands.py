@@ -1,4 +1,4 @@
-"""The command `deepsic`: encode, decode, info, labels, verify, models, bench, completion.
+"""The command `deepsic`: encode, decode, info, labels, index, verify, models, bench, completion.
 
     deepsic encode photos/ -o sic/ --quality 60        # folders, files, globs, or - for a pipe
     deepsic labels sic/*.sic --depth 8                 # what is in them, without torch
@@ -22,17 +22,17 @@ from deepsic import __version__
 from deepsic.bitstream import PREFIX_BYTES, Info, Label, info, read_semantics, unpack
 from deepsic.cli import files
 from deepsic.cli.convert import convert
-from deepsic.cli.label_rows import at_depth, rows_of, text_of
+from deepsic.cli.index import index
+from deepsic.cli.label_rows import at_depth, names_of, rows_of, text_of
 from deepsic.cli.options import (
     SHELLS,
     add_verb,
     at_least,
     completes_files,
+    decode_options,
     encode_options,
+    index_options,
     model_options,
-    output_options,
-    region,
-    scale,
 )
 from deepsic.cli.report import Results, Row, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
@@ -114,6 +114,7 @@ def decode(
     model: str | None,
     device: str,
     strip: bool,
+    keywords: bool,
     json: bool,
     quiet: bool,
     **writing: bool,
@@ -133,6 +134,11 @@ def decode(
 
         if strip:
             image.info.clear()
+        if keywords:
+            from deepsic.labels.keywords import with_keywords
+
+            xmp = with_keywords(image.info.get("xmp"), names_of(facts.labels))
+            image.info |= {} if xmp is None else {"xmp": xmp}
         kind = job.target.suffix if job.target != files.STREAM else ""
         target.write(job, image_bytes(image, kind or suffix))
         row = _facts(facts, str(job.target))
@@ -256,23 +262,7 @@ def _parser() -> argparse.ArgumentParser:
 
     encode_options(add_verb(verbs, "encode", encode))
 
-    verb = add_verb(verbs, "decode", decode)
-    output_options(verb)
-    verb.add_argument("--format", default="png", metavar="SUFFIX", help="png, jpg, webp, ... [png]")
-    verb.add_argument(
-        "--region",
-        type=region,
-        metavar="L,T,R,B",
-        help="decode only this box: left, top, right, bottom in pixels",
-    )
-    verb.add_argument(
-        "--scale",
-        type=scale,
-        default=1.0,
-        metavar="S",
-        help="1, 1/2, 1/4 or 1/8 of both sides; the less, the faster [1]",
-    )
-    model_options(verb)
+    decode_options(add_verb(verbs, "decode", decode))
 
     add_verb(verbs, "info", show_info)
 
@@ -296,6 +286,8 @@ def _parser() -> argparse.ArgumentParser:
         help="write the images there, with the boxes of the objects that a detector stored",
     )
     model_options(verb)
+
+    index_options(add_verb(verbs, "index", index))
 
     add_verb(verbs, "verify", verify)
     add_verb(verbs, "models", models, sources=False)

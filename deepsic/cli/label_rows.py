@@ -12,7 +12,7 @@ from typing import Any
 from deepsic.bitstream import Label, certain
 from deepsic.labels import label_set
 
-__all__ = ["at_depth", "label_row", "rows_of", "text_of"]
+__all__ = ["at_depth", "label_row", "names_of", "rows_of", "text_of"]
 
 _PERHAPS = 2
 """Guesses that are named beside what is certain."""
@@ -51,6 +51,13 @@ def rows_of(seen: Sequence[Label]) -> dict[str, Any]:
         "certain": None if sure is None else label_row(sure),
         "labels": [label_row(label) for label in seen],
     }
+
+
+def names_of(seen: Sequence[Label]) -> list[str]:
+    """Names that hold for an image: the one that is certain, or of the objects with boxes."""
+    boxed = dict.fromkeys(label.name for label in seen if label.box is not None)
+    sure = certain(seen)
+    return list(boxed) or ([] if sure is None else [sure.name])
 
 
 def text_of(row: dict[str, Any]) -> str:

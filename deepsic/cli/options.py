@@ -17,7 +17,9 @@ __all__ = [
     "at_least",
     "bits_per_pixel",
     "completes_files",
+    "decode_options",
     "encode_options",
+    "index_options",
     "model_options",
     "output_options",
     "region",
@@ -138,6 +140,40 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
         "--refine-steps", type=at_least(1), metavar="N", help="gradient steps per image [16]"
     )
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
+
+
+def decode_options(verb: argparse.ArgumentParser) -> None:
+    """How, and how much of, an image is decoded."""
+    output_options(verb)
+    verb.add_argument("--format", default="png", metavar="SUFFIX", help="png, jpg, webp, ... [png]")
+    verb.add_argument(
+        "--region",
+        type=region,
+        metavar="L,T,R,B",
+        help="decode only this box: left, top, right, bottom in pixels",
+    )
+    verb.add_argument(
+        "--scale",
+        type=scale,
+        default=1.0,
+        metavar="S",
+        help="1, 1/2, 1/4 or 1/8 of both sides; the less, the faster [1]",
+    )
+    verb.add_argument(
+        "--keywords", action="store_true",
+        help="add the names that are certain, or have boxes, to the keywords in XMP (dc:subject)",
+    )  # fmt: skip
+    model_options(verb)
+
+
+def index_options(verb: argparse.ArgumentParser) -> None:
+    """Where an index goes."""
+    output = verb.add_argument(
+        "-o", "--out", dest="output", required=True, metavar="FILE",
+        help="its ending says the form: .parquet, .jsonl, or .json for COCO's boxes",
+    )  # fmt: skip
+    completes_files(output)
+    verb.add_argument("-f", "--force", action="store_true", help="replace a file that exists")
 
 
 def model_options(verb: argparse.ArgumentParser) -> None:
