@@ -108,7 +108,7 @@ class Targets:
     weights: Tensor
     """BxK or K."""
     outputs: Tensor
-    """BxC."""
+    """BxC; C = 0 where the mix compares none."""
 
 
 class Distortion:
@@ -136,8 +136,13 @@ class Distortion:
         if self.network is None or not self.mix.needs_network:
             return None
         if self.mix.semantic == 0:  # no weights are asked for, so no gradients of the outputs
+            layer = self.mix.layer or self.network.default_layer
             with torch.no_grad():
-                y, (f,) = self.network.observe(x, (self.mix.layer or self.network.default_layer,))
+                if self.mix.agreement:
+                    y, (f,) = self.network.observe(x, (layer,))
+                else:  # what lies behind the layer isn't asked
+                    f = self.network.features(x, layer)
+                    y = f.new_empty(len(f), 0)
             return Targets(maps=f.float(), weights=f.new_ones(f.shape[1]), outputs=y.float())
         # Gradients of bfloat16 outputs would put the weights off by up to 181 %.
         with torch.autocast(x.device.type, enabled=False):

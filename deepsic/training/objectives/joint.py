@@ -45,8 +45,9 @@ class Joint:
     distortion: DistortionMix = field(default_factory=lambda: DistortionMix(pixel=1.0))
     """D, in units of the mean squared error on 0-255."""
     networks: tuple[str, ...] = ()
-    """Classifiers that D asks, one a step in turn; a name may stand several times, and may end in
-    `@LAYER`, whose maps D then compares."""
+    """Networks that D asks, of `deepsic.tasks.OBSERVERS`, one a step in turn; a name may stand
+    several times, and may end in `@LAYER`, whose maps D then compares. Those that are no
+    classifiers are asked for their maps alone."""
     semantic_weights: Literal["image", "dataset"] = "image"
     """SAIC's weights of each image, or of the training images together (Algorithm 1, step 2)."""
     lambda1: float | None = None
@@ -87,10 +88,8 @@ class JointObjective:
         asked = [name.partition("@")[::2] for name in needed]
         loaded = {name: _network(name, device) for name in dict.fromkeys(n for n, _ in asked)}
         self._distortions = [
-            Distortion(
-                replace(config.distortion, layer=layer or config.distortion.layer), loaded[n]
-            )
-            for n, layer in asked
+            Distortion(_asked(config.distortion, name, layer), loaded[name])
+            for name, layer in asked
         ] or [Distortion(config.distortion)]
         self._ssim_distortion = Distortion(config.ssim_distortion)
         self._teacher: Any = None
@@ -165,7 +164,15 @@ class JointObjective:
         return torch.stack(each).mean()
 
 
-def _network(name: str, device: torch.device) -> Any:
-    from deepsic.tasks import load_classifier
+def _asked(mix: DistortionMix, name: str, layer: str) -> DistortionMix:
+    """What of D a network is asked: only classifiers have answers that may agree."""
+    from deepsic.tasks import CLASSIFIERS
 
-    return load_classifier(name).to(device)
+    agreement = mix.agreement if name in CLASSIFIERS else 0.0
+    return replace(mix, layer=layer or mix.layer, agreement=agreement)
+
+
+def _network(name: str, device: torch.device) -> Any:
+    from deepsic.tasks import load_observer
+
+    return load_observer(name).to(device)
