@@ -83,9 +83,14 @@ class Target:
     def up_to_date(self, job: Conversion) -> bool:
         """Whether a file is there that may stay.
 
-        Raises `UsageError` if one is there that mayn't be replaced.
+        Raises:
+            UsageError: one is there that mayn't be replaced.
+            StorageError: the target can't be looked at, as its name is too long.
         """
-        there = job.target != STREAM and (job.target.is_file() or job.target.is_dir())
+        try:
+            there = job.target != STREAM and (job.target.is_file() or job.target.is_dir())
+        except OSError as error:
+            raise StorageError(f"can't write {job.target}: {error.strerror or error}") from None
         if there and not self.skip_existing and not self.force:
             raise UsageError(
                 f"{job.target} exists already; -f replaces it, --skip-existing doesn't"
@@ -125,9 +130,10 @@ def expand(sources: Iterable[str], left_out: Reason) -> Found:
     many = False
     for source in sources:
         path = Path(source)
+        there = source == "-" or _is_there(path)
         if source == "-":
             found[STREAM] = STREAM
-        elif path.is_dir():
+        elif there and path.is_dir():
             many = True
             for inside in _files_below(path, reasons):
                 reason = left_out(inside)
@@ -135,7 +141,7 @@ def expand(sources: Iterable[str], left_out: Reason) -> Found:
                     reasons[reason] += 1
                 else:
                     found[inside] = inside.relative_to(path)
-        elif path.exists():
+        elif there:
             found[path] = Path(path.name)
         else:
             many = True
@@ -156,6 +162,13 @@ def found(sources: Sequence[str], left_out: Reason = not_a_sic_file) -> Found:
     if meant.left_out:
         sys.stderr.write(f"deepsic: left out: {_told(meant.left_out)}\n")
     return meant
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:  # its name is too long, or has a null byte
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _told(left_out: Counter[str]) -> str:

@@ -93,12 +93,14 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--white",
-        type=at_least(0xFF),
+        type=at_least(0xFF, 0xFFFF),
         metavar="N",
         help="value of white in images of more than 8 bits, such as 4095 [as the file says]",
     )
     goal = verb.add_mutually_exclusive_group()
-    goal.add_argument("--quality", type=int, metavar="1..100", help="1 is smallest, 100 best [50]")
+    goal.add_argument(
+        "--quality", type=at_least(1, 100), metavar="1..100", help="1 is smallest, 100 best [50]"
+    )
     goal.add_argument(
         "--bpp",
         type=bits_per_pixel,
@@ -182,13 +184,15 @@ def model_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto [auto]")
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """A type of whole numbers from `low` on."""
+def at_least(low: int, most: int | None = None) -> Callable[[str], int]:
+    """A type of whole numbers from `low` on, to `most`."""
 
     def number(text: str) -> int:
         value = int(text)
         if value < low:
             raise argparse.ArgumentTypeError(f"{value} is less than {low}")
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"{value} is more than {most}")
         return value
 
     return number

@@ -262,6 +262,17 @@ def test_what_is_no_regular_file_is_written_through(tmp_path: Path) -> None:
     assert info(long).width == 9
 
 
+def test_names_that_are_too_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("encode", "x" * 300) == 3
+    assert "File name too long" in capsys.readouterr().err
+    for name in ("x" * 248 + ".png", "short.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(strange.stored(strange.noise(9, 7), "PNG"))
+    assert run("encode", tmp_path / "in", "-o", tmp_path / "out", "--keep-suffix") == 1
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["short.png.sic"]
+    assert "File name too long" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("size", ["nan", "inf", "0", "-1", "much"])
 def test_sizes_that_are_none(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("encode", tmp_path, "--bpp", size) == 2
