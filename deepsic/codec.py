@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from PIL import Image
 from deepsic import weights
 from deepsic.bitstream import Container, Header, Label, Layout, Metadata, Semantics, pack
 from deepsic.bitstream.container import read_semantics
-from deepsic.bitstream.facts import read_file
+from deepsic.bitstream.facts import SicFile, read_file
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
@@ -32,20 +32,19 @@ from deepsic.models.device import device_named
 from deepsic.models.effort import DEFAULT_EFFORT, checked_effort, is_quick, steps_of
 from deepsic.models.quality import TUNINGS
 from deepsic.models.registry import F32, Engine, Quick, Reader, Scalable, Tunable
-from deepsic.models.semantic.labeler import Labeler
+from deepsic.models.semantic.labeler import Labeler, labels_by
 from deepsic.models.tiles import tiling
-from deepsic.models.tiles.drawing import SCALES, Drawing, halvings
+from deepsic.models.tiles.drawing import SCALES, Drawing, box_of, halvings
 from deepsic.models.tiles.encoding import Encoding
 from deepsic.models.tiles.tiling import tiles
 from deepsic.targets import Goal, smallest_loss
-from deepsic.threads import each
+from deepsic.threads import each, several
 
 if TYPE_CHECKING:
     from deepsic.refiner import Refiner
 
 __all__ = ["Codec"]
 
-SicFile = bytes | str | os.PathLike[str]
 Region = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, ends exclusive, as Pillow's `crop` takes it."""
 
@@ -141,7 +140,7 @@ class Codec:
         """Return the `.sic` file of an image.
 
         Args:
-            image: PIL image, array (H, W, 3) uint8, path, or bytes of an image file.
+            image: whatever holds one, see `deepsic.image_io.load.load_image`.
             quality: 1 (smallest) to 100 (best); 50 if no target is given.
             bpp: target for the whole file in bits per pixel, not exceeded.
             max_bytes: target for the whole file in bytes, not exceeded.
@@ -153,7 +152,8 @@ class Codec:
             metadata: whether EXIF, ICC and XMP are kept.
 
         Raises:
-            UsageError: more than one target, one that can't be met, or another model's refiner.
+            UsageError: more than one target, one that can't be met, another model's refiner, or a
+                labeler that fails.
             InputError, LimitError: as `deepsic.image_io.load.load_image`.
         """
         goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
@@ -191,7 +191,7 @@ class Codec:
 
     def encode_batch(
         self,
-        images: Sequence[ImageSource],
+        images: Iterable[ImageSource],
         *,
         quality: int | None = None,
         bpp: float | None = None,
@@ -206,6 +206,7 @@ class Codec:
         Arguments and errors as `encode`. With a labeler or a refiner, one after the other.
         """
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
+        images = several(images, "images")
         one = partial(
             self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, metadata=metadata,
             labels=labels, labeler=labeler, refiner=refiner,
@@ -218,7 +219,7 @@ class Codec:
         """Return the image of a `.sic` file: original size and kind, EXIF, ICC and XMP in `info`.
 
         Args:
-            blob: the whole file's bytes, or its path.
+            blob: the whole file's bytes, its path, or the file open as binary.
             region: left, top, right, bottom; only tiles that it touches are decoded.
             scale: 1, 1/2, 1/4 or 1/8 of both sides, rounded up. Less is read and decoded: the
                 wavelet levels that a smaller image has.
@@ -232,10 +233,7 @@ class Codec:
         blob = read_file(blob, self.limits)
         layout = self._layout(blob)
         header = layout.prefix.header
-        box = region or (0, 0, header.width, header.height)
-        if not (0 <= box[0] < box[2] <= header.width and 0 <= box[1] < box[3] <= header.height):
-            size = f"{header.width}x{header.height}"
-            raise UsageError(f"region {box} is not left, top, right, bottom inside {size}")
+        box = box_of(region, header)
         view = memoryview(blob)
         drawing = Drawing(
             engine=registry.tuned(self.engine, header.coder),
@@ -258,14 +256,14 @@ class Codec:
         kept = vars(metadata)
         return to_pil(LoadedImage(rgb=rgb, alpha=alpha, gray=header.gray, **kept))
 
-    def decode_batch(self, blobs: Sequence[SicFile]) -> list[Image.Image]:
+    def decode_batch(self, blobs: Iterable[SicFile]) -> list[Image.Image]:
         """Return the images of several files, in order; as many at once as there are threads.
 
         Errors as `decode`.
         """
-        return each(self.decode, blobs)
+        return each(self.decode, several(blobs, ".sic files"))
 
-    def labels(self, blob: bytes, *, top: int = TOP) -> list[Label]:
+    def labels(self, blob: SicFile, *, top: int = TOP) -> list[Label]:
         """Return what is in the image, most probable first.
 
         Stored labels (pre-semantic) are read without a network; the rest of the file may be
@@ -275,6 +273,7 @@ class Codec:
         Raises:
             UnknownModelError: nothing is stored, and the model has no head or is another.
         """
+        blob = read_file(blob, self.limits)
         stored = read_semantics(blob)
         if stored is not None:
             return list(stored.labels[:top])
@@ -334,7 +333,7 @@ class Codec:
     ) -> Semantics | bool:
         """What is stored of a picture; True: what the encoder sees on its way."""
         if labels is True and labeler is not None:
-            labels = labeler(Image.fromarray(picture.rgb))
+            labels = labels_by(labeler, Image.fromarray(picture.rgb))
         elif labels is True and self.reader is not None and self.reader.asked:
             labels = self.read(picture.rgb, top=STORED)
         return labels if isinstance(labels, bool) else Semantics.of(labels)

@@ -39,7 +39,7 @@ class Goal:
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) > 1:
             raise UsageError("quality, bpp and max_bytes exclude one another; give one")
-        if self.bpp is not None and not 0 < self.bpp < math.inf:
+        if self.bpp is not None and not _is_size(self.bpp):
             raise UsageError(f"bpp={self.bpp}: give bits a pixel, such as 0.25")
         for name in ("quality", "max_bytes"):
             _check_whole(name, getattr(self, name))
@@ -49,6 +49,13 @@ class Goal:
         if self.max_bytes is not None:
             return int(self.max_bytes)
         return None if self.bpp is None else int(self.bpp * pixels / 8)
+
+
+def _is_size(bpp: object) -> bool:
+    try:
+        return 0 < bpp < math.inf  # type: ignore[operator]
+    except TypeError:
+        return False
 
 
 def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> bytes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-__all__ = ["each", "strips", "thread_count"]
+from deepsic.errors import UsageError
+
+__all__ = ["each", "several", "strips", "thread_count"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,6 +59,16 @@ def each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
     if others is None or len(items) > 2:
         return list(_pool(threads).map(run, items))
     return [run(items[0]), *others]
+
+
+def several(given: Iterable[T], what: str) -> list[T]:
+    """What is given, as a list. Raises `UsageError` for one thing that happens to have parts."""
+    one = isinstance(given, (str, bytes, bytearray, memoryview, os.PathLike))
+    if one or not isinstance(given, Iterable) or hasattr(given, "read"):
+        raise UsageError(f"give a list of {what}, not one {type(given).__name__}")
+    if getattr(given, "ndim", 4) < 4:
+        raise UsageError(f"give a list of {what}, or an array or tensor with one axis more")
+    return list(given)
 
 
 def strips(call: Callable[[int, int], object], rows: int) -> None:

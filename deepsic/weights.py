@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepsic import atomic
-from deepsic.errors import UnknownModelError
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.labels import class_names, class_set, is_custom
 
 if TYPE_CHECKING:
@@ -78,12 +78,16 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     """Path of a shipped model's name or of a model file.
 
     Raises:
+        UsageError: neither text nor a path.
         UnknownModelError: neither a shipped name nor a file.
     """
     known = shipped()
     if isinstance(model, str) and model in known:
         return known[model]
-    path = Path(model)
+    try:
+        path = Path(model)
+    except TypeError:
+        raise UsageError(f"model {model!r}: give a shipped name or a file's path") from None
     if path.is_file():
         return path
     names = ", ".join(known) or "none"

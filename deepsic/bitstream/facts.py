@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from deepsic.bitstream.header import PREFIX_BYTES, VERSION, Prefix
 from deepsic.bitstream.semantics import Label, Semantics
-from deepsic.errors import CorruptFileError, InputError
+from deepsic.errors import CorruptFileError, InputError, UsageError
 from deepsic.limits import Limits
 
-__all__ = ["Info", "info", "read_file", "read_start"]
+__all__ = ["Info", "SicFile", "info", "read_file", "read_open", "read_start"]
+
+SicFile = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
+"""A `.sic` file: its bytes, its path, or open and binary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,34 +69,66 @@ def read_start(path: Path, count: int) -> tuple[bytes, int]:
     try:
         with path.open("rb") as file:
             return file.read(count), os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def read_file(source: bytes | str | os.PathLike[str], limits: Limits) -> bytes:
-    """Bytes as they are, or a file's. Raises `InputError`, `LimitError`."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source)
-    try:
-        limits.check_bytes(os.stat(source).st_size)
-        return Path(source).read_bytes()
-    except (OSError, TypeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{source!r}: {why}; give a .sic file's bytes or its path") from None
-
-
-def info(source: bytes | str | os.PathLike[str]) -> Info:
-    """Describe a `.sic` file given as bytes or as a path; reads at most the first few kB.
+def read_open(file: Any) -> Any:
+    """What an open file holds, from its beginning if it can be wound back.
 
     Raises:
-        InputError: the path can't be read.
+        UsageError: it isn't open as binary.
+        InputError: it can't be read.
+    """
+    try:
+        if getattr(file, "seekable", bool)():
+            file.seek(0)
+        return file.read()
+    except (UnicodeDecodeError, TypeError) as error:
+        raise UsageError(f'can\'t read {file!r}: {error}; open it as binary, "rb"') from None
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise InputError(f"{file!r}: {error}") from None
+
+
+def read_file(source: SicFile, limits: Limits) -> bytes:
+    """Bytes as they are, or a file's. Raises `UsageError`, `InputError`, `LimitError`."""
+    if hasattr(source, "read"):
+        source = read_open(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    path = _path_of(source)
+    try:
+        limits.check_bytes(path.stat().st_size)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _path_of(source: Any) -> Path:
+    try:
+        return Path(source)
+    except TypeError:
+        raise UsageError(
+            f"can't read a .sic file from {type(source).__name__}; give its bytes, its path, or "
+            "the file open as binary"
+        ) from None
+
+
+def info(source: SicFile) -> Info:
+    """Describe a `.sic` file; of a path, at most the first few kB are read.
+
+    Raises:
+        UsageError: neither bytes nor a path nor an open file.
+        InputError: it can't be read.
         CorruptFileError: not a `.sic` file, or header or labels damaged, or parts missing.
         UnknownVersionError: written by a newer format version.
     """
+    if hasattr(source, "read"):
+        source = read_open(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         start, total = bytes(source[:PREFIX_BYTES]), len(source)
     else:
-        start, total = read_start(Path(source), PREFIX_BYTES)
+        start, total = read_start(_path_of(source), PREFIX_BYTES)
     prefix = Prefix.unpack(start)
     header = prefix.header
     after = total - prefix.size - prefix.image_bytes

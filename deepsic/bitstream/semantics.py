@@ -67,7 +67,13 @@ class Semantics:
 
     @classmethod
     def of(cls, labels: Sequence[Label]) -> Semantics:
-        """Return `labels`, most probable first, with the smallest set that holds them all."""
+        """Return `labels`, most probable first, with the smallest set that holds them all.
+
+        Raises:
+            UsageError: something else than a sequence of `Label`.
+        """
+        if not isinstance(labels, Sequence) or not all(isinstance(x, Label) for x in labels):
+            raise UsageError(f"labels: a list of `deepsic.Label` is due, not {labels!r}")
         ordered = tuple(sorted(labels, key=lambda label: -label.probability))
         for name in SETS:
             names = label_set(name)

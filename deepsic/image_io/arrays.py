@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.errors import UnsupportedImageError
+from deepsic.errors import UnsupportedImageError, UsageError
 from deepsic.image_io.pixels import Depth, scaled
 from deepsic.limits import Limits
 
@@ -25,9 +25,16 @@ def is_tensor(value: object) -> TypeGuard[Tensor]:
 
 
 def tensor_array(tensor: Tensor) -> NDArray[Any]:
-    """A tensor (C, H, W) or (H, W) as an array with its channels last."""
-    tensor = tensor.detach().cpu()
-    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    """A tensor (C, H, W) or (H, W) as an array with its channels last.
+
+    Raises:
+        UsageError: it has no values here, or is sparse.
+    """
+    try:
+        tensor = tensor.detach().cpu()
+        array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (TypeError, NotImplementedError, RuntimeError) as error:
+        raise UsageError(f"can't read this tensor: {error}") from None
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
         array = np.moveaxis(array, 0, 2)
     return array
@@ -42,6 +49,7 @@ def from_array(array: NDArray[Any], limits: Limits, white: int | None) -> Planes
         UnsupportedImageError: of another shape or type, or values out of range.
         LimitError: larger than `limits` allow.
     """
+    array = np.asarray(array)  # not a matrix, which has two axes for ever
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:

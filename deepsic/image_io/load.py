@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from deepsic.bitstream import Metadata
+from deepsic.bitstream.facts import read_open
 from deepsic.errors import (
     DeepsicError,
     InputError,
@@ -130,7 +131,7 @@ def load_image(
         return _from_path(Path(source), limits, wanted)
     data: Any = source
     if hasattr(data, "read"):
-        data = _content(data)
+        data = read_open(data)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise UsageError(
             f"can't make an image of {type(data).__name__}; give a path, the bytes of an image "
@@ -152,16 +153,6 @@ def to_pil(image: LoadedImage) -> Image.Image:
     if image.sixteen_bit:
         out.info["sixteen_bit"] = True
     return attach(Metadata(exif=image.exif, icc=image.icc, xmp=image.xmp), out)
-
-
-def _content(file: Any) -> Any:
-    """What an open file holds. Raises as `load_image`."""
-    try:
-        return file.read()
-    except (UnicodeDecodeError, TypeError) as error:
-        raise UsageError(f'can\'t read {file!r}: {error}; open it as binary, "rb"') from None
-    except (OSError, ValueError) as error:  # ValueError: it is closed
-        raise InputError(f"{file!r}: {error}") from None
 
 
 def _from_path(path: Path, limits: Limits, wanted: _Wanted) -> LoadedImage:

@@ -8,10 +8,10 @@ from importlib import import_module
 from PIL import Image
 
 from deepsic.bitstream import Label
-from deepsic.errors import UsageError
+from deepsic.errors import DeepsicError, UsageError
 from deepsic.labels import TOP, label_set
 
-__all__ = ["Labeler", "load_labeler"]
+__all__ = ["Labeler", "labels_by", "load_labeler"]
 
 _SEEN = 0.3
 """Score from which a detector's object is stored."""
@@ -19,6 +19,16 @@ _MOST = 31
 """Objects of an image that a file holds."""
 Labeler = Callable[[Image.Image], Sequence[Label]]
 """Any classifier: an upright RGB image to labels, most probable first."""
+
+
+def labels_by(labeler: Labeler, image: Image.Image) -> Sequence[Label]:
+    """What a labeler says of an image. Raises `UsageError` if it fails, whatever it raises."""
+    try:
+        return labeler(image)
+    except DeepsicError:
+        raise
+    except Exception as error:  # somebody else's code: it must not end a run of many files
+        raise UsageError(f"the labeler failed: {error!r}") from error
 
 
 def load_labeler(spec: str, *, top: int = TOP) -> Labeler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from deepsic.models.registry import Engine, Scalable
 from deepsic.models.tiles.tiling import HALO, Latents, Tile, assemble_latents
 from deepsic.threads import each
 
-__all__ = ["SCALES", "Drawing", "halvings"]
+__all__ = ["SCALES", "Drawing", "box_of", "halvings"]
 
 Box = tuple[int, int, int, int]
 SCALES = (1.0, 0.5, 0.25, 0.125)
@@ -26,6 +27,20 @@ def halvings(scale: float) -> int:
     if scale not in SCALES:
         raise UsageError(f"scale={scale}: give 1, 1/2, 1/4 or 1/8")
     return SCALES.index(scale)
+
+
+def box_of(region: Box | None, header: Header) -> Box:
+    """The region of an image, all of it where that is None. Raises `UsageError`."""
+    width, height = header.width, header.height
+    if region is None:
+        return 0, 0, width, height
+    try:
+        left, top, right, bottom = map(index, region)
+    except (TypeError, ValueError):
+        left = top = right = bottom = -1
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise UsageError(f"region {region} is not left, top, right, bottom inside {width}x{height}")
+    return left, top, right, bottom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +100,8 @@ class Drawing:
         top, bottom = min(w[0] for w in windows), max(w[2] for w in windows)
         near = [i for i, tile in enumerate(self.grid) if tile.top < bottom and top < tile.bottom]
         needed = [i for i in near if any(self.grid[i].touches(w) for w in windows)]
-        for index in [i for i in self.latents if i not in needed]:
-            del self.latents[index]
+        for old in [i for i in self.latents if i not in needed]:
+            del self.latents[old]
 
         def decode(index: int) -> Latents:
             stream, size = bytes(self.stream(index)), self.grid[index].padded
