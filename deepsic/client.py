@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,7 @@ class Client:
         model: str | None = None,
         tune: str | None = None,
         labels: bool = True,
+        refine_for: Sequence[str] = (),
     ) -> bytes:
         """An image as a `.sic` file.
 
@@ -113,6 +114,7 @@ class Client:
             model: one of `models()`; None: the service's default.
             tune: "psnr" or "ssim", as `Codec.load` takes it, of models that are tuned for it.
             labels: let the service's classifier put labels into the file.
+            refine_for: networks of those that the service names; the file is fitted to them.
 
         Raises: as `Codec.encode`, and `ServiceError`.
         """
@@ -122,6 +124,8 @@ class Client:
         query: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
         if not labels:
             query["labels"] = "false"
+        if refine_for:
+            query["refine_for"] = list(refine_for)
         return self._post("encode", image_file(image), query).content
 
     def decode(self, blob: bytes | str | Path) -> Image.Image:

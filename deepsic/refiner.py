@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -91,6 +92,8 @@ class Refiner:
         networks: frozen; they take turns, a step each. None: the pixels alone are fitted.
         steps: of gradient descent.
         mix: what is kept of an image, if there are networks.
+        seconds: after which descent ends, whatever steps are left; a file then depends on the
+            machine's speed. None: never.
 
     Raises:
         UsageError: no steps.
@@ -105,10 +108,11 @@ class Refiner:
         steps: int = STEPS,
         mix: DistortionMix = REFINED,
         device: str | torch.device = "cpu",
+        seconds: float | None = None,
     ) -> None:
         if steps < 1:
             raise UsageError("refinement needs at least one step")
-        self.identity, self.steps = identity, steps
+        self.identity, self.steps, self.seconds = identity, steps, seconds
         self.device = torch.device(device)
         net.context.set_quantised(True)
         self.net = net.eval().requires_grad_(False).to(self.device)
@@ -193,7 +197,10 @@ class Refiner:
         moved = [v.clone().requires_grad_() for v in first]
         optimiser = torch.optim.Adam(moved, lr=self.rate, betas=(0.9, 0.98))
         views = np.random.default_rng(0)
+        end = math.inf if self.seconds is None else time.monotonic() + self.seconds
         for step in range(self.steps):
+            if time.monotonic() > end:
+                break
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
             distortion = self.distortions[step % len(self.distortions)]

@@ -65,6 +65,13 @@ def main(
     classifier: Annotated[
         str, typer.Option(metavar="NAME|none", help="Labels images and draws heat maps.")
     ] = "efficientnet-lite0",
+    refine_for: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Classifier that files may be refined for; repeatable."),
+    ] = None,
+    refine_seconds: Annotated[
+        float, typer.Option(metavar="S", help="How long refinement may take of a request.")
+    ] = 10.0,
     device: options.Device = "auto",
     min_replicas: Annotated[
         int, typer.Option(min=1, metavar="N", help="Codec replicas at least.")
@@ -110,6 +117,8 @@ def main(
     settings = ServeSettings(
         models=tuple(model or ("sic",)),
         classifier=options.or_none(classifier),
+        refine_for=tuple(refine_for or ()),
+        refine_s=refine_seconds,
         device=device,
         min_replicas=min_replicas,
         max_replicas=max(min_replicas, max_replicas),

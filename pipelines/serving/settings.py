@@ -28,6 +28,10 @@ class ServeSettings:
     """Models offered, by shipped name, path or place on s3://; the first is the default."""
     classifier: str | None = "efficientnet-lite0"
     """Classifier that labels images and draws heat maps; None: files carry no labels."""
+    refine_for: tuple[str, ...] = ()
+    """Classifiers that a request may have its file refined for."""
+    refine_s: float = 10.0
+    """How long refinement may take of a request, seconds, about; what is reached then is sent."""
     device: str = "auto"
     """Where the codec runs: "auto", "cpu" or "cuda"."""
 
@@ -119,16 +123,17 @@ class ServeSettings:
         self.token()
         for model in self.models:
             weights.read(model_file(model))
-        if self.classifier is not None:
+        networks = [*filter(None, (self.classifier,)), *self.refine_for]
+        if networks:
             try:
                 from deepsic.tasks import load_classifier
             except ImportError as error:
                 raise UsageError(
-                    f"classifier {self.classifier!r} needs {error.name}: pip install "
-                    "'deepsic[tasks]', or serve without one (--classifier none)"
+                    f"{networks[0]!r} needs {error.name}: pip install 'deepsic[tasks]', or serve "
+                    "without (--classifier none)"
                 ) from error
-
-            load_classifier(self.classifier)
+            for name in networks:
+                load_classifier(name)
         return replace(self, models=tuple(pinned(model) for model in self.models))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,15 @@ Tune = Annotated[
 ]
 
 
+RefineFor = Annotated[
+    list[str] | None,
+    Query(
+        max_length=4,
+        description="Networks that the file is fitted to, in some seconds; see /v1/models",
+    ),
+]
+
+
 def goal_of(quality: Quality = None, bpp: BitsPerPixel = None, max_bytes: MaxBytes = None) -> Goal:
     """What the parameters ask of a file. Raises: `UsageError`, more than one of them."""
     goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
@@ -73,6 +83,17 @@ async def known_model(parts: Parts, name: str | None) -> str:
     if name not in {model.name for model in models}:
         raise UnknownModelError(f"model {name[:100]!r} isn't offered here; see /v1/models")
     return name
+
+
+def offered_networks(parts: Parts, names: Sequence[str]) -> tuple[str, ...]:
+    """Networks that files may be refined for here. Raises: `UsageError` for others."""
+    offered = parts.settings.refine_for
+    for name in names:
+        if name not in offered:
+            raise UsageError(
+                f"no refinement for {name[:100]!r} here; there is: {', '.join(offered) or 'none'}"
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def codec_router(parts: Parts) -> APIRouter:
@@ -109,6 +130,7 @@ def add_encode(router: APIRouter, parts: Parts) -> None:
         labels: Annotated[bool, Query(description="Store what a classifier sees")] = True,
         upload: Handle = None,
         keep: Annotated[bool, Query(description="Keep the file as an upload too")] = False,
+        refine_for: RefineFor = None,
     ) -> Response:
         started = time.perf_counter()
         data, size = await parts.image_of(request, upload)
@@ -119,6 +141,7 @@ def add_encode(router: APIRouter, parts: Parts) -> None:
             goal=goal,
             labels=labels,
             tune=tune,
+            refine_for=offered_networks(parts, refine_for or ()),
         )
         done = await parts.do(request, job)
         header = Prefix.unpack(done.blob).header
@@ -241,6 +264,7 @@ def add_facts(router: APIRouter, parts: Parts) -> None:
             models=[ModelOut(**asdict(model)) for model in offered],
             default=offered[0].name,
             classifier=await parts.backend.classifier(),
+            refine_for=list(parts.settings.refine_for),
             baselines=baselines.available(),
             limits=Limits(
                 max_body_bytes=parts.settings.max_body_bytes, max_pixels=parts.settings.max_pixels

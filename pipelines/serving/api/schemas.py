@@ -104,6 +104,7 @@ class Service(BaseModel):
     models: list[ModelOut]
     default: str = Field(examples=["sic"])
     classifier: str | None = Field(examples=["efficientnet-lite0"])
+    refine_for: list[str] = Field(description="What `refine_for` may name", examples=[[]])
     baselines: dict[str, str] = Field(
         description="Name and settings", examples=[{"avif": "libaom, speed 6, 4:2:0"}]
     )

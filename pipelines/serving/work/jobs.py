@@ -29,6 +29,8 @@ __all__ = [
 R = TypeVar("R")
 #: How often a search for a size encodes, about.
 SEARCH_PASSES = 8
+#: How often refinement goes over an image, about; a search refines at fewer qualities.
+REFINE_PASSES, REFINED_QUALITIES = 100, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,16 +101,26 @@ class EncodeJob(Job[Encoded]):
     goal: Goal
     labels: bool = True
     tune: str = TUNINGS[0]
+    refine_for: tuple[str, ...] = ()
+    """Classifiers."""
+
+    @property
+    def refined(self) -> int:
+        """At how many qualities the image is refined, about."""
+        if not self.refine_for:
+            return 0
+        return 1 if self.goal.quality is not None else REFINED_QUALITIES
 
     @property
     def together(self) -> tuple[Any, ...]:
         """Jobs with equal keys may go through the net together."""
-        return (self.model, self.goal, self.labels, self.tune)
+        return (self.model, self.goal, self.labels, self.tune, self.refine_for)
 
     @property
     def cost(self) -> int:
         """A size is searched for."""
-        return self.pixels * (1 if self.goal.quality is not None else SEARCH_PASSES)
+        passes = 1 if self.goal.quality is not None else SEARCH_PASSES
+        return self.pixels * (passes + REFINE_PASSES * self.refined)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -37,6 +37,9 @@ from pipelines.serving.work.jobs import (
     ShrinkJob,
 )
 
+if TYPE_CHECKING:
+    from deepsic.refiner import Refiner
+
 __all__ = ["CodecLike", "Loader", "Worker", "load_codec"]
 
 R = TypeVar("R")
@@ -47,6 +50,7 @@ class CodecLike(Protocol):
 
     name: str
     identity: bytes
+    path: Path
 
     @property
     def tunings(self) -> tuple[str, ...]: ...
@@ -91,6 +95,7 @@ class Worker:
         self.settings = settings
         self.loader = loader
         self.reader = ImageReader.load(settings.classifier)
+        self.refiners: dict[tuple[bytes, tuple[str, ...]], Refiner] = {}
         self.verbs: dict[type[Job[Any]], Callable[[Any, Any], Any]] = {
             EncodeJob: self.encode,
             DecodeJob: self.decode,
@@ -147,6 +152,8 @@ class Worker:
         options["labels"] = job.labels
         if self.reader is not None:
             options["labeler"] = self.reader.labels
+        if job.refine_for:
+            options["refiner"] = self.refiner(codec, job)
         started = time.perf_counter()
         try:
             if job.tune != TUNINGS[0]:
@@ -164,6 +171,19 @@ class Worker:
             return [result for half in halves for result in self._encode_group(codec, half)]
         seconds = (time.perf_counter() - started) / len(images)
         return [Encoded(blob=blob, seconds=seconds, batch=len(images)) for blob in blobs]
+
+    def refiner(self, codec: CodecLike, job: EncodeJob) -> Refiner:
+        """What refines a job's files, within the time that it may take."""
+        key = codec.identity, job.refine_for
+        if key not in self.refiners:
+            from deepsic.refiner import Refiner
+
+            self.refiners.clear()  # one is 50 MB, and few ask
+            path, device = codec.path, self.settings.device
+            self.refiners[key] = Refiner.load(path, job.refine_for, device=device)
+        found = self.refiners[key]
+        found.seconds = self.settings.refine_s / job.refined
+        return found
 
     def decode(self, codec: CodecLike, job: DecodeJob) -> Decoded:
         """Decode a `.sic` file and write it as an ordinary image."""

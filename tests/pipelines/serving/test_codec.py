@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,10 +12,11 @@ import pytest
 from PIL import Image
 
 import deepsic
+from deepsic.targets import Goal
 from pipelines.serving.settings import ServeSettings
 from pipelines.serving.work import images
 from pipelines.serving.work.backends import LocalBackend
-from pipelines.serving.work.jobs import DecodeJob
+from pipelines.serving.work.jobs import DecodeJob, EncodeJob
 from pipelines.serving.work.worker import Worker
 from tests.pipelines.serving.conftest import Service, running
 from tests.pipelines.serving.fakes import image_bytes
@@ -92,3 +94,33 @@ def test_a_thumbnail_reads_no_more_than_it_needs(width: int | None, scale: float
     if width is not None:
         expected = images.resized(expected, (width, round(200 * width / 300)))
     assert Image.open(io.BytesIO(done.data)).tobytes() == expected.tobytes()
+
+
+def test_files_are_refined_for_networks_that_the_operator_offers(two_tunings: Path) -> None:
+    settings = ServeSettings(
+        models=[str(two_tunings)], classifier=None, refine_for=("squeezenet",), refine_s=300
+    )
+    body = image_bytes(width=64, height=64)
+    backend = LocalBackend(Worker(settings))
+    with running(settings, backend) as address, deepsic.Client(address) as client:
+        refined = client.encode(body, 40, refine_for=["squeezenet"])
+        assert httpx.get(f"{address}/v1/models").json()["refine_for"] == ["squeezenet"]
+        with pytest.raises(deepsic.errors.UsageError, match="there is: squeezenet"):
+            client.encode(body, 40, refine_for=["efficientnet-lite0"])
+    codec = deepsic.Codec.load(two_tunings)
+    refiner = deepsic.Refiner.load(two_tunings, ["squeezenet"])
+    assert refined == codec.encode(body, quality=40, refiner=refiner)
+
+
+def test_refinement_ends_in_time(two_tunings: Path) -> None:
+    refiner = deepsic.Refiner.load(two_tunings, ["squeezenet"], steps=100_000)
+    refiner.seconds = 0.2
+    codec = deepsic.Codec.load(two_tunings)
+    blob = codec.encode(image_bytes(width=64, height=64), quality=40, refiner=refiner)
+    assert codec.decode(blob).width == 64
+
+
+def test_refinement_is_work_for_idle_time(two_tunings: Path) -> None:
+    plain = EncodeJob(data=b"", pixels=1000, goal=Goal(quality=50))
+    assert plain.cost == 1000
+    assert replace(plain, refine_for=("squeezenet",)).cost > 50 * plain.cost
