@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -21,7 +22,13 @@ from PIL import Image, ImageFile
 from deepsic import atomic
 from deepsic.bitstream import PREFIX_BYTES, Layout, Metadata, read_header, read_semantics, verify
 from deepsic.bitstream.header import SIGNATURE
-from deepsic.errors import CorruptFileError, InputError, UnknownModelError
+from deepsic.errors import (
+    CorruptFileError,
+    StorageError,
+    UnknownModelError,
+    UnknownVersionError,
+    UsageError,
+)
 from deepsic.image_io.metadata import attach
 from deepsic.limits import DEFAULT_LIMITS
 from deepsic.zoo import name_of
@@ -38,8 +45,8 @@ _METADATA = ("exif", "icc_profile", "xmp")
 class SicImageFile(ImageFile.ImageFile):
     """A `.sic` file; size, mode, labels and metadata are there at once, pixels when asked for.
 
-    As Pillow's own formats: what isn't a `.sic` file ends in `UnidentifiedImageError`, damage
-    behind its header in `OSError`.
+    As Pillow's own formats: what isn't a `.sic` file ends in `UnidentifiedImageError`; damage
+    behind its header, and a version or model that isn't known here, in `OSError`.
     """
 
     format = _FORMAT
@@ -52,6 +59,8 @@ class SicImageFile(ImageFile.ImageFile):
             semantics = read_semantics(start)
         except CorruptFileError as error:
             raise SyntaxError(str(error)) from error  # Pillow's sign for "not mine"
+        except UnknownVersionError as error:
+            raise OSError(str(error)) from error
         DEFAULT_LIMITS.check_size(header.width, header.height)
         self._size = header.width, header.height
         self._mode = header.mode
@@ -67,12 +76,12 @@ class SicImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         """Decode the pixels, once.
 
-        Raises: `OSError` for a damaged file; otherwise as `Codec.decode`.
+        Raises: `OSError`, `ValueError` if the file was closed; otherwise as `Codec.decode`.
         """
         if self._im is None:
             try:
                 image = _codec(self._model_id).decode(self._bytes())
-            except CorruptFileError as error:
+            except (CorruptFileError, UnknownVersionError, UnknownModelError) as error:
                 raise OSError(str(error)) from error
             self.info.update(image.info)
             self.im = image.im
@@ -97,7 +106,7 @@ class SicImageFile(ImageFile.ImageFile):
 
     def _file(self) -> IO[bytes]:
         if self.fp is None:
-            raise InputError("the file was closed before its image was decoded")
+            raise ValueError("the file was closed before its image was decoded")
         return self.fp
 
 
@@ -128,9 +137,14 @@ def _whole_or_not(save: Callable[..., None]) -> Callable[..., None]:
         path = os.fsdecode(fp) if isinstance(fp, (str, bytes, os.PathLike)) else ""
         wanted = (format or Image.EXTENSION.get(os.path.splitext(path)[1].lower(), "")).upper()
         if path and wanted == _FORMAT:
+            if not os.path.isdir(os.path.dirname(path) or os.curdir):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             out = BytesIO()
             save(self, out, _FORMAT, **params)
-            atomic.write(path, out.getvalue())
+            try:
+                atomic.write(path, out.getvalue())
+            except StorageError as error:
+                raise OSError(str(error)) from error
         else:
             save(self, fp, format, **params)
 
@@ -142,6 +156,9 @@ def _save(image: Image.Image, file: IO[bytes] | BytesIO, filename: str | bytes) 
     allowed = ("quality", "bpp", "max_bytes", "labels", "labeler", "metadata")
     chosen = {name: options[name] for name in allowed if name in options}
     given = {name: options[name] for name in _METADATA if name in options}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, (bytes, bytearray, str, Image.Exif)):
+            raise UsageError(f"{name}: bytes are due, not {type(value).__name__}")
     if given:
         image = image.copy()
         image.info.update(given)

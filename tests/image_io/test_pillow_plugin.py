@@ -69,14 +69,31 @@ def test_size_and_labels_need_no_model() -> None:
     blob = PngCodec().encode(RGB)
     image = Image.open(io.BytesIO(blob))
     assert image.size == (9, 6)
-    with pytest.raises(UnknownModelError, match=MODEL_ID.hex()):
+    with pytest.raises(OSError, match=MODEL_ID.hex()) as caught:
         image.load()
+    assert isinstance(caught.value.__cause__, UnknownModelError)
 
 
 @pytest.mark.parametrize("data", [PngCodec().encode(RGB)[:20], b"SICK of it all. " * 9, b"SIC"])
 def test_what_is_no_file_of_ours_is_unidentified(data: bytes) -> None:
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("data", [b"SIC\xdcR in Latin-1, a text", b"SIC\x82" + bytes(60)])
+def test_versions_of_the_future_are_an_os_error(data: bytes) -> None:
+    with pytest.raises(OSError, match="update deepsic"):
+        Image.open(io.BytesIO(data))
+
+
+@pytest.mark.usefixtures("known")
+def test_a_file_that_was_closed_is_a_value_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.sic"
+    path.write_bytes(PngCodec().encode(RGB))
+    with Image.open(path) as image:
+        pass
+    with pytest.raises(ValueError, match="closed"):
+        image.load()
 
 
 @pytest.mark.usefixtures("known")
@@ -138,6 +155,18 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         Image.fromarray(RGB).save(path)
     assert path.read_bytes() == b"precious"
     assert [p.name for p in tmp_path.iterdir()] == ["x.sic"]
+
+
+@pytest.mark.usefixtures("known")
+def test_places_that_cannot_be_written_are_os_errors(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB)
+    with pytest.raises(FileNotFoundError):
+        image.save(tmp_path / "no" / "such" / "folder.sic")
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(OSError, match="directory"):
+        image.save(tmp_path, "SIC")
+    with pytest.raises(ValueError, match="exif"):
+        image.save(tmp_path / "x.sic", exif=5)
 
 
 def test_bombs_are_refused_at_opening() -> None:
