@@ -204,6 +204,7 @@ async function showFile(entry, signal, look = false) {
   const offer = told.source === "none" && !look;
   const said = panel.showLabels(told, offer ? () => run((next) => again(entry, () => showFile(entry, next, true), next)) : null);
   panel.showBytes(new Uint8Array(await entry.blob.slice(0, PREFIX).arrayBuffer()), told);
+  stage.showBoxes(told.labels, told.width, told.height);
   const metadata = told.bytes_metadata ?? 0;
   Object.assign(entry, { prefix: told.bytes_prefix, said, metadata, width: told.width, height: told.height });
   const given = entry.sicFile ? null : { bytes: entry.file.size, same: !entry.reduced };

@@ -22,13 +22,14 @@ const percent = (value) => `${Math.round(100 * value)} %`;
 
 export function showLabels(told, onLook) {
   const sure = told.certain;
+  const boxed = told.labels.some((label) => label.box); // a detector names each object for itself
   const chips = told.labels.map((label) => {
     const first = label.name === sure?.name;
-    const chip = element("span", first ? "chip first" : sure ? "chip" : "chip unsure", label.name);
+    const chip = element("span", first ? "chip first" : sure || boxed ? "chip" : "chip unsure", label.name);
     chip.append(element("small", "", percent(label.probability)));
     return chip;
   });
-  if (told.labels.length && !told.labels.some((label) => label.name === sure?.name)) {
+  if (!boxed && told.labels.length && !told.labels.some((label) => label.name === sure?.name)) {
     const chip = element("span", sure ? "chip first" : "chip first unsure", sure?.name ?? "unsure what it is");
     if (sure) chip.append(element("small", "", percent(sure.probability)));
     chips.unshift(chip);
@@ -145,4 +146,5 @@ export function reset() {
   $("kilobytes").value = "–";
   $("rest").textContent = "image";
   $("stage-label").hidden = true;
+  $("boxes").toggleAttribute("hidden", true);
 }

@@ -66,6 +66,27 @@ export function frame(width, height) {
   setZoom(1);
 }
 
+// Objects that a detector stored: their boxes are shares of the image's sides.
+export function showBoxes(labels, width, height) {
+  const boxed = labels.filter((label) => label.box);
+  const drawing = $("boxes");
+  drawing.toggleAttribute("hidden", !boxed.length);
+  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  drawing.setAttribute("aria-label", `Objects: ${boxed.map((label) => label.name).join(", ")}`);
+  const size = Math.max(width, height) / 32;
+  drawing.replaceChildren(...boxed.flatMap(({ name, box: [left, top, right, bottom] }) => [
+    shape("rect", { x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height }),
+    shape("text", { x: left * width + size / 4, y: top * height + size, "font-size": size }, name),
+  ]));
+}
+
+function shape(tag, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
 function drag(target, onMove) {
   target.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;

@@ -50,6 +50,31 @@ def test_a_sic_file_opens(
     keep(page, "sic-file")
 
 
+def test_objects_are_drawn_where_they_are(
+    open_page: Callable[..., Page], keep: Callable[[Page, str], None]
+) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    labels = [
+        replace(SPRINGER, box=(0.25, 0.5, 0.75, 1.0)),
+        replace(SPRINGER, box=(0, 0, 0.5, 0.25)),
+    ]
+    give(page, FakeCodec().encode(made_image(300, 200, seed=9), labels=labels), "dogs.sic")
+    page.wait_for_selector(READY)
+    page.wait_for_selector("#boxes rect", state="attached")
+    image, box = (page.locator(at).bounding_box() for at in ("#right", "#boxes rect >> nth=0"))
+    assert image is not None
+    assert box is not None
+    assert box["x"] - image["x"] == pytest.approx(image["width"] / 4, abs=3)
+    assert box["y"] - image["y"] == pytest.approx(image["height"] / 2, abs=3)
+    assert box["width"] == pytest.approx(image["width"] / 2, abs=5)
+    assert page.locator("#boxes text").all_text_contents() == [SPRINGER.name, SPRINGER.name]
+    keep(page, "boxes")
+    give(page, photo())
+    page.wait_for_selector(READY)
+    page.wait_for_selector("#boxes", state="hidden")
+
+
 def test_the_file_can_be_saved_and_opened_again(
     open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
