@@ -14,10 +14,13 @@ from deepsic.tasks.efficientnet import load_efficientnet_lite
 from deepsic.tasks.fastestdet import load_fastestdet
 from deepsic.tasks.packaged import (
     ONNX_NETS,
+    TFLITE_NETS,
     load_deepsort_mobilenet,
     load_dinov2,
     load_hed_vgg,
+    load_inception,
     load_onnx_net,
+    load_tflite_net,
 )
 from deepsic.tasks.squeezenet import load_squeezenet
 from deepsic.tasks.torchvision_nets import load_torchvision_classifier, load_torchvision_detector
@@ -41,9 +44,10 @@ _BACKBONES = {
     "mobilenet-v2-features": load_deepsort_mobilenet,
     "dinov2-small": load_dinov2,
     "hed-vgg16": load_hed_vgg,
+    "inception-v3-features": load_inception,
 }
 
-CLASSIFIERS: tuple[str, ...] = (*_LITE, "squeezenet", *_TORCHVISION)
+CLASSIFIERS: tuple[str, ...] = (*_LITE, "squeezenet", *_TORCHVISION, *TFLITE_NETS)
 OBSERVERS: tuple[str, ...] = (*CLASSIFIERS, *_BACKBONES, *ONNX_NETS)
 DETECTORS: tuple[str, ...] = ("fastestdet", *list_models(module=_detection))
 
@@ -60,7 +64,8 @@ def load_classifier(name: str, weights: str | Path | None = None) -> Classifier:
     Args:
         name: one of `CLASSIFIERS`.
         weights: path of a state dict; None takes the package's weights (EfficientNet-Lite,
-            SqueezeNet: offline) or torchvision's own download (ResNet18, VGG16).
+            SqueezeNet: offline) or torchvision's own download (ResNet18, VGG16). The MobileNets
+            take a TensorFlow Lite file, by default out of `$DEEPSIC_NETWORKS`.
 
     Raises:
         UsageError: unknown name, or its package isn't installed.
@@ -71,6 +76,8 @@ def load_classifier(name: str, weights: str | Path | None = None) -> Classifier:
         return load_efficientnet_lite(name, weights)
     if name == "squeezenet":
         return load_squeezenet(weights)
+    if name in TFLITE_NETS:
+        return load_tflite_net(name, weights)
     return load_torchvision_classifier(name, _TORCHVISION[name], weights)
 
 
@@ -79,7 +86,7 @@ def load_observer(name: str, weights: str | Path | None = None) -> Classifier:
 
     Args:
         name: one of `OBSERVERS`: a classifier, or a backbone that answers with features.
-        weights: path of its file; None takes the file of its package.
+        weights: path of its file; None takes that of its package, or of `$DEEPSIC_NETWORKS`.
 
     Raises:
         UsageError: unknown name, or its package isn't installed.

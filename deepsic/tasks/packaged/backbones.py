@@ -19,10 +19,8 @@ __all__ = ["fold_norms", "load_deepsort_mobilenet", "load_hed_vgg"]
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
-    """Put each batch norm into the convolution before it in its `Sequential`; names stay."""
-    for module in network.eval().modules():
-        if not isinstance(module, nn.Sequential):
-            continue
+    """Put each batch norm into the convolution before it in its module; names stay."""
+    for module in list(network.eval().modules()):
         layers = list(module.named_children())
         for (a, conv), (b, norm) in pairwise(layers):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

