@@ -40,7 +40,9 @@ def test_tiles_that_no_encoder_writes_are_refused_at_once(
     assert time.process_time() - start < 0.5
 
 
-@pytest.mark.parametrize(("log2", "size"), [(6, (1000, 1000)), (11, (3000, 100)), (15, (65535, 4))])
+@pytest.mark.parametrize(
+    ("log2", "size"), [(6, (512, 512)), (6, (257, 1)), (11, (3000, 100)), (15, (65535, 4))]
+)
 def test_other_tiles(codec: Codec, log2: int, size: tuple[int, int]) -> None:
     header = Header(width=size[0], height=size[1], model_id=codec.identity, tile_log2=log2)
     blob = pack(Container(header=header, tiles=(b"stream",) * header.tile_count))

@@ -18,7 +18,7 @@ from tests.fuzz.damage import damaged, measured
 from tests.image_io.strange import SRGB, XMP
 from tests.support.small_model import photograph
 
-__all__ = ["faults_of"]
+__all__ = ["SECONDS", "faults_of"]
 
 SECONDS, BYTES = 1.0, 1 << 30
 """What any file may cost."""

@@ -17,7 +17,7 @@ from deepsic.models.saic.engine import pack_binary
 from deepsic.models.saic.net import BinaryConfig, BinaryNet
 from deepsic.models.tiles import tiling
 from tests.fuzz.damage import measured
-from tests.fuzz.sic_files import faults_of
+from tests.fuzz.sic_files import SECONDS, faults_of
 from tests.support.small_model import photograph
 
 FAST, SLOW = 20, 600
@@ -38,6 +38,19 @@ def codec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.filterwarnings("ignore")
 def test_hostile_files_end_in_named_errors(codec: Codec) -> None:
     assert faults_of(codec, FAST, largest=200) == []
+
+
+def test_many_small_tiles_cost_little(codec: Codec) -> None:
+    side = tiling.SMALL
+    header = Header(width=side, height=side, quality=50, model_id=codec.identity, tile_log2=6)
+    blob = pack(Container(header=header, tiles=(b"",) * header.tile_count))
+
+    def meet() -> None:
+        with contextlib.suppress(CorruptFileError):
+            assert codec.decode(blob).size == (side, side)
+
+    meet()
+    assert measured(meet).seconds < SECONDS
 
 
 @pytest.mark.slow

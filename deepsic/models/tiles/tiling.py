@@ -34,7 +34,7 @@ TILE_LOG2 = 10
 """Larger images are cut into tiles of 1024 pixels."""
 ONE_TILE = 1536
 """Images with no side beyond this are one tile."""
-SMALL = 512
+SMALL = 256
 """Images with no side beyond this may have smaller tiles: their cost is small in any case."""
 ALIGNMENT = 32
 """Windows are padded to a multiple of this, pixels: the stride of `sic`'s hyper-latent."""
