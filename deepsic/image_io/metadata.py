@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image, ImageOps, PngImagePlugin
 
@@ -39,6 +39,10 @@ _STRUCTURE = {
     0x8649, 0x8773,
 }  # fmt: skip
 _TAKES_EXIF = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "JXL", "HEIF")
+_MOST_IN_JPEG = 65_500
+"""Bytes of EXIF or XMP that a segment of JPEG holds, beside its name."""
+_TEXT_XMP = ("PNG", "HEIF")
+"""Formats that hold XMP as UTF-8 text, so not any bytes."""
 _TAKES_ICC = tuple(kind for kind in _TAKES_EXIF if kind != "JXL")
 
 
@@ -85,7 +89,11 @@ def _exif_options(metadata: Metadata, kind: str) -> tuple[dict[str, Any], list[s
     if kind not in ("TIFF", "AVIF"):
         if exif is None:
             return {}, []
-        return ({"exif": EXIF_PREFIX + exif}, []) if kind in _TAKES_EXIF else ({}, ["EXIF"])
+        if kind not in _TAKES_EXIF:
+            return {}, ["EXIF"]
+        if _too_long(exif, kind):
+            return {}, [f"EXIF ({len(exif):,} bytes are too many)"]
+        return {"exif": EXIF_PREFIX + exif}, []
     tags = _parsed(exif)  # Pillow takes the EXIF apart to write these
     if kind == "TIFF" and metadata.xmp is not None:
         tags = Image.Exif() if tags is None else tags
@@ -99,11 +107,28 @@ def _xmp_options(xmp: bytes | None, kind: str) -> tuple[dict[str, Any], list[str
     """Options that keep the XMP, and what is lost."""
     if xmp is None or kind == "TIFF":
         return {}, []
+    if _too_long(xmp, kind):
+        return {}, [f"XMP ({len(xmp):,} bytes are too many)"]
+    if kind in _TEXT_XMP and not _is_utf8(xmp):
+        # Empty: else HEIF's plugin takes the image's own.
+        return ({"xmp": b""} if kind == "HEIF" else {}), ["XMP (it isn't UTF-8)"]
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
         return {"pnginfo": text}, []
     return ({"xmp": xmp}, []) if kind in _TAKES_EXIF else ({}, ["XMP"])
+
+
+def _too_long(part: bytes, kind: str) -> bool:
+    return kind in ("JPEG", "MPO") and len(part) > _MOST_IN_JPEG
+
+
+def _is_utf8(part: bytes) -> bool:
+    try:
+        part.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def upright(image: Image.Image) -> tuple[Image.Image, Metadata]:
@@ -152,7 +177,17 @@ def _exif(image: Image.Image) -> bytes | None:
         except Exception:  # as in `upright`
             message = "damaged EXIF data left out"
             warnings.warn(message, MetadataWarning, stacklevel=2)
-    return None if raw is None else raw.removeprefix(EXIF_PREFIX) or None
+    raw = b"" if raw is None else raw.removeprefix(EXIF_PREFIX)
+    return raw if raw and not _is_empty(raw) else None
+
+
+def _is_empty(exif: bytes) -> bool:
+    """Whether EXIF data are sound without a tag, as where orientation was the only one."""
+    order: Literal["little", "big"] = "little" if exif.startswith(b"II*\0") else "big"
+    if not exif.startswith((b"II*\0", b"MM\0*")) or len(exif) < 14:
+        return False
+    at = int.from_bytes(exif[4:8], order)
+    return exif[at : at + 6] == bytes(6)
 
 
 def _parsed(exif: bytes | None) -> Image.Exif | None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepsic.errors import InputError, UnsupportedImageError
+from deepsic.errors import InputError, MetadataWarning, UnsupportedImageError
 from deepsic.image_io.decoders import claims_to_be_image
 from deepsic.image_io.load import load_image, to_pil
+from deepsic.image_io.save import image_bytes
 from tests.image_io import strange
 from tests.image_io.strange import RAMP, stored
 
@@ -167,6 +168,29 @@ def test_profiles_of_app1_are_exif_or_xmp() -> None:
     assert b"Maker" in (back.exif or b"")
     back = of(b"http://ns.adobe.com/xap/1.0/\0" + strange.XMP)
     assert (back.exif, back.xmp) == (None, strange.XMP)
+
+
+def test_exif_without_a_tag_is_none() -> None:
+    for raw in (b"II*\0\x08\0\0\0" + bytes(6), b"MM\0*\0\0\0\x08" + bytes(6)):
+        assert load_image(strange.with_exif(raw)).exif is None
+    turned = strange.with_exif(b"II*\0\x08\0\0\0" + strange.directory({0x112: (3, 6)}))
+    assert (load_image(turned).size, load_image(turned).exif) == ((64, 96), None)
+
+
+def test_metadata_that_a_format_cannot_hold_is_left_out() -> None:
+    exif = Image.Exif()
+    exif[0x10E] = "x" * 70_000
+    image = strange.noise(32, 24)
+    image.info.update(exif=exif.tobytes(), xmp=b"<x>" + b"y" * 70_000, icc_profile=strange.SRGB)
+    with pytest.warns(MetadataWarning, match=r"without EXIF \(70,.* many\) and XMP \(70,003 bytes"):
+        back = load_image(image_bytes(image, ".jpg"))
+    assert (back.exif, back.icc, back.xmp) == (None, strange.SRGB, None)
+    assert len(load_image(image_bytes(image, ".png")).exif or b"") > 70_000
+    image.info = {"xmp": "<x/>".encode("utf-16")}
+    for suffix in (".png", ".heic"):
+        with pytest.warns(MetadataWarning, match="XMP .it isn't UTF-8"):
+            assert load_image(image_bytes(image, suffix)).xmp is None
+    assert load_image(image_bytes(image, ".webp")).xmp == image.info["xmp"]
 
 
 def float_tiff() -> bytes:
