@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deepsic.errors import LimitError, UsageError
+from deepsic.errors import LimitError, UsageError, counted
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
@@ -51,7 +51,8 @@ class Limits:
         """Raise `LimitError` if an input file of `count` bytes is too large."""
         if count > self.max_input_bytes:
             raise LimitError(
-                f"input of {count:,} bytes is more than the limit of {self.max_input_bytes:,}"
+                f"input of {counted(count, 'byte')} is more than the limit of "
+                f"{self.max_input_bytes:,}"
             )
 
 

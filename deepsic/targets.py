@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepsic.errors import UsageError
+from deepsic.errors import UsageError, counted
 
 __all__ = ["Goal", "smallest_loss"]
 
@@ -86,7 +86,8 @@ def smallest_loss(encode: Encode, target: int, *, near: int | None = None) -> by
                 return _between(encode, 1, target, best, (narrow, wide))
             narrow = wide
         raise UsageError(
-            f"the smallest file of this image has {len(best):,} bytes, more than {target:,}"
+            f"the smallest file of this image has {counted(len(best), 'byte')}, more than "
+            f"{target:,}"
         )
     high = 101  # quality `low` fits, `high` doesn't
     while high - low > 1:

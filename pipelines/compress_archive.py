@@ -26,7 +26,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.errors import UsageError, VerificationError
+from deepsic.errors import UsageError, VerificationError, counted
 from deepsic.labels import TOP
 from deepsic.models.effort import DEFAULT_EFFORT
 from pipelines.archive import options
@@ -138,9 +138,11 @@ def _run(
     archive = open_storage(destination)
     summary = work(request, source, archive)
     show.summary(summary, archive)
-    fail_if(summary.failed, "objects failed; see the report command, then --retry-failed")
+    failed = counted(summary.failed, "object")
+    fail_if(summary.failed, f"{failed} failed; see the report command, then --retry-failed")
     if fail_on is Fatal.UNSUPPORTED:
-        fail_if(summary.unsupported, "images are of formats that this release can't read")
+        unsupported = counted(summary.unsupported, "image")
+        fail_if(summary.unsupported, f"{unsupported} of formats that this release can't read")
 
 
 @app.command()
@@ -205,7 +207,7 @@ def restore(
     )
     found = restore_all(ledger, open_storage(out), source, settings.model_id, chosen)
     show.restored(found, out)
-    fail_if(found.failed, "images could not be restored")
+    fail_if(found.failed, f"{counted(found.failed, 'image')} could not be restored")
 
 
 @app.command()
@@ -226,7 +228,7 @@ def find(
     found = find_images(ledger, query, min_prob, limit)
     for match in found.matches:
         show.match(match, json_lines=json_lines)
-    console.say(f"{found.name}: {found.total} images, {len(found.matches)} listed")
+    console.say(f"{found.name}: {counted(found.total, 'image')}, {len(found.matches)} listed")
 
 
 @app.command()
@@ -267,7 +269,7 @@ def ledger(
     if out is None:
         typer.echo(SQL.format(ledger=f"{found.storage.url}/{LEDGER}"))
         return
-    console.say(f"{export_ledger(found, out)} objects")
+    console.say(counted(export_ledger(found, out), "object"))
     show.made([str(out)])
 
 
@@ -279,7 +281,7 @@ def compact(archive: options.Archive) -> None:
 
     found, _ = opened(archive)
     done = compact_ledger(found)
-    console.say(f"{done.before} parts, now {done.after}; {done.removed} old ones removed")
+    console.say(f"{counted(done.before, 'part')}, now {done.after}; {done.removed} removed")
 
 
 @app.command()

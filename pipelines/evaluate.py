@@ -27,7 +27,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepsic.errors import InputError, StorageError, UsageError
+from deepsic.errors import InputError, StorageError, UsageError, counted
 from deepsic.evaluation.baselines import MeasuredCodec, find_codecs
 from deepsic.evaluation.measure import Measurement, MeasurementPlan
 from deepsic.evaluation.provenance import provenance
@@ -149,7 +149,7 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
     unreadable = {row.picture: row.error or "" for row in rows if row.kind == "unreadable"}
     rows = [row for row in rows if row.kind != "unreadable"]
     if not rows:
-        raise InputError(f"not one of {len(images)} images can be read: {unreadable}")
+        raise InputError(f"not one of {counted(len(images), 'image')} can be read: {unreadable}")
     summary = summarise(rows, tolerance=settings.plan.tolerance, classes=annotated_classes(images))
     problems |= unreadable | summary.failures
     problems |= {f"{name}, left out of averages": why for name, why in summary.left_out.items()}
@@ -166,9 +166,10 @@ def run(settings: Settings, *, tracking_uri: str | None, run_name: str) -> None:
         for path in (page, folder / "results.jsonl"):
             tracked.artifact(path)
     if problems:
-        console.say(f"{len(problems)} problems, all named in the report")
+        console.say(f"{counted(len(problems), 'problem')}, named in the report")
     console.say(f"report: {page}")
-    fail_if(len(unreadable), f"of {len(images)} images can't be read; the rest is measured")
+    of = f"{len(unreadable)} of {counted(len(images), 'image')}"
+    fail_if(len(unreadable), f"{of} can't be read; the rest is measured")
 
 
 def _evaluators(
@@ -194,7 +195,7 @@ def _made(
     """The rows of each image as they are made, on Ray or in this process."""
     from pipelines.evaluation.measurer import measure_all, measure_here
 
-    count = f"{len(work)} images, {len(coders)} codecs"
+    count = f"{counted(len(work), 'image')}, {counted(len(coders), 'codec')}"
     if settings.local:
         console.say(f"{count}, in this process")
         yield measure_here(work, coders, evaluators, settings.plan)
@@ -227,7 +228,8 @@ def _measure(
         random.Random(0).shuffle(work)
         work.sort(key=lambda item: item[1].original)
         if len(work) < len(images):
-            console.say(f"{len(images) - len(work)} images are measured already, in {path}")
+            done = counted(len(images) - len(work), "image")
+            console.say(f"{done} measured already, in {path}")
         if work:
             with (
                 _made(settings, work, coders, evaluators, models) as made,

@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from deepsic.errors import counted
 from pipelines.stage import console
 from pipelines.stage.exits import exit_codes, fail_if
 from pipelines.tuning import options
@@ -100,7 +101,7 @@ def _run(
     folder = out / job.name
     folder.mkdir(parents=True, exist_ok=True)
     total = job.runs(space)
-    console.say(f"{job.name}: {total} trials of {job.steps} steps")
+    console.say(f"{job.name}: {counted(total, 'trial')} of {counted(job.steps, 'step')}")
     close_stale(EXPERIMENT, uri=uri, name_prefix=job.name)
     with (
         tracked(EXPERIMENT, run_name=job.name, uri=uri, params=job.to_dict(), resume=True) as run,
@@ -114,7 +115,8 @@ def _run(
         found = _write(job, results, folder, filesystem, run)
         console.say(f"MLflow: {run.uri}")
     print(folder)
-    fail_if(total - found, f"of {total} trials failed: {_said(results)}; the same command retries")
+    of = f"{total - found} of {counted(total, 'trial')}"
+    fail_if(total - found, f"{of} failed: {_said(results)}; the same command retries")
 
 
 def _search(

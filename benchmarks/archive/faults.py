@@ -38,6 +38,7 @@ import typer
 
 from benchmarks import options
 from benchmarks.archive.small_photos import COMMAND, Command, Photos, Work, make_images
+from deepsic.errors import counted
 from pipelines.stage import console
 from pipelines.stage.exits import fail_if
 from tests.support.fault_proxy import FAULTS, FaultProxy
@@ -371,7 +372,7 @@ def main(
     ]
     console.table(f"Faults, {objects} objects a run", columns, rows)
     wrong = sum(one.lost + one.duplicated + one.corrupt for one in found)
-    fail_if(wrong, "objects lost, duplicated or corrupt")
+    fail_if(wrong, f"{counted(wrong, 'object')} lost, duplicated or corrupt")
 
 
 if __name__ == "__main__":

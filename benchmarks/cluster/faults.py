@@ -54,6 +54,7 @@ from benchmarks.cluster.work import (
     upload,
     written,
 )
+from deepsic.errors import counted
 from pipelines.stage import console
 from pipelines.stage.exits import fail_if
 from pipelines.training.progress import resumed_at
@@ -279,7 +280,8 @@ def main(
                     _start_again(hosts, cluster)
                 console.say(f"{name}: {results[name]}")
                 options.keep(out, {"results": results})
-    fail_if(sum(not found.get("same") for found in results.values()), "stages ended otherwise")
+    other = sum(not found.get("same") for found in results.values())
+    fail_if(other, f"{counted(other, 'stage')} ended otherwise")
 
 
 def _start_again(hosts: Hosts, cluster: LocalCluster) -> None:

@@ -35,6 +35,7 @@ from benchmarks.cluster.kit import (
     wait_until,
 )
 from benchmarks.cluster.work import PORT, TimedStage, photograph, serve_file, stages, tiny, upload
+from deepsic.errors import counted
 from pipelines.stage import console
 from pipelines.stage.exits import fail_if
 from tests.support.hosts import HOSTS, ROOT, Hosts
@@ -155,7 +156,8 @@ def main(
         notes.add("ray down", cluster.seconds["ray down"], f"Ray's processes left: {left}")
     head = list(notes.rows[0])
     console.table("Three hosts", head, [list(row.values()) for row in notes.rows])
-    fail_if(notes.failed + sum(left.values()), "stages failed, or Ray's processes were left")
+    bad = notes.failed + sum(left.values())
+    fail_if(bad, f"{counted(bad, 'stage')} failed, or Ray's processes were left")
 
 
 if __name__ == "__main__":

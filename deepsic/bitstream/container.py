@@ -19,7 +19,7 @@ from deepsic.bitstream.header import Header, Prefix
 from deepsic.bitstream.metadata import Metadata
 from deepsic.bitstream.reader import MAX_VARINT, Reader, varint
 from deepsic.bitstream.semantics import Semantics
-from deepsic.errors import CorruptFileError, UsageError
+from deepsic.errors import CorruptFileError, UsageError, counted
 from deepsic.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Container", "Layout", "pack", "read_header", "read_semantics", "unpack", "verify"]
@@ -84,7 +84,7 @@ class Layout:
             alpha = start, reader.position
             reader.check_crc(image_end)
         if not prefix.has_metadata and reader.left:
-            raise CorruptFileError(f"{reader.left:,} bytes follow the end of the file")
+            raise CorruptFileError(f"{counted(reader.left, 'byte')} after the end of the file")
         metadata = reader.position if prefix.has_metadata else None
         return cls(prefix=prefix, tiles=tiles, alpha=alpha, metadata=metadata)
 
@@ -102,7 +102,9 @@ def _tile_spans(blob: bytes | memoryview, prefix: Prefix, end: int) -> list[tupl
     count = prefix.header.tile_count
     # Before looping: every tile has a CRC, so a lie about the size can't make us build a long list.
     if count * 4 > prefix.image_bytes:
-        raise CorruptFileError(f"image of {prefix.image_bytes:,} bytes can't hold {count:,} tiles")
+        raise CorruptFileError(
+            f"image of {counted(prefix.image_bytes, 'byte')} can't hold {counted(count, 'tile')}"
+        )
     reader = Reader(blob, "tile table", prefix.size, end)
     lengths = [reader.varint() for _ in range(count - 1)]
     if count > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 
-from deepsic.errors import CorruptFileError
+from deepsic.errors import CorruptFileError, counted
 
 __all__ = ["MAX_VARINT", "Reader", "varint"]
 
@@ -58,8 +58,8 @@ class Reader:
         """Return the next `count` bytes without copying them."""
         if count > self.left:
             raise CorruptFileError(
-                f"truncated: {self.what} needs {count:,} bytes at offset {self.position:,}, "
-                f"{max(self.left, 0):,} are left"
+                f"truncated: {self.what} needs {counted(count, 'byte')} at offset "
+                f"{self.position:,}, {max(self.left, 0):,} are left"
             )
         start = self.position
         self.position += count

@@ -25,6 +25,7 @@ from deepsic.cli.convert import convert
 from deepsic.cli.index import index
 from deepsic.cli.label_rows import at_depth, names_of, rows_of, text_of
 from deepsic.cli.options import (
+    NONE,
     SHELLS,
     add_verb,
     at_least,
@@ -35,7 +36,7 @@ from deepsic.cli.options import (
     model_options,
 )
 from deepsic.cli.report import Results, Row, run_verb
-from deepsic.errors import PartialFailureError, UnknownModelError, UsageError
+from deepsic.errors import PartialFailureError, UnknownModelError, UsageError, counted
 from deepsic.labels import TOP
 from deepsic.models.effort import DEFAULT_EFFORT
 
@@ -75,11 +76,11 @@ def encode(
     target = files.Target(output, ".sic", **writing)
     jobs = files.plan(files.found(sources, files.not_an_image), target)
     codec = _load_codec(model, device, tune, effort)
-    if labeler is not None:
+    if labeler is not None and labeler != NONE:
         from deepsic.models.semantic.labeler import load_labeler
 
         chosen["labeler"] = codec.read if labeler == "head" else load_labeler(labeler)
-    if no_labels:
+    if no_labels or labeler == NONE:
         chosen["labels"] = False
     if refine_steps is not None and not refine_for:
         raise UsageError("--refine-steps needs --refine-for: name the classifier to refine for")
@@ -238,7 +239,8 @@ def bench(*, sources: list[str], model: str, output: Path | None) -> None:
     measured = module.run(paths, model=model, output=output, show=show)
     sys.stdout.write(f"{measured}\n")
     if measured.skipped:
-        raise PartialFailureError(f"{len(measured.skipped)} of {len(paths)} images were skipped")
+        of = f"{len(measured.skipped)} of {counted(len(paths), 'image')}"
+        raise PartialFailureError(f"{of} skipped")
 
 
 def completion(*, shell: str) -> None:

@@ -12,6 +12,7 @@ from deepsic.models.effort import DEFAULT_EFFORT, EFFORTS
 from deepsic.models.quality import TUNINGS
 
 __all__ = [
+    "NONE",
     "SHELLS",
     "add_verb",
     "at_least",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 
+NONE = "none"
+"""How what can be left out is spelled, here and in every stage."""
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 """For which `deepsic completion` makes a script."""
 _FILES = {
@@ -128,9 +131,10 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
         "--labeler",
         metavar="NAME",
         help="store labels from efficientnet-lite0 or another classifier or detector, as "
-        "NAME=WEIGHTS with weights of its own, or from your module:function [the model's head]",
+        "NAME=WEIGHTS with weights of its own, or from your module:function; none: store no labels "
+        "[the model's head]",
     )
-    seen.add_argument("--no-labels", action="store_true", help="store no labels")
+    seen.add_argument("--no-labels", action="store_true", help="the same as --labeler none")
     verb.add_argument(
         "--refine-for",
         action="append",

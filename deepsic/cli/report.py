@@ -19,6 +19,7 @@ from deepsic.errors import (
     MetadataWarning,
     PartialFailureError,
     StorageError,
+    counted,
 )
 
 __all__ = ["ItemResult", "Results", "run_verb"]
@@ -74,7 +75,8 @@ class Results:
             return
         if self._count == 1:
             raise _Printed(self._failures[0])
-        raise _Printed(PartialFailureError(f"{len(self._failures)} of {self._count} items failed"))
+        of = f"{len(self._failures)} of {counted(self._count, 'item')}"
+        raise _Printed(PartialFailureError(f"{of} failed"))
 
     @contextmanager
     def item(self, source: str) -> Iterator[ItemResult]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepsic import atomic
-from deepsic.errors import DeepsicError, InputError
+from deepsic.errors import DeepsicError, InputError, counted
 from deepsic.evaluation.measure import Measurement, MeasurementPlan, Subject, measure
 from deepsic.evaluation.provenance import provenance
 from deepsic.evaluation.summary import CodecSummaries, summarise
@@ -45,7 +45,10 @@ class BenchReport:
         head = ("codec", "BD-rate", "BD MS-SSIM", *(f"dB@{rate:g}" for rate in RATES), "enc MP/s",
                 "dec MP/s")  # fmt: skip
         body = [self._line(codec) for codec in self.summary.codecs()]
-        notes = [f"{self.pictures} images; BD-rate in % against JPEG; one thread for baselines"]
+        notes = [
+            f"{counted(self.pictures, 'image')}; BD-rate in % against JPEG; "
+            "one thread for baselines"
+        ]
         notes += [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
         notes += [f"no {name}: {reason}" for name, reason in self.missing.items()]
         notes += [f"left out {name}: {reason}" for name, reason in self.summary.left_out.items()]

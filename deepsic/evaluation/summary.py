@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from deepsic.errors import counted
 from deepsic.evaluation.measure import ORIGINAL, Measurement
 from deepsic.evaluation.metrics.accuracy import Accuracy, Prediction, accuracy, agreement
 from deepsic.evaluation.metrics.bdrate import Curve, bd_rate
@@ -159,7 +160,7 @@ def _fair(rows: Sequence[Measurement]) -> tuple[set[str], dict[str, str]]:
     for codec, names in failed.items():
         if 2 * len(names) > len(all_images):
             codecs.discard(codec)
-            left_out[codec] = f"failed on {len(names)} of {len(all_images)} images"
+            left_out[codec] = f"failed on {len(names)} of {counted(len(all_images), 'image')}"
     for codec in sorted(codecs):
         for name in sorted(failed.get(codec, ())):
             left_out.setdefault(name, f"{codec} failed on it")

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from deepsic.errors import PartialFailureError, UsageError
+from deepsic.errors import PartialFailureError, UsageError, counted
 from pipelines.archive.cluster import Resources, run_chunks
 from pipelines.archive.ledger import Ledger
 from pipelines.archive.ledger.compact import compact
@@ -179,8 +179,8 @@ def _work(
                 write_metrics(options.metrics, summary.done, spool)
             if options.max_failures is not None and summary.done.failed > options.max_failures:
                 raise PartialFailureError(
-                    f"stopped: {summary.done.failed} objects failed, more than --max-failures "
-                    f"{options.max_failures}; the first: {_first_failure(summary)}"
+                    f"stopped: {counted(summary.done.failed, 'object')} failed, more than "
+                    f"--max-failures {options.max_failures}; the first: {_first_failure(summary)}"
                 )
     write_metrics(options.metrics, summary.done, spool)
 

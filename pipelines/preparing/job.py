@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from deepsic.errors import InputError
+from deepsic.errors import InputError, counted
 from pipelines.manifest import CURRENT, MANIFEST, Manifest, Shard
 from pipelines.preparing.files import FileList, FileRef, find_files, named_classes
 from pipelines.preparing.policy import Policy, Source, version_of
@@ -46,7 +46,8 @@ def prepare(
     reports = _finished(storage, len(tasks))
     missing = [n for n in range(len(tasks)) if n not in reports]
     console.say(
-        f"{len(listed.files)} files, version {version}: {len(missing)} of {len(tasks)} tasks to do"
+        f"{counted(len(listed.files), 'file')}, version {version}: "
+        f"{len(missing)} of {counted(len(tasks), 'task')} to do"
     )
     with console.progress("preprocess", len(tasks)) as progress:
         progress.advance(len(reports))
@@ -59,7 +60,9 @@ def prepare(
     storage.put(QUARANTINE, "".join(json.dumps(item) + "\n" for item in bad).encode())
     if not manifest.counts["pictures"]:
         said = f": {bad[0]['key']}: {bad[0]['error']}" if bad else ""
-        raise InputError(f"not one of {manifest.counts['files']} images can be used{said}")
+        raise InputError(
+            f"not one of {counted(manifest.counts['files'], 'image')} can be used{said}"
+        )
     storage.put(MANIFEST, manifest.to_json().encode())
     open_storage(out).put(CURRENT, json.dumps({"version": version}).encode())
     return manifest

@@ -59,7 +59,7 @@ def _interrupt_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def fail_if(count: int, what: str) -> None:
-    """Raise `PartialFailureError` for `count` items, unless it is 0."""
+def fail_if(count: int, message: str) -> None:
+    """Raise `PartialFailureError` if some items failed: `count` isn't 0."""
     if count:
-        raise PartialFailureError(f"{count} {what}")
+        raise PartialFailureError(message)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepsic.errors import DeepsicError
+from deepsic.errors import DeepsicError, counted
 from deepsic.evaluation.provenance import provenance
 from pipelines.stage import console, tracking
 from pipelines.stage.preflight import check_resources
@@ -41,7 +41,8 @@ def fit(job: TrainJob, *, runtime: RuntimeOptions) -> Fitted:
         on_gpu = job.device == "cuda"
         check_resources(cpus=1, gpus=float(on_gpu), workers=job.workers)
         tracking.check_shared(job.tracking_uri, _nodes())
-        console.say(f"{job.name}: {job.recipe.steps} steps, {job.workers} workers, {where}")
+        size = f"{counted(job.recipe.steps, 'step')}, {counted(job.workers, 'worker')}"
+        console.say(f"{job.name}: {size}, {where}")
         actor = _progress_actor()
         with console.progress("train", job.recipe.steps) as counter:
             done = threading.Event()

@@ -184,6 +184,24 @@ def test_metadata_comes_back_or_is_stripped(tmp_path: Path) -> None:
             assert bool(image.info.get("exif")) == there
 
 
+def test_no_labels_is_spelled_as_in_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def encode(self: PngCodec, image: object, **options: object) -> bytes:
+        seen.append(options)
+        return b"SIC"
+
+    monkeypatch.setattr(PngCodec, "encode", encode)
+    path = tmp_path / "a.png"
+    path.write_bytes(strange.stored(strange.noise(9, 7), "PNG"))
+    for options in (["--labeler", "none"], ["--no-labels"]):
+        run("encode", path, "-f", *options)
+    assert seen == [{"labels": False}] * 2
+    assert run("encode", path, "--no-labels", "--labeler", "head") == 2
+
+
 def test_a_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 200)]
     path = tmp_path / "a.gif"

@@ -121,4 +121,4 @@ def test_bench_ends_with_1_where_an_image_was_skipped(
     assert run("bench", picture, broken) == 1
     printed = capsys.readouterr()
     assert "skipped" in printed.out
-    assert "1 of 2 images were skipped" in printed.err
+    assert "1 of 2 images skipped" in printed.err

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic.coding import bit_planes, range_coder
-from deepsic.errors import CorruptFileError
+from deepsic.errors import CorruptFileError, counted
 from deepsic.models.fourstage.bits import BitTables, Sight, bordered
 from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.fourstage.quantiser import round_levels
@@ -87,7 +87,7 @@ class FourStageEngine:
         bit_planes.decode_planes(state, data, states, m, *self.tables.arrays(), quality, 1)
         if len(data) > int(state[range_coder.POSITION]):
             left = len(data) - int(state[range_coder.POSITION])
-            raise CorruptFileError(f"{left} bytes follow the last symbol")
+            raise CorruptFileError(f"{counted(left, 'byte')} after the last symbol")
         n = m[:, 1:-1, 2:-2].transpose(1, 2, 0) + self.tables.rest
         levels = np.ascontiguousarray(n, np.float32)
         return levels, _nothing(levels)

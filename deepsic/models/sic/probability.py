@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.coding import binarisation, context_kernels, range_coder, serial_kernels
-from deepsic.errors import CorruptFileError
+from deepsic.errors import CorruptFileError, counted
 from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
 from deepsic.models.sic.int8.integer_net import I16, U8, IntegerLayer, run_pass
@@ -220,7 +220,7 @@ class TileDecoder(_Base):
         """
         left = len(self.data) - int(self.state[range_coder.POSITION])
         if left > 0:
-            raise CorruptFileError(f"{left} bytes follow the last symbol")
+            raise CorruptFileError(f"{counted(left, 'byte')} after the last symbol")
 
 
 LEVELS = ("1", "2", "3", "4")

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import UploadFile
 
 from deepsic.bitstream.container import Layout
-from deepsic.errors import InputError, UnknownModelError, UsageError
+from deepsic.errors import InputError, UnknownModelError, UsageError, counted
 from pipelines.serving.http.manners import etag
 from pipelines.serving.http.metrics import Metrics
 from pipelines.serving.http.problems import PROBLEM_RESPONSES, UnknownUploadError
@@ -136,7 +136,9 @@ async def form_file(request: Request) -> bytes:
     """The one file of a form. Raises: `InputError` for none or several, `UsageError`."""
     files = await form_files(request, 1)
     if len(files) != 1:
-        raise InputError(f"the form holds {len(files)} files: send one, as a field named 'file'")
+        raise InputError(
+            f"the form holds {counted(len(files), 'file')}: send one, as a field named 'file'"
+        )
     return files[0][1]
 
 

@@ -31,7 +31,7 @@ def drive(source: str, destination: str) -> None:
         codec=WebpSource(),
     )
     with ray_runtime():
-        fail_if(run_job(job, Resources()).failed, "objects failed")
+        fail_if(run_job(job, Resources()).failed, "some objects failed")
 
 
 if __name__ == "__main__":

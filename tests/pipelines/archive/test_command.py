@@ -114,10 +114,10 @@ def test_unsupported_images_end_a_run_with_1_where_that_was_asked_for(
     assert "deepsic_archive_listed 1.0" in numbers
     capsys.readouterr()
     assert run(photos, out, "--fail-on", "unsupported") == 1
-    assert "1 images are of formats that this release can't read" in capsys.readouterr().err
+    assert "1 image of formats that this release can't read" in capsys.readouterr().err
     (photos / "broken.jpg").write_bytes(b"")
     assert run(photos, out) == 1
-    assert "1 objects failed" in capsys.readouterr().err
+    assert "1 object failed" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_process")
