@@ -2,11 +2,16 @@
 
     python benchmarks/training/head_accuracy.py imagenette --only 'ILSVRC2012_val_*' \
         --voc voc_animals --quality 8 --quality 15 --quality 30 --out head.json
+    python benchmarks/training/head_accuracy.py imagenette --only 'ILSVRC2012_val_*' --bpp 0.25 \
+        --bpp 0.5 --photos photographs/
 
 Top-1 and the share of the teacher's right names that the head gets right, too; for ImageNet's
 thousand classes, where the images lie in class folders named by WordNet numbers. Then the names
 that are shown for certain (`deepsic.bitstream.certain`): how many images have one, and how many are
 right, which is when it stands above the truth in WordNet, or below it where that is coarser.
+`--bpp` gives files a rate, and asks the teacher what it sees in the decoded image. `--photos` are
+photographs of anything: of them only how often head and teacher agree is counted.
+
 `--part` takes every other image: choose on one half, report the other.
 
 Images named ILSVRC2012_val_* are ImageNet's own validation set, which the teacher never saw; the
@@ -34,7 +39,7 @@ from deepsic.data.readers import VOC_CLASSES, pascal_voc
 from deepsic.errors import InputError
 from deepsic.image_io.load import load_image
 from deepsic.labels import label_set
-from deepsic.tasks import load_classifier
+from deepsic.tasks import Classifier, load_classifier
 from pipelines.stage import console
 
 NAMES = label_set("imagenet1k")
@@ -54,6 +59,20 @@ def objects(folder: Path) -> Iterator[tuple[NDArray[np.uint8], set[str]]]:
         yield sample.image(), set().union(*(NAMES.find(VOC_CLASSES[b.label]) for b in sample.boxes))
 
 
+def photographs(folder: Path) -> Iterator[tuple[NDArray[np.uint8], set[str]]]:
+    """Images of a folder, of which nobody says what they show."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        yield load_image(path).rgb, set()
+
+
+def first_of(teacher: Classifier, rgb: NDArray[np.uint8]) -> Label:
+    """The teacher's first name for an image."""
+    x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float() / 255
+    sure, number = teacher.logits(x).softmax(1)[0].max(0)
+    node = NAMES.classes()[int(number)]
+    return Label(node.name, node.wnid, float(sure))
+
+
 def related(wnid: str, truth: set[str]) -> bool:
     """Whether a name stands above or below one of the true ones."""
     return any(NAMES.is_a(wnid, other) or NAMES.is_a(other, wnid) for other in truth)
@@ -63,9 +82,11 @@ def main(
     folder: Annotated[Path | None, typer.Argument(help="Class folders named by wnid.")] = None,
     only: Annotated[str, typer.Option(help="Names of the files to take.")] = "*",
     voc: Annotated[Path | None, typer.Option(help="Folder of Pascal VOC's layout, too.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder of photographs, too.")] = None,
     part: Annotated[Literal["all", "even", "odd"], typer.Option(help="Images to take.")] = "all",
     model: options.Model = "sic",
     quality: Annotated[list[int] | None, typer.Option(help="Of the files; repeatable.")] = None,
+    bpp: Annotated[list[float] | None, typer.Option(help="Of the files; repeatable.")] = None,
     least: Annotated[float, typer.Option(help="Probability that counts as certain.")] = SURE,
     out: options.Out = None,
 ) -> None:
@@ -74,6 +95,7 @@ def main(
     codec, teacher = Codec.load(model, device="cpu"), load_classifier(TEACHER)
     sets = {"classes": list(classes(folder, only)) if folder else []}
     sets["objects"] = list(objects(voc)) if voc else []
+    sets["photographs"] = list(photographs(photos)) if photos else []
     step = slice({"all": 0, "even": 0, "odd": 1}[part], None, 1 if part == "all" else 2)
     images = [(kind, *image) for kind, found in sets.items() for image in found[step]]
     if not images:
@@ -81,13 +103,16 @@ def main(
     shares: dict[str, list[bool]] = defaultdict(list)
     with console.progress("head", len(images)) as progress:
         for kind, rgb, truth in images:
-            x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float() / 255
-            first = NAMES.classes()[int(teacher.logits(x).argmax())].wnid
-            seen = {"image": codec.read(rgb)}
-            for q in quality or (15,):
-                seen[f"file, quality {q}"] = codec.labels(
-                    codec.encode(rgb, quality=q, labels=False)
-                )
+            first = first_of(teacher, rgb).wnid
+            seen: dict[str, Sequence[Label]] = {"image": codec.read(rgb)}
+            for q in quality or ():
+                blob = codec.encode(rgb, quality=q, labels=False)
+                seen[f"file, quality {q}"] = codec.labels(blob)
+            for rate in bpp or ():
+                blob = codec.encode(rgb, bpp=rate, labels=False)
+                seen[f"file, {rate} bpp"] = codec.labels(blob)
+                decoded = np.asarray(codec.decode(blob))
+                seen[f"the teacher, {rate} bpp"] = [first_of(teacher, decoded)]
             for name, labels in seen.items():
                 _count(shares, f"{kind}: {name}", labels, truth, first, least)
             progress.advance()
@@ -111,6 +136,8 @@ def _count(
             shares[f"{name}: right where the teacher is"].append(first in truth)
     shares[f"{name}: as the teacher"].append(first == teacher)
     shown = certain(labels, least)
+    if not truth:
+        return
     shares[f"{name}: certain"].append(shown is not None)
     if shown is not None:
         shares[f"{name}: certain and right"].append(related(shown.wnid, truth))

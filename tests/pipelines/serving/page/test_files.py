@@ -69,6 +69,7 @@ def test_objects_are_drawn_where_they_are(
     assert box["y"] - image["y"] == pytest.approx(image["height"] / 2, abs=3)
     assert box["width"] == pytest.approx(image["width"] / 2, abs=5)
     assert page.locator("#boxes text").all_text_contents() == [SPRINGER.name, SPRINGER.name]
+    assert page.locator(".chip").count() == 2, "objects, and no doubt about the whole"
     keep(page, "boxes")
     give(page, photo())
     page.wait_for_selector(READY)
