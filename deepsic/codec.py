@@ -31,7 +31,7 @@ from deepsic.models import registry
 from deepsic.models.device import device_named
 from deepsic.models.effort import DEFAULT_EFFORT, checked_effort, is_quick, steps_of
 from deepsic.models.quality import TUNINGS
-from deepsic.models.registry import F32, Engine, Quick, Reader, Scalable, Tunable
+from deepsic.models.registry import F32, Engine, LabelReader, Quick, Scalable, Tunable
 from deepsic.models.semantic.labeler import Labeler, labels_by
 from deepsic.models.tiles import tiling
 from deepsic.models.tiles.drawing import SCALES, Drawing, box_of, halvings
@@ -63,7 +63,7 @@ class Codec:
         device: str,
         label_set: str | None,
         limits: Limits,
-        reader: Reader | None = None,
+        reader: LabelReader | None = None,
         tune: str = TUNINGS[0],
         effort: int = DEFAULT_EFFORT,
     ) -> None:
@@ -119,7 +119,7 @@ class Codec:
         if not preset.arrays:
             file = weights.read(path)
         engine: Engine = unpack(file, device_named(device))
-        reader: Reader | None = registry.load(preset.reader)(file, engine)
+        reader: LabelReader | None = registry.load(preset.reader)(file, engine)
         return cls(
             engine, reader=reader, path=path, device=device,
             label_set=file.label_set, limits=limits, tune=tune, effort=effort,
@@ -281,7 +281,7 @@ class Codec:
         header = layout.prefix.header
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         view = memoryview(blob)
-        reader: Reader = registry.tuned(self._head(), header.coder)
+        reader: LabelReader = registry.tuned(self._head(), header.coder)
         return reader.file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
 
     def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
@@ -338,7 +338,7 @@ class Codec:
             labels = self.read(picture.rgb, top=STORED)
         return labels if isinstance(labels, bool) else Semantics.of(labels)
 
-    def _head(self) -> Reader:
+    def _head(self) -> LabelReader:
         if self.reader is None:
             raise UnknownModelError(
                 f"model {self.name!r} has no semantic head; encode with labels or a labeler"

@@ -27,7 +27,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipelines.preparing.job import prepare
-from pipelines.preparing.policy import EMBEDDED, Policy, Source, parse_scales
+from pipelines.preparing.policy import EMBEDDED, DataSource, Policy, parse_scales
 from pipelines.stage import console, options
 from pipelines.stage.exits import exit_codes
 from pipelines.stage.runtime import RuntimeOptions
@@ -71,7 +71,7 @@ def preprocess(
         scales=parse_scales(scales), shape=shape, side=side, min_side=min_side, gray=gray,
         exclude=tuple(exclude or ()), pictures_a_shard=shard_images,
     )  # fmt: skip
-    sources = [Source.parse(text) for text in source or [EMBEDDED]]
+    sources = [DataSource.parse(text) for text in source or [EMBEDDED]]
     manifest = prepare(
         sources, out, policy, runtime=RuntimeOptions(num_cpus=workers, verbose=verbose)
     )

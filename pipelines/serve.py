@@ -45,6 +45,17 @@ HAPROXY = Path(__file__).resolve().parent / "serving" / "ray" / "haproxy.sh"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 app = options.new_app(__doc__)
 
+RefineFor = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Classifier that files may be refined for; repeatable."),
+]
+RefineSeconds = Annotated[
+    float, typer.Option(metavar="S", help="How long refinement may take of a request.")
+]
+CorsOrigin = Annotated[
+    list[str] | None, typer.Option(metavar="URL", help="Origin whose pages may call; repeatable.")
+]
+
 
 @app.command(help=app.info.help)
 @exit_codes
@@ -65,13 +76,8 @@ def main(
     classifier: Annotated[
         str, typer.Option(metavar="NAME|none", help="Labels images and draws heat maps.")
     ] = "efficientnet-lite0",
-    refine_for: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Classifier that files may be refined for; repeatable."),
-    ] = None,
-    refine_seconds: Annotated[
-        float, typer.Option(metavar="S", help="How long refinement may take of a request.")
-    ] = 10.0,
+    refine_for: RefineFor = None,
+    refine_seconds: RefineSeconds = 10.0,
     device: options.Device = "auto",
     min_replicas: Annotated[
         int, typer.Option(min=1, metavar="N", help="Codec replicas at least.")
@@ -95,10 +101,7 @@ def main(
             metavar="FILE", help=f"File with the bearer token.  [default: ${TOKEN_VARIABLE}]"
         ),
     ] = None,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="Origin whose pages may call; repeatable."),
-    ] = None,
+    cors_origin: CorsOrigin = None,
     haproxy: Annotated[
         bool | None,
         typer.Option(

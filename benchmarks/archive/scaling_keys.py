@@ -79,10 +79,10 @@ def prepare(count: int, folder: str) -> int:
     from unittest.mock import patch
 
     from pipelines.preparing import files
-    from pipelines.preparing.policy import Source
+    from pipelines.preparing.policy import DataSource
 
     with patch.object(files, "open_storage", lambda url: Synthetic(url, count)):
-        return len(files.find_files([Source.parse("s3://b/train")]).files)
+        return len(files.find_files([DataSource.parse("s3://b/train")]).files)
 
 
 def first(count: int, folder: str) -> int:

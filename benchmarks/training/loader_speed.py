@@ -36,7 +36,7 @@ from deepsic.training.data.images import Pixels
 from pipelines.manifest import MANIFEST, Manifest
 from pipelines.preparing.files import find_files
 from pipelines.preparing.job import manifest_of, tasks_of
-from pipelines.preparing.policy import Policy, Source
+from pipelines.preparing.policy import DataSource, Policy
 from pipelines.preparing.shards import ShardJob, make_shards
 from pipelines.stage import console
 from pipelines.stage.runtime import RuntimeOptions, ray_runtime
@@ -67,7 +67,7 @@ def make_data(folder: Path, images: int) -> str:
         path = folder / "images" / f"class{number % 10}" / f"{number:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         part.resize(SIZE, Image.Resampling.LANCZOS).save(path, quality=90)
-    source, policy, out = Source(url=str(folder / "images")), Policy(), folder / "prepared"
+    source, policy, out = DataSource(url=str(folder / "images")), Policy(), folder / "prepared"
     listed = find_files([source])
     job = ShardJob(out=str(out), sources=(source,), policy=policy)
     out.mkdir()

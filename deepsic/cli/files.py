@@ -21,7 +21,7 @@ from deepsic.limits import DEFAULT_LIMITS, Limits
 __all__ = [
     "STREAM",
     "Conversion",
-    "Found",
+    "FoundFiles",
     "Reason",
     "Target",
     "expand",
@@ -56,7 +56,7 @@ class Conversion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundFiles:
     """The files that a command's sources mean."""
 
     files: list[tuple[Path, Path]]
@@ -116,7 +116,7 @@ def not_a_sic_file(path: Path) -> str:
     return "" if path.suffix.lower() == ".sic" else "not .sic"
 
 
-def expand(sources: Iterable[str], left_out: Reason) -> Found:
+def expand(sources: Iterable[str], left_out: Reason) -> FoundFiles:
     """Turn files, folders, globs and `-` into the files meant, in order.
 
     Folders are searched to the bottom; files that are named or globbed are taken in any case.
@@ -153,10 +153,10 @@ def expand(sources: Iterable[str], left_out: Reason) -> Found:
             found.update((p, p.relative_to(base)) for p in matches if p.is_file())
     if not found:
         raise UsageError(f"nothing to do: the folder holds {_told(reasons) or 'no files'}")
-    return Found(files=list(found.items()), many=many, left_out=reasons)
+    return FoundFiles(files=list(found.items()), many=many, left_out=reasons)
 
 
-def found(sources: Sequence[str], left_out: Reason = not_a_sic_file) -> Found:
+def found(sources: Sequence[str], left_out: Reason = not_a_sic_file) -> FoundFiles:
     """The files meant; what folders hold beside them is counted on standard error."""
     meant = expand(sources, left_out)
     if meant.left_out:
@@ -213,7 +213,7 @@ def not_an_image(path: Path) -> str:
         return ""  # named when its turn comes
 
 
-def plan(found: Found, to: Target) -> list[Conversion]:
+def plan(found: FoundFiles, to: Target) -> list[Conversion]:
     """Say where the result of each source goes.
 
     Sources that differ in their suffix only, x.jpg and x.png, keep it: x.jpg.sic, x.png.sic.

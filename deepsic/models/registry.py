@@ -31,10 +31,10 @@ __all__ = [
     "F32",
     "PRESETS",
     "Engine",
+    "LabelReader",
     "Net",
     "Preset",
     "Quick",
-    "Reader",
     "Scalable",
     "Tunable",
     "load",
@@ -102,7 +102,7 @@ class Tunable(Protocol):
         """The same of one tuning, by its number in `deepsic.models.quality.TUNINGS`."""
 
 
-class Reader(Protocol):
+class LabelReader(Protocol):
     """What reads labels from latents."""
 
     @property

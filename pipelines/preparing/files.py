@@ -17,7 +17,7 @@ from deepsic.image_io.suffixes import is_image
 from deepsic.labels import SETS, class_names
 from deepsic.limits import DEFAULT_LIMITS
 from pipelines.preparing.parquet import PARQUET_SUFFIXES, parquet_samples
-from pipelines.preparing.policy import EMBEDDED, Policy, Source
+from pipelines.preparing.policy import EMBEDDED, DataSource, Policy
 from pipelines.preparing.samples import Sample
 from pipelines.preparing.tars import TAR_SUFFIXES, tar_samples
 from pipelines.storage import (
@@ -61,7 +61,7 @@ class FileList:
     hash: str
 
 
-def find_files(sources: Sequence[Source], exclude: Sequence[str] = ()) -> FileList:
+def find_files(sources: Sequence[DataSource], exclude: Sequence[str] = ()) -> FileList:
     """List the sources.
 
     Raises:
@@ -91,7 +91,7 @@ def find_files(sources: Sequence[Source], exclude: Sequence[str] = ()) -> FileLi
     return FileList(files=files, classes=sorted(classes), hash=digest.hexdigest()[:16])
 
 
-def named_classes(source: Source) -> list[str]:
+def named_classes(source: DataSource) -> list[str]:
     """Names of the classes that a source's files give as numbers; empty if it names none.
 
     Raises:
@@ -113,7 +113,7 @@ def named_classes(source: Source) -> list[str]:
 
 
 def samples_of(
-    source: Source, file: FileRef, policy: Policy, names: Sequence[str]
+    source: DataSource, file: FileRef, policy: Policy, names: Sequence[str]
 ) -> Iterator[Sample | Exception]:
     """The images of one file; errors that concern one image in its place.
 
@@ -157,7 +157,7 @@ def samples_of(
         raise StorageUnavailableError(f"{source.url}/{file.key}: {error}") from error
 
 
-def _read(source: Source, key: str) -> bytes:
+def _read(source: DataSource, key: str) -> bytes:
     if source.url == EMBEDDED:
         return next(path for path in photographs() if path.name == key).read_bytes()
     return open_storage(source.url).get(key).data
@@ -175,7 +175,7 @@ def _folder(key: str) -> str:
     return key.rpartition("/")[0]
 
 
-def _listing(source: Source) -> Iterator[ObjectInfo]:
+def _listing(source: DataSource) -> Iterator[ObjectInfo]:
     if source.url == EMBEDDED:
         for path in photographs():
             yield ObjectInfo(path.name, path.stat().st_size, path.name)

@@ -12,7 +12,7 @@ from typing import Any
 from deepsic.errors import InputError, counted
 from pipelines.manifest import CURRENT, MANIFEST, Manifest, Shard
 from pipelines.preparing.files import FileList, FileRef, find_files, named_classes
-from pipelines.preparing.policy import Policy, Source, version_of
+from pipelines.preparing.policy import DataSource, Policy, version_of
 from pipelines.preparing.shards import ShardJob, make_shards, report_key
 from pipelines.stage import console
 from pipelines.stage.runtime import RuntimeOptions, ray_runtime
@@ -26,7 +26,7 @@ READERS = 16
 
 
 def prepare(
-    sources: list[Source], out: str, policy: Policy, *, runtime: RuntimeOptions | None = None
+    sources: list[DataSource], out: str, policy: Policy, *, runtime: RuntimeOptions | None = None
 ) -> Manifest:
     """Prepare the sources' images in OUT/VERSION; shards that are there stay.
 

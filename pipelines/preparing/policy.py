@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from deepsic.errors import UsageError
 from pipelines.manifest import FORMAT
 
-__all__ = ["EMBEDDED", "Policy", "Source"]
+__all__ = ["EMBEDDED", "DataSource", "Policy"]
 
 EMBEDDED = "embedded"
 """Name of the source that scikit-image ships."""
@@ -18,7 +18,7 @@ SHAPES = ("whole", "center", "grid")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataSource:
     """A folder, an s3:// prefix, or the embedded photographs."""
 
     url: str
@@ -38,7 +38,7 @@ class Source:
         _check_scales(self.scales)
 
     @classmethod
-    def parse(cls, text: str) -> Source:
+    def parse(cls, text: str) -> DataSource:
         """Read "PATH" or "PATH?weight=0.8&scales=0.9,0.6&every=3&classes=imagenet1k".
 
         Raises:
@@ -92,7 +92,7 @@ class Policy:
             raise UsageError("pictures_a_shard must be positive")
 
 
-def version_of(policy: Policy, sources: list[Source], source_hash: str) -> str:
+def version_of(policy: Policy, sources: list[DataSource], source_hash: str) -> str:
     """Eight hex digits that change with settings, sources and any file of them."""
     text = json.dumps(
         [FORMAT, asdict(policy), [asdict(s) for s in sources], source_hash], sort_keys=True

@@ -24,7 +24,7 @@ from typing import Any
 
 from deepsic.errors import DeepsicError, InputError, LimitError
 from pipelines.preparing.files import FileRef, samples_of
-from pipelines.preparing.policy import Policy, Source
+from pipelines.preparing.policy import DataSource, Policy
 from pipelines.preparing.rows import images_of
 from pipelines.preparing.samples import Sample
 from pipelines.storage import (
@@ -48,7 +48,7 @@ class ShardJob:
     """What every shard of a version is made with; travels to the workers."""
 
     out: str
-    sources: tuple[Source, ...]
+    sources: tuple[DataSource, ...]
     policy: Policy
     class_names: tuple[tuple[str, ...], ...] = ()
     """For each source: names of classes that its files give as numbers."""

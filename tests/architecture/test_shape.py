@@ -14,8 +14,6 @@ from tests.architecture.test_rules import LIBRARY, OTHERS, PIPELINES, ROOT, impo
 
 BENCHMARKS = [path for path in OTHERS if path.is_relative_to(ROOT / "benchmarks")]
 SOURCES = [*LIBRARY, *PIPELINES, *BENCHMARKS]
-#: Pairs that mean one thing at the two ends of a wire, or that are still to be told apart.
-SHARED_NAMES = {"Found", "Limits", "Reader", "Source", "TimeLimitError"}
 #: Options of commands and arrays of compiled kernels are what they are.
 MANY_PARAMETERS = ("command", "callback", "exit_codes", "jit", "njit", "inline", "intrinsic")
 
@@ -121,7 +119,7 @@ def test_no_two_public_classes_share_a_name() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(name_of(path))
     clashes = {name: where for name, where in homes.items() if len(where) > 1}
-    assert {name: where for name, where in clashes.items() if name not in SHARED_NAMES} == {}
+    assert clashes == {}
 
 
 def test_every_folder_says_what_lives_there() -> None:

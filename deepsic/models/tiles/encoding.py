@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.models.registry import F32, Engine, Quick, Reader
+from deepsic.models.registry import F32, Engine, LabelReader, Quick
 from deepsic.models.tiles import tiling
 from deepsic.models.tiles.tiling import Tile, crop_latents, pad
 from deepsic.threads import each
@@ -20,7 +20,7 @@ class Encoding:
     """How one model's engine codes an image."""
 
     engine: Engine
-    reader: Reader | None
+    reader: LabelReader | None
     """The model's semantic module, if it says on the way what it sees."""
     quick: bool = False
     """Whether the analysis network is left out, where the engine can."""

@@ -20,7 +20,7 @@ from pipelines.archive.query import FLOOR, LabelQuery
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Found", "Match", "find"]
+__all__ = ["Match", "Matches", "find"]
 
 #: Names of labels that are remembered, for what to say when nothing is found.
 SEEN = 10_000
@@ -43,7 +43,7 @@ class Match:
 
 
 @dataclass(kw_only=True)
-class Found:
+class Matches:
     """What a search found."""
 
     name: str
@@ -53,17 +53,17 @@ class Found:
     """Most probable first."""
 
 
-def find(ledger: Ledger, query: str, min_prob: float = FLOOR, limit: int | None = None) -> Found:
+def find(ledger: Ledger, query: str, min_prob: float = FLOOR, limit: int | None = None) -> Matches:
     """Images with a label that is `query` or lies below it in WordNet, most probable first.
 
     query: a name ("English springer", "dog") or a wnid.
-    limit: matches to give at most; None: all. `Found.total` counts all.
+    limit: matches to give at most; None: all. `Matches.total` counts all.
     Raises: `UsageError` when nothing can match: neither WordNet nor any label has that name, or no
         image has labels.
     """
     wanted = LabelQuery.parse(query)
     search = _Search(ledger, wanted, min_prob, limit)
-    found = Found(name=wanted.name)
+    found = Matches(name=wanted.name)
     best: list[pa.Table] = []
     for total, answers in search.run():
         found.total += total

@@ -20,7 +20,7 @@ from deepsic.limits import Limits
 from pipelines.archive.ledger import FAILED, SKIPPED, UNSUPPORTED
 from pipelines.archive.listing.chunks import Item
 from pipelines.archive.work.formats import camera_raw, foreign_image, no_image
-from pipelines.archive.work.timing import TimeLimitError
+from pipelines.archive.work.timing import OutOfTimeError
 from pipelines.storage import ObjectArchivedError, ObjectExistsError, ObjectMissingError
 from pipelines.storage.s3_errors import ARCHIVED
 
@@ -141,7 +141,7 @@ def kind_of(error: BaseException) -> tuple[str, str]:
         (InputError, "input"),
         (LimitError, "limit"),
         (VerificationError, "verification"),
-        (TimeLimitError, "time"),
+        (OutOfTimeError, "time"),
         (MemoryError, "limit"),
         (WorkerLostError, "crash"),
     ]

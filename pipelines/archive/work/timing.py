@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["TimeLimit", "TimeLimitError", "time_limits"]
+__all__ = ["OutOfTimeError", "TimeLimit", "time_limits"]
 
 #: Native code that ignores the alarm gets between once and twice this many times an image's
 #: limit, then the process ends: the driver sees a worker die and narrows down which image did
@@ -19,7 +19,7 @@ __all__ = ["TimeLimit", "TimeLimitError", "time_limits"]
 HARD_FACTOR = 10
 
 
-class TimeLimitError(Exception):
+class OutOfTimeError(Exception):
     """The block took longer than it may."""
 
 
@@ -49,7 +49,7 @@ class TimeLimit:
     def block(self, images: int = 1) -> Iterator[None]:
         """Give the block the time of so many images, at most `HARD_FACTOR`.
 
-        Raises: `TimeLimitError` in the block when that is over.
+        Raises: `OutOfTimeError` in the block when that is over.
         """
         if not self._seconds:
             yield
@@ -57,7 +57,7 @@ class TimeLimit:
         seconds = images * self._seconds
 
         def ring(number: int, frame: FrameType | None) -> None:
-            raise TimeLimitError(f"took longer than {seconds:g} s")
+            raise OutOfTimeError(f"took longer than {seconds:g} s")
 
         self._watch()
         before = signal.signal(signal.SIGALRM, ring)

@@ -27,9 +27,9 @@ from pipelines.serving.api.requests import (
 from pipelines.serving.api.schemas import (
     FileInfo,
     FileLabels,
-    Limits,
     ModelOut,
     Service,
+    ServiceLimits,
     header_of,
     labels_of,
 )
@@ -266,7 +266,7 @@ def add_facts(router: APIRouter, parts: Parts) -> None:
             classifier=await parts.backend.classifier(),
             refine_for=list(parts.settings.refine_for),
             baselines=baselines.available(),
-            limits=Limits(
+            limits=ServiceLimits(
                 max_body_bytes=parts.settings.max_body_bytes, max_pixels=parts.settings.max_pixels
             ),
         )

@@ -32,7 +32,7 @@ VISITORS = "gallery"
 KEEP = {"Cache-Control": "public, max-age=86400"}
 
 
-class Found(BaseModel):
+class FoundFile(BaseModel):
     """A file that the search found."""
 
     name: str
@@ -49,7 +49,7 @@ class Found(BaseModel):
 class Search(BaseModel):
     """What a search found, and what it took."""
 
-    files: list[Found]
+    files: list[FoundFile]
     searched: int
     bytes_read: int
     bytes_jpeg: int
@@ -57,7 +57,7 @@ class Search(BaseModel):
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """Where a file's photograph is from, and its size as a JPEG of the same PSNR, bytes."""
 
     licence: str
@@ -73,13 +73,13 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 @cache
-def sources() -> dict[str, Source]:
+def sources() -> dict[str, Origin]:
     """The gallery's files, in the order of its list."""
     jpeg = {row["name"]: int(row["bytes"]) for row in rows("jpeg.tsv")}
     found = {}
     for row in rows("sources.tsv"):
         name = f"{Path(row['file']).stem}.sic"
-        found[name] = Source(row["licence"], row["credit"], row["address"], jpeg[name])
+        found[name] = Origin(row["licence"], row["credit"], row["address"], jpeg[name])
     return found
 
 
@@ -121,7 +121,7 @@ def search(word: str) -> Search:
         if matches(likely, word):
             header = prefix.header
             files.append(
-                Found(
+                FoundFile(
                     name=name,
                     bytes=file.stat().st_size,
                     width=header.width,

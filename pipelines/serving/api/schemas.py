@@ -19,10 +19,10 @@ __all__ = [
     "FileInfo",
     "FileLabels",
     "LabelOut",
-    "Limits",
     "Measures",
     "ModelOut",
     "Service",
+    "ServiceLimits",
     "UploadOut",
     "header_of",
     "label_of",
@@ -91,7 +91,7 @@ class ModelOut(BaseModel):
     tunings: list[str] = Field(description="What `tune` may be", examples=[["psnr", "ssim"]])
 
 
-class Limits(BaseModel):
+class ServiceLimits(BaseModel):
     """What a request may cost."""
 
     max_body_bytes: int = Field(examples=[20_000_000])
@@ -108,7 +108,7 @@ class Service(BaseModel):
     baselines: dict[str, str] = Field(
         description="Name and settings", examples=[{"avif": "libaom, speed 6, 4:2:0"}]
     )
-    limits: Limits
+    limits: ServiceLimits
 
 
 class UploadOut(BaseModel):

@@ -17,7 +17,7 @@ from deepsic.bitstream import VERSION, Label
 from pipelines.archive.listing.chunks import Chunk, Item
 from pipelines.archive.settings import JobSettings
 from pipelines.archive.work.chunk import ArchiveJob, compress_chunk
-from pipelines.archive.work.timing import TimeLimitError, time_limits
+from pipelines.archive.work.timing import OutOfTimeError, time_limits
 from pipelines.storage import Fetched, LocalStorage, NewObject
 
 from .conftest import save_image
@@ -27,7 +27,7 @@ from .fakes import IDENTITY, WebpSource
 def test_a_slow_block_is_stopped_and_the_next_has_its_own_time() -> None:
     with time_limits(0.1) as limit:
         for _ in range(2):
-            with pytest.raises(TimeLimitError, match=r"0\.1 s"), limit.block():
+            with pytest.raises(OutOfTimeError, match=r"0\.1 s"), limit.block():
                 time.sleep(5)
         with limit.block(images=10):
             time.sleep(0.2)

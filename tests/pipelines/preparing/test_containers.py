@@ -16,7 +16,7 @@ import pytest
 from deepsic.errors import InputError
 from pipelines.preparing.files import find_files, named_classes
 from pipelines.preparing.job import manifest_of, tasks_of
-from pipelines.preparing.policy import Policy, Source
+from pipelines.preparing.policy import DataSource, Policy
 from pipelines.preparing.shards import ShardJob, make_shards
 from pipelines.storage import open_storage
 from tests.pipelines.preparing.test_shards import bad_and_good, png
@@ -70,7 +70,7 @@ def prepare(
     store = open_storage(folder)
     for name, data in files.items():
         store.put(name, data)
-    sources, settings = (Source.parse(folder + options),), Policy(**policy)
+    sources, settings = (DataSource.parse(folder + options),), Policy(**policy)
     listed = find_files(sources, settings.exclude)
     names = tuple(tuple(named_classes(source)) for source in sources)
     job = ShardJob(out=out, sources=sources, policy=settings, class_names=names)
@@ -181,7 +181,7 @@ def quarantined(files: dict[str, bytes], folder: Path, options: str = "") -> lis
     store = open_storage(str(folder))
     for name, data in files.items():
         store.put(name, data)
-    source = Source.parse(str(folder) + options)
+    source = DataSource.parse(str(folder) + options)
     listed = find_files([source])
     job = ShardJob(
         out=f"{folder}-out", sources=(source,), policy=Policy(),
@@ -237,7 +237,7 @@ def test_numbers_without_names_are_classes_in_their_order(
 
 def test_class_names_must_be_somewhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither a label set \(imagenette, imagenet1k\) nor"):
-        named_classes(Source.parse(f"{tmp_path}?classes=imagenet2k"))
+        named_classes(DataSource.parse(f"{tmp_path}?classes=imagenet2k"))
 
 
 def test_every_and_exclude_hold_inside_containers(images: dict[str, bytes], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deepsic.errors import DeepsicError, InputError, UsageError
-from pipelines.preparing.policy import Policy, Source, version_of
+from pipelines.preparing.policy import DataSource, Policy, version_of
 from pipelines.preparing.rows import images_of
 
 
@@ -22,15 +22,15 @@ def _png(width: int, height: int, mode: str = "RGB") -> bytes:
 
 
 def test_source_options() -> None:
-    source = Source.parse("photos?weight=0.8&scales=0.9,0.6&every=3")
-    assert source == Source(url="photos", weight=0.8, scales=(0.9, 0.6), every=3)
-    assert Source.parse("s3://bucket/a") == Source(url="s3://bucket/a")
+    source = DataSource.parse("photos?weight=0.8&scales=0.9,0.6&every=3")
+    assert source == DataSource(url="photos", weight=0.8, scales=(0.9, 0.6), every=3)
+    assert DataSource.parse("s3://bucket/a") == DataSource(url="s3://bucket/a")
 
 
 @pytest.mark.parametrize("text", ["a?weight=x", "a?size=3", "a?weight=0", "a?scales=2"])
 def test_bad_source_options_are_named(text: str) -> None:
     with pytest.raises(UsageError):
-        Source.parse(text)
+        DataSource.parse(text)
 
 
 def test_shapes() -> None:
@@ -55,9 +55,9 @@ def test_bad_files_raise_by_name() -> None:
 
 
 def test_version_follows_settings_and_files() -> None:
-    sources = [Source(url="a")]
+    sources = [DataSource(url="a")]
     first = version_of(Policy(), sources, "1")
     assert first == version_of(Policy(), sources, "1")
     assert first != version_of(Policy(side=512), sources, "1")
-    assert first != version_of(Policy(), [Source(url="a", weight=2)], "1")
+    assert first != version_of(Policy(), [DataSource(url="a", weight=2)], "1")
     assert first != version_of(Policy(), sources, "2")

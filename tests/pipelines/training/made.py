@@ -10,7 +10,7 @@ from PIL import Image
 from pipelines.manifest import MANIFEST
 from pipelines.preparing.files import find_files
 from pipelines.preparing.job import manifest_of, tasks_of
-from pipelines.preparing.policy import Policy, Source
+from pipelines.preparing.policy import DataSource, Policy
 from pipelines.preparing.shards import ShardJob, make_shards
 
 CLASSES = ("n01440764", "n03888257")
@@ -29,7 +29,7 @@ def class_folders(folder: Path, each: int = 6, side: int = 224) -> Path:
 
 def prepared(source: Path, out: Path, *, a_shard: int = 5) -> str:
     """A version made of a folder; its place."""
-    policy, sources = Policy(pictures_a_shard=a_shard), (Source(url=str(source)),)
+    policy, sources = Policy(pictures_a_shard=a_shard), (DataSource(url=str(source)),)
     listed = find_files(sources)
     job = ShardJob(out=str(out), sources=sources, policy=policy)
     out.mkdir(parents=True)
