@@ -12,20 +12,24 @@ Needs httpx (`pip install 'deepsic[client]'`) and nothing else heavy: no torch, 
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepsic import errors
+from deepsic.bitstream.facts import SicFile, read_file
 from deepsic.bitstream.header import PREFIX_BYTES
 from deepsic.bitstream.semantics import Label
-from deepsic.errors import DeepsicError, InputError, StorageError, UsageError
+from deepsic.errors import DeepsicError, StorageError, UsageError
 from deepsic.labels import TOP
+from deepsic.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     import httpx
     from PIL import Image
+
+    from deepsic.image_io.load import ImageSource
 
 __all__ = ["Client", "ServiceError", "error_of", "image_file", "label_of", "read"]
 
@@ -35,6 +39,7 @@ FIRST_BYTES = 256
 ATTEMPTS = 4
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 PROBLEM = "application/problem+json"
+_MODES_OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 class ServiceError(StorageError):
@@ -94,7 +99,7 @@ class Client:
 
     def encode(
         self,
-        image: Image.Image | bytes | str | Path,
+        image: ImageSource,
         quality: int | None = None,
         *,
         bpp: float | None = None,
@@ -107,7 +112,7 @@ class Client:
         """An image as a `.sic` file.
 
         Args:
-            image: a PIL image, or an image file as bytes or path; files are sent as they are.
+            image: as `Codec.encode` takes it; files are sent as they are.
             quality: 1 to 100; 50 if neither `bpp` nor `max_bytes` is given.
             bpp: bits a pixel to aim at, header included.
             max_bytes: what the file must stay below.
@@ -128,7 +133,7 @@ class Client:
             query["refine_for"] = list(refine_for)
         return self._post("encode", image_file(image), query).content
 
-    def decode(self, blob: bytes | str | Path) -> Image.Image:
+    def decode(self, blob: SicFile) -> Image.Image:
         """A `.sic` file as a PIL image; EXIF, ICC profile and XMP are in its `info`.
 
         Raises: as `Codec.decode`, and `ServiceError`.
@@ -140,7 +145,7 @@ class Client:
         image.load()
         return image
 
-    def labels(self, blob: bytes | str | Path, top: int = TOP) -> list[Label]:
+    def labels(self, blob: SicFile, top: int = TOP) -> list[Label]:
         """What a file shows, most probable first; only its first bytes travel.
 
         Raises: as `Codec.labels`, and `ServiceError`.
@@ -156,7 +161,7 @@ class Client:
             reply = self._post("labels", data, {"top": top, "look": True}).json()
         return [label_of(item) for item in reply["labels"]]
 
-    def info(self, blob: bytes | str | Path) -> dict[str, Any]:
+    def info(self, blob: SicFile) -> dict[str, Any]:
         """A file's header and labels, as the service reports them."""
         reply: dict[str, Any] = self._post("info", read(blob)[:PREFIX_BYTES], {}).json()
         return reply
@@ -237,23 +242,24 @@ def label_of(item: Mapping[str, Any]) -> Label:
     return Label(item["name"], item["wnid"], item["probability"], corners, own)
 
 
-def read(file: bytes | str | Path) -> bytes:
-    """Bytes as they are, or a file's. Raises `InputError`."""
-    if isinstance(file, bytes):
-        return file
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}") from error
+def read(file: SicFile) -> bytes:
+    """Bytes as they are, or a file's. Raises `UsageError`, `InputError`, `LimitError`."""
+    return read_file(file, DEFAULT_LIMITS)
 
 
-def image_file(image: Image.Image | bytes | str | Path) -> bytes:
-    """An image as a file that the service reads; PIL images travel as PNG, without loss."""
-    if isinstance(image, (bytes, str, Path)):
-        return read(image)
+def image_file(image: ImageSource) -> bytes:
+    """An image as a file that the service reads; what isn't one travels as PNG, without loss."""
+    picture: Any = image
+    is_file = isinstance(image, (bytes, bytearray, memoryview, str, os.PathLike))
+    if is_file or hasattr(image, "read"):
+        return read(picture)
+    if getattr(picture, "mode", None) not in _MODES_OF_PNG:  # an array, a tensor, CMYK and so on
+        from deepsic.image_io.load import load_image, to_pil
+
+        picture = to_pil(load_image(image))
     from deepsic.image_io.metadata import metadata_of, save_options
 
     out = io.BytesIO()
-    kept = save_options(metadata_of(image), "PNG")
-    image.save(out, "PNG", compress_level=1, **kept)
+    kept = save_options(metadata_of(picture), "PNG")
+    picture.save(out, "PNG", compress_level=1, **kept)
     return out.getvalue()

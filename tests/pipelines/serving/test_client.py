@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deepsic.bitstream.container import unpack
@@ -53,6 +55,22 @@ def test_images_come_as_image_bytes_or_path(client: Client, tmp_path: Path) -> N
     sic = tmp_path / "p.sic"
     sic.write_bytes(client.encode(file))
     assert client.decode(sic).size == (96, 64)
+
+
+def test_images_come_as_codec_takes_them(client: Client, tmp_path: Path) -> None:
+    image = made_image()
+    expected = client.encode(image)
+    with io.BytesIO(image_bytes()) as file:
+        assert client.encode(file) == expected
+    assert client.encode(bytearray(image_bytes())) == expected
+    assert client.encode(np.asarray(image)) == expected
+    assert client.decode(io.BytesIO(expected)).size == image.size
+    assert client.decode(client.encode(image.convert("CMYK"))).size == image.size
+    for wrong in (None, 5, [1]):
+        with pytest.raises(UsageError, match="give a path"):
+            client.encode(wrong)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="give its bytes"):
+            client.decode(wrong)  # type: ignore[arg-type]
 
 
 def test_exif_travels(client: Client) -> None:
