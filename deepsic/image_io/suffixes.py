@@ -8,8 +8,9 @@ __all__ = ["IMAGE_SUFFIXES", "is_image"]
 
 IMAGE_SUFFIXES = frozenset(
     (
-        ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".jxl", ".png", ".ppm", ".tif", ".tiff",
-        ".webp",
+        ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2",
+        ".jpe", ".jpeg", ".jpg", ".jxl", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga",
+        ".tif", ".tiff", ".webp",
     )
 )  # fmt: skip
 

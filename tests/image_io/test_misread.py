@@ -15,6 +15,7 @@ from deepsic.errors import InputError, MetadataWarning, UnsupportedImageError
 from deepsic.image_io.decoders import claims_to_be_image
 from deepsic.image_io.load import load_image, to_pil
 from deepsic.image_io.save import image_bytes
+from deepsic.image_io.suffixes import is_image
 from tests.image_io import strange
 from tests.image_io.strange import RAMP, stored
 
@@ -221,6 +222,13 @@ def test_the_start_of_an_image_is_a_damaged_image(kind: str) -> None:
         assert claims_to_be_image(io.BytesIO(start)), length
         with pytest.raises(InputError, match="damaged"):
             load_image(start)
+
+
+def test_endings_of_the_formats_that_are_read() -> None:
+    for name in ("a.HEIC", "b.jfif", "c.JPE", "d.pnm", "e.JPG", "f/g.heif", "h.Qoi"):
+        assert is_image(name), name
+    for name in ("a.txt", "jpg", "b.jpg.sic", "c.json", "d"):
+        assert not is_image(name), name
 
 
 @pytest.mark.parametrize(
