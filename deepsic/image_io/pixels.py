@@ -24,6 +24,8 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE = 258, 262, 281
 _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 338, 339
 _APART, _PREMULTIPLIED, _SIGNED = 2, 1, 2
 _FULL = 0xFFFF
+_NEAR = 1 << 18
+"""Bytes before which the codestream of a JPEG 2000 file begins."""
 _SPREAD = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies gray of these raw modes by, to have 8 bits."""
 _DARK = 16
@@ -95,7 +97,25 @@ def depth_of(image: Image.Image, white: int | None) -> Depth:
         apart = getattr(image, "tag_v2", {}).get(_PLANAR) == _APART
         whole = "" if apart or codec.startswith(("sgi", "SGI", "ppm")) else raw
         return Depth(sixteen=True, white=white or _FULL, known=known, cut=True, raw=whole)
+    if codec == "jpeg2k" and (bits := _bits_of_jpeg2000(image)) > 8:
+        known = known or bits < 16
+        return Depth(sixteen=True, white=white or _FULL, known=known, cut=True)
     return Depth(sixteen=image.info.get("sixteen_bit") is True)  # it came through `to_pil`
+
+
+def _bits_of_jpeg2000(image: Image.Image) -> int:
+    """Bits of the deepest channel, by the size marker of the codestream; 0 if none is near."""
+    file: Any = getattr(image, "fp", None)
+    if file is None:
+        return 0
+    at = file.tell()
+    file.seek(0)
+    start = file.read(_NEAR)
+    file.seek(at)
+    marker = start.find(b"\xff\x4f\xff\x51") + 2
+    count = int.from_bytes(start[marker + 38 : marker + 40], "big")
+    depths = start[marker + 40 : marker + 40 + 3 * count : 3]
+    return max(((depth & 0x7F) + 1 for depth in depths), default=0) if marker > 1 else 0
 
 
 def _tile_of(image: Image.Image) -> tuple[str, str, int]:

@@ -133,8 +133,8 @@ SAMPLES: dict[str, list[Any]] = {
         deep_png(DARK_RGB),
         DARK,
     ],
-    "16 bits, as dark, of which Pillow gives the upper ones alone: SGI, PPM, TIFF whose channels "
-    "lie apart": [ppm(RAMP * 4095 / 255, 65535)],
+    "16 bits, as dark, of which Pillow gives the upper ones alone: SGI, PPM, JPEG2000, TIFF whose "
+    "channels lie apart": [ppm(RAMP * 4095 / 255, 65535)],
     "TIFF whose 0 is white": [
         (strange.gray_tiff(8, (255 - RAMP).astype(np.uint8).tobytes(), tags={262: (3, 0)}), RAMP),
         (strange.gray_tiff(16, (65535 - DEEP).astype("<u2").tobytes(), tags={262: (3, 0)}), RAMP),

@@ -114,6 +114,16 @@ def test_sixteen_bits_that_pillow_cuts(make: Any) -> None:
             load_image(make((RAMP * top / 255).astype(np.uint16)))
 
 
+@pytest.mark.parametrize("options", [{}, {"no_jp2": True}])
+def test_jpeg_2000_of_more_than_eight_bits(options: Any) -> None:
+    data = bytearray(stored(strange.noise(40, 30), "JPEG2000", **options))
+    assert not load_image(bytes(data)).sixteen_bit
+    size = data.index(b"\xff\x51")
+    for channel in range(3):
+        data[size + 40 + 3 * channel] = 11  # of 12 bits; Pillow still gives eight
+    assert load_image(bytes(data)).sixteen_bit
+
+
 def test_gray_with_alpha_of_sixteen_bits() -> None:
     back = load_image(gray_with_alpha((RAMP * 4095 / 255).astype(np.uint16)), white=4095)
     assert to_pil(back).mode == "LA"
