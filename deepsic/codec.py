@@ -282,7 +282,7 @@ class Codec:
         grid = tiles(header.height, header.width, _side(header.tile_log2))
         view = memoryview(blob)
         reader: LabelReader = registry.tuned(self._head(), header.coder)
-        return reader.file(lambda k: layout.tile(view, k), grid, header.quality)[:top]
+        return reader.file(lambda k: layout.tile(view, k), grid, header.quality, top)
 
     def read(self, image: ImageSource, *, quality: int = 50, top: int = TOP) -> list[Label]:
         """Return what the model's semantic module sees in an image, before anything is rounded.
@@ -297,7 +297,7 @@ class Codec:
         rgb = load_image(image, self.limits).rgb
         side = 1 << tiling.TILE_LOG2 if max(rgb.shape[:2]) > tiling.ONE_TILE else 0
         height, width = rgb.shape[:2]
-        return reader.image(rgb, tiles(height, width, side), quality)[:top]
+        return reader.image(rgb, tiles(height, width, side), quality, top)
 
     @property
     def tunings(self) -> tuple[str, ...]:

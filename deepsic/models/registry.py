@@ -119,13 +119,15 @@ class LabelReader(Protocol):
     def named(self, chances: Sequence[F32]) -> list[Label]:
         """Labels of the tiles' probabilities, best first."""
 
-    def image(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
-        """All classes of an image (H, W, 3) cut into `grid`, best first; nothing is coded."""
+    def image(
+        self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int, top: int
+    ) -> list[Label]:
+        """The `top` best classes of an image (H, W, 3) cut into `grid`; nothing is coded."""
 
     def file(
-        self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int
+        self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int, top: int
     ) -> list[Label]:
-        """All classes of a file, best first; no pixel is made. Raises `CorruptFileError`."""
+        """The `top` best classes of a file; no pixel is made. Raises `CorruptFileError`."""
 
 
 class Net(Protocol):

@@ -45,8 +45,9 @@ class FourStageReader:
         ]
 
     def file(
-        self, stream: Callable[[int], bytes | memoryview], grid: Sequence[Tile], quality: int
-    ) -> list[Label]:
+        self, stream: Callable[[int], bytes | memoryview], grid: Sequence[Tile], quality: int,
+        top: int,
+    ) -> list[Label]:  # fmt: skip
         """Of a file, from dequantised features; no pixel is made (section III-D)."""
         return self.named(
             [
@@ -55,16 +56,18 @@ class FourStageReader:
                 )
                 for k, tile in enumerate(grid)
             ]
-        )
+        )[:top]
 
-    def image(self, rgb: NDArray[np.uint8], grid: Sequence[Tile], quality: int) -> list[Label]:
+    def image(
+        self, rgb: NDArray[np.uint8], grid: Sequence[Tile], quality: int, top: int
+    ) -> list[Label]:
         """Of an image (H, W, 3), from float features; nothing is coded."""
         seen = []
         for tile in grid:
             own = rgb[tile.top : tile.bottom, tile.left : tile.right]
             v8, v16, _ = self.engine.analyse(pad(own), quality)
             seen.append(self.engine.chances(v8, v16, quality))
-        return self.named(seen)
+        return self.named(seen)[:top]
 
 
 def reader_of(model: ModelFile, engine: FourStageEngine) -> FourStageReader | None:

@@ -53,30 +53,48 @@ class ByteHead:
             part = f"{name}.{number}."
             self.blocks.append(_InvertedResidual(tensors, part, kernel, stride, adds))
             inputs = outputs
-        full1 = _floats(tensors, "full1").T.reshape(inputs, config.hidden)
+        self.full1 = _Rectified(tensors, "full1")
         full2 = _floats(tensors, "full2").T.reshape(config.hidden, config.classes)
-        self.full1, self.full2 = np.ascontiguousarray(full1), np.ascontiguousarray(full2)
-        self.bias1, self.bias2 = tensors["full1.bias"], tensors["full2.bias"]
+        self.full2, self.bias2 = np.ascontiguousarray(full2), tensors["full2.bias"]
 
     def __call__(self, seen: F32, position: float) -> F32:
         """Logits (classes,) of an image (H, W, 3), 0 .. 255, at a place on the quality scale."""
-        x = self._stem((seen - np.float32(127)) / np.float32(128), position)
-        for block in self.blocks:
+        first, *others = self.blocks
+        x = first.narrowed(self._stem(seen, position))
+        for block in others:
             x = block(x)
-        places = affine(x.reshape(-1, x.shape[2]), self.full1, self.bias1)
-        return affine(places.clip(0, _SIX).mean(0)[None], self.full2, self.bias2)[0]
+        mean = self.full1(x).inner.mean((0, 1), dtype=np.float32) * _UNIT
+        return affine(mean[None], self.full2, self.bias2)[0]
 
-    def _stem(self, x: F32, position: float) -> F32:
-        """3x3 at every second place, modulated; one column and row of zeros behind the last."""
+    def _stem(self, x: F32, position: float) -> Plane:
+        """3x3 at every second place, modulated and rectified."""
         height, width = x.shape[0] // 2, x.shape[1] // 2
-        before, window = padding_before(3, 2), 3
-        room = np.pad(x, ((before, window - 2 - before),) * 2 + ((0, 0),))
-        views = np.lib.stride_tricks.sliding_window_view(room, (window, window), (0, 1))[::2, ::2]
-        views = views[:height, :width]
-        columns = views.transpose(0, 1, 3, 4, 2).reshape(height * width, -1)
-        y = affine(columns, self.first, self.first_bias)
-        y = y * at_position(self.scale, position) + at_position(self.shift, position)
-        return y.reshape(height, width, -1).clip(0, _SIX)
+        made = Plane.empty(height, width, self.first.shape[1])
+        gain, shift = (at_position(t, position) / _UNIT for t in (self.scale, self.shift))
+        modulated = gain.astype(np.float32), shift.astype(np.float32)
+        strips(lambda top, bottom: _first(
+            np.ascontiguousarray(x), self.first, self.first_bias, *modulated, padding_before(3, 2),
+            made.data, made.layout, width, top, bottom,
+        ), height)  # fmt: skip
+        return made
+
+
+class _Rectified:
+    """A 1x1 convolution of floats, seen in 127 steps of the largest; rectified, to bytes."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+        self.conv = _conv(tensors, name, OFFSET)
+        self.bias = np.divide(tensors[f"{name}.bias"], _UNIT, dtype=np.float32)
+
+    def __call__(self, x: F32) -> Plane:
+        height, width, channels = x.shape
+        seen = Plane.empty(height, width, channels)
+        made = Plane.empty(height, width, self.conv.outputs)
+        unit = max(float(x.max()), -float(x.min()), 1e-6) / (OFFSET - 1)
+        quantise(x, unit, OFFSET, seen)
+        layer = Layer.of(self.conv.scaled(unit / float(_UNIT)), seen, self.bias)
+        layer.to_bytes(made, count=self.conv.outputs, most=255)
+        return made
 
 
 class _InvertedResidual:
@@ -86,28 +104,23 @@ class _InvertedResidual:
         self, tensors: Mapping[str, NDArray[Any]], part: str, kernel: int, stride: int, adds: bool
     ) -> None:
         self.kernel, self.stride, self.adds = kernel, stride, adds
-        self.widen = None
-        if f"{part}widen.weight" in tensors:
-            self.widen = _conv(tensors, f"{part}widen", OFFSET)
-            self.widen_bias = np.divide(tensors[f"{part}widen.bias"], _UNIT, dtype=np.float32)
+        widens = f"{part}widen.weight" in tensors
+        self.widen = _Rectified(tensors, f"{part}widen") if widens else None
         taps = _floats(tensors, f"{part}depthwise")[:, 0]
         self.taps = np.ascontiguousarray(taps.reshape(len(taps), -1).T)
         self.depth_bias = tensors[f"{part}depthwise.bias"] / _UNIT
         self.narrow = _conv(tensors, f"{part}narrow", 0).scaled(float(_UNIT))
         self.narrow_bias = tensors[f"{part}narrow.bias"]
+        self.ones = np.ones(self.narrow.outputs, np.float32)
 
     def __call__(self, x: F32) -> F32:
-        height, width, channels = x.shape
-        seen = Plane.empty(height, width, channels)
-        if self.widen is None:  # what comes is rectified
-            quantise(x, float(_UNIT), 0, seen)
-            middle = seen
-        else:
-            unit = max(float(np.abs(x).max()), 1e-6) / (OFFSET - 1)
-            quantise(x, unit, OFFSET, seen)
-            middle = Plane.empty(height, width, self.widen.outputs)
-            layer = Layer.of(self.widen.scaled(unit / float(_UNIT)), seen, self.widen_bias)
-            layer.to_bytes(middle, count=self.widen.outputs, most=255)
+        if self.widen is None:
+            raise ValueError("a block without widening takes bytes: see `narrowed`")
+        return self.narrowed(self.widen(x), x if self.adds else None)
+
+    def narrowed(self, middle: Plane, x: F32 | None = None) -> F32:
+        """The depthwise convolution of what was widened, narrowed, and `x` added."""
+        height, width = middle.height, middle.width
         high, wide = height // self.stride, width // self.stride
         after = Plane.empty(high, wide, self.taps.shape[1])
         before = padding_before(self.kernel, self.stride)
@@ -115,11 +128,43 @@ class _InvertedResidual:
             middle.data, middle.layout, height, width, self.taps, self.depth_bias,
             (self.kernel, self.stride, before), after.data, after.layout, wide, top, bottom,
         ), high)  # fmt: skip
-        out = np.empty((high, wide, self.narrow.outputs), np.float32)
-        plain = x if self.adds else np.zeros_like(out)
-        ones = np.ones(self.narrow.outputs, np.float32)
-        Layer.of(self.narrow, after, self.narrow_bias).correct(plain, ones, out)
+        out = np.zeros((high, wide, self.narrow.outputs), np.float32)
+        plain = out if x is None else x
+        Layer.of(self.narrow, after, self.narrow_bias).correct(plain, self.ones, out)
         return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _first(
+    x: Any, weight: Any, bias: Any, gain: Any, shift: Any, before: int, out: Any, layout: Any,
+    wide: int, top: int, bottom: int,
+) -> None:  # fmt: skip
+    """Rows of the first convolution: x (H, W, 3) in 0 .. 255, weight (27, C), to bytes.
+
+    Outside is 127, which stands for zero.
+    """
+    first, row, pixel = layout
+    count = bias.size
+    total = np.empty(count, np.float32)
+    low, high, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
+    middle, unit = np.float32(127.0), np.float32(1 / 128)
+    for y in range(top, bottom):
+        for at in range(wide):
+            for c in range(count):
+                total[c] = bias[c]
+            for tap in range(9):
+                down, across = 2 * y + tap // 3 - before, 2 * at + tap % 3 - before
+                if not (0 <= down < x.shape[0] and 0 <= across < x.shape[1]):
+                    continue
+                for k in range(3):
+                    value, taps = (x[down, across, k] - middle) * unit, weight[3 * tap + k]
+                    for c in range(count):
+                        total[c] += value * taps[c]
+            start = first + y * row + at * pixel
+            target = out[start : start + count]
+            for c in range(count):
+                value = total[c] * gain[c] + shift[c] + half
+                target[c] = np.uint8(np.int32(min(max(value, low), high)))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -160,8 +205,10 @@ def _depthwise(
 
 
 def _conv(tensors: Mapping[str, NDArray[Any]], name: str, offset: int) -> Conv:
+    """Of a convolution's weight (D, C, k, k), or of a fully connected layer's (D, C)."""
     weight, scale = tensors[f"{name}.weight"], tensors[f"{name}.weight.scale"]
-    return Conv.of(weight, scale, offset=offset)
+    square = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
+    return Conv.of(square, scale, offset=offset)
 
 
 def _floats(tensors: Mapping[str, NDArray[Any]], name: str) -> F32:

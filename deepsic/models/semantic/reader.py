@@ -68,16 +68,18 @@ class SemanticReader:
         """As `chances`."""
         raise UsageError("a semantic head reads whole images, not tiles")
 
-    def image(self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int) -> list[Label]:
-        """All classes of an image (H, W, 3), before anything is rounded, best first."""
+    def image(
+        self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int, top: int
+    ) -> list[Label]:
+        """The `top` best classes of an image (H, W, 3), before anything is rounded."""
         size = seen_size(*rgb.shape[:2])
         small = Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
-        return self._named(np.asarray(small, np.float32), 1.0)
+        return self._named(np.asarray(small, np.float32), 1.0, top)
 
     def file(
-        self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int
+        self, stream: Callable[[int], bytes | memoryview], grid: list[Tile], quality: int, top: int
     ) -> list[Label]:
-        """All classes of a file's decoded latents, best first.
+        """The `top` best classes of a file's decoded latents.
 
         Args:
             stream: gives the stream of a tile by its number.
@@ -98,17 +100,18 @@ class SemanticReader:
             target[:] = part[: target.shape[0], : target.shape[1]]
         place = (quality - 1) / (QUALITIES - 1)
         seen = _resized(canvas, seen_size(height, width))
-        return self._named(seen, position_at(place, height, width))
+        return self._named(seen, position_at(place, height, width), top)
 
-    def _named(self, seen: F32, place: float) -> list[Label]:
+    def _named(self, seen: F32, place: float, top: int) -> list[Label]:
         logits = self.head(seen, place).astype(np.float64)
         chances = np.exp(logits - logits.max())
         chances /= chances.sum()
-        found = [
-            Label(node.name, node.wnid, chance, label_set=self._custom)
-            for node, chance in zip(self.classes, chances.tolist(), strict=True)
+        best = np.argsort(-chances, kind="stable")[:top]
+        found = ((self.classes[k], chance) for k, chance in zip(best, chances[best], strict=True))
+        return [
+            Label(node.name, node.wnid, float(chance), label_set=self._custom)
+            for node, chance in found
         ]
-        return sorted(found, key=lambda label: -label.probability)
 
 
 def _resized(x: F32, size: tuple[int, int]) -> F32:
