@@ -12,7 +12,7 @@ from PIL import Image
 
 from deepsic.errors import InputError, StorageError
 from pipelines.preparing.files import find_files, samples_of
-from pipelines.preparing.policy import Policy, Source
+from pipelines.preparing.policy import DataSource, Policy
 from pipelines.preparing.samples import Sample
 from pipelines.preparing.shards import ShardJob, make_shards, shard_key
 from pipelines.storage import open_storage
@@ -52,13 +52,13 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 def job_of(url: str, out: str, policy: Policy) -> ShardJob:
     open_storage(out).create()
-    return ShardJob(out=out, sources=(Source(url=url),), policy=policy)
+    return ShardJob(out=out, sources=(DataSource(url=url),), policy=policy)
 
 
 def test_bad_files_are_quarantined_and_good_ones_kept(tmp_path: Path) -> None:
     source = str(write(tmp_path / "in", bad_and_good()))
     (tmp_path / "in" / "empty_class").mkdir()
-    listed = find_files([Source(url=source)])
+    listed = find_files([DataSource(url=source)])
     assert listed.classes == ["cat", "dog", "empty_class"]
     job = job_of(source, str(tmp_path / "out"), Policy())
     report = make_shards(job, 0, listed.files)
@@ -78,7 +78,7 @@ def test_bad_files_are_quarantined_and_good_ones_kept(tmp_path: Path) -> None:
 
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     source = str(write(tmp_path / "in", {"a.png": bad_and_good()["cat/good.png"]}))
-    listed = find_files([Source(url=source)])
+    listed = find_files([DataSource(url=source)])
     made = [
         make_shards(job_of(source, str(tmp_path / n), Policy(gray=False)), 0, listed.files)
         for n in ("x", "y")
@@ -89,10 +89,10 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
 def test_excluded_names_are_never_read(tmp_path: Path) -> None:
     good = bad_and_good()["cat/good.png"]
     source = str(write(tmp_path / "in", {"a.png": good, "ILSVRC2012_val_1.png": good}))
-    listed = find_files([Source(url=source)], ["ILSVRC2012_val_*"])
+    listed = find_files([DataSource(url=source)], ["ILSVRC2012_val_*"])
     assert [file.key for file in listed.files] == ["a.png"]
     with pytest.raises(InputError, match="no image"):
-        find_files([Source(url=source)], ["*"])
+        find_files([DataSource(url=source)], ["*"])
 
 
 def test_s3_in_and_out(bucket: str) -> None:
@@ -100,9 +100,9 @@ def test_s3_in_and_out(bucket: str) -> None:
     storage = open_storage(source)
     for name, data in bad_and_good().items():
         storage.put(name, data)
-    listed = find_files([Source(url=source)])
+    listed = find_files([DataSource(url=source)])
     assert listed.classes == ["cat", "dog"]
-    (sample,) = samples_of(Source(url=source), listed.files[2], Policy(), ())
+    (sample,) = samples_of(DataSource(url=source), listed.files[2], Policy(), ())
     assert isinstance(sample, Sample)
     assert (sample.key, sample.data) == ("cat/good.png", bad_and_good()["cat/good.png"])
     report = make_shards(job_of(source, out, Policy()), 7, listed.files)
@@ -121,6 +121,6 @@ def test_an_unreachable_store_is_named(
     s3_client._client_of.cache_clear()
     try:
         with pytest.raises(StorageError):
-            find_files([Source(url="s3://nowhere/photos")])
+            find_files([DataSource(url="s3://nowhere/photos")])
     finally:
         s3_client._client_of.cache_clear()
