@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,7 +33,9 @@ from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.net import Latents, SicNet
 from deepsic.models.tiles.tiling import pad
-from deepsic.tasks.observer import Observer
+
+if TYPE_CHECKING:
+    from deepsic.tasks import Observer
 
 __all__ = ["REFINED", "Refiner"]
 
@@ -40,6 +43,8 @@ REFINED = DistortionMix(pixel=0.05, agreement=60.0, feature=0.2)
 """What is kept of an image. Maps count for more than in `sic-machine`'s training (agreement 250,
 feature 0.01): answers are easy to bend for one network, maps are what networks share, and what
 networks gain that were not named."""
+DETECTED = DistortionMix(pixel=0.05, relative=250.0)
+"""The same for a detector, whose answers are boxes: its maps alone."""
 STEPS = 16
 RATE = 0.03
 """Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
@@ -91,7 +96,7 @@ class Refiner:
         identity: of that model.
         networks: frozen; they take turns, a step each. None: the pixels alone are fitted.
         steps: of gradient descent.
-        mix: what is kept of an image, if there are networks.
+        mix: what is kept of an image for classifiers.
         seconds: after which descent ends, whatever steps are left; a file then depends on the
             machine's speed. None: never.
 
@@ -117,7 +122,7 @@ class Refiner:
         net.context.set_quantised(True)
         self.net = net.eval().requires_grad_(False).to(self.device)
         self.net.to(memory_format=torch.channels_last)
-        self.distortions = [Distortion(mix, network) for network in networks]
+        self.distortions = [Distortion(_kept(network, mix), network) for network in networks]
         self.rate, self.exact = RATE, False
         if not networks:
             self.distortions, self.exact = [Distortion(TDIC)], True
@@ -137,9 +142,10 @@ class Refiner:
 
         Args:
             model: the one that will encode; of preset `sic`.
-            networks: of `deepsic.tasks.CLASSIFIERS`; none: the pixels alone are fitted.
+            networks: of `deepsic.tasks.CLASSIFIERS`, or fastestdet, as NAME=WEIGHTS with weights of
+                its own; none: the pixels alone are fitted.
             steps: of gradient descent; each costs about as much as a training step.
-            mix: what is kept of an image.
+            mix: what is kept of an image for classifiers.
             device: "auto", "cpu" or "cuda" (untested on a GPU).
 
         Raises:
@@ -151,9 +157,7 @@ class Refiner:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         found: list[Observer] = []
         if networks:
-            from deepsic.tasks import load_classifier
-
-            found = [load_classifier(name).to(device) for name in networks]
+            found = [_network(text).to(device) for text in networks]
         net = from_model_file(weights.read(path))
         identity = weights.identity_of(path)
         return cls(net, identity, found, steps=steps, mix=mix, device=device)
@@ -241,6 +245,26 @@ class Refiner:
         # What pixels gain is less than what bfloat16 would lose.
         fast = not self.exact and (self.device.type == "cuda" or has_bf16())
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+
+def _network(text: str) -> Any:
+    """A classifier or detector, NAME or NAME=WEIGHTS."""
+    from deepsic.tasks import DETECTORS, Observer, load_classifier, load_detector
+
+    name, _, path = text.partition("=")
+    if name not in DETECTORS:
+        return load_classifier(name, path or None)
+    detector = load_detector(name, path or None)
+    if not isinstance(detector, Observer):
+        raise UsageError(f"{name} shows no maps to refine for; fastestdet does")
+    return detector
+
+
+def _kept(network: Observer, mix: DistortionMix) -> DistortionMix:
+    """What of an image is kept for a network."""
+    from deepsic.tasks import Detector
+
+    return DETECTED if isinstance(network, Detector) else mix
 
 
 def _draw(rng: np.random.Generator, height: int, width: int) -> _View:

@@ -139,8 +139,8 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
         "--refine-for",
         action="append",
         metavar="NETWORK",
-        help="refine each file for a classifier, such as efficientnet-lite0: about 100 times "
-        "slower; repeat for several [none]",
+        help="refine each file for a classifier, such as efficientnet-lite0, or a detector, "
+        "fastestdet=WEIGHTS: about 100 times slower; repeat for several [none]",
     )
     verb.add_argument(
         "--refine-steps", type=at_least(1), metavar="N", help="gradient steps per image [16]"

@@ -9,7 +9,7 @@ MACHINE  some pixel, semantic, agreement: what `sic-machine` is trained with
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ from deepsic.losses.pixel import pixel_errors
 from deepsic.losses.semantic import semantic_errors
 from deepsic.losses.semantic_weights import Sharpness, image_weights
 from deepsic.losses.structure import structure_errors
-from deepsic.tasks.observer import Observer
+
+if TYPE_CHECKING:
+    from deepsic.tasks.observer import Observer
 
 __all__ = ["APIC", "MACHINE", "MIXES", "SAIC", "TDIC", "Distortion", "DistortionMix", "Targets"]
 

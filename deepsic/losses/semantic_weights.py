@@ -23,12 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from deepsic.errors import UsageError
-from deepsic.tasks.observer import Observer
+
+if TYPE_CHECKING:
+    from deepsic.tasks.observer import Observer
 
 __all__ = ["Sharpness", "channel_gradients", "dataset_weights", "image_weights", "sharpen"]
 

@@ -76,3 +76,8 @@ def test_every_promised_name_is_there() -> None:
     assert set(deepsic.__all__) <= set(dir(deepsic))
     with pytest.raises(AttributeError):
         deepsic.nonsense  # noqa: B018
+
+
+def test_refinement_of_pixels_needs_no_torchvision() -> None:
+    code = "import sys; sys.modules['torchvision'] = None; import deepsic.refiner"
+    run("-c", code)

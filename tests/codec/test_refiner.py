@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from deepsic import refiner as refiner_module
 from deepsic import weights
 from deepsic.bitstream import info, verify
 from deepsic.codec import Codec
-from deepsic.errors import LimitError, UnknownModelError, UsageError
+from deepsic.errors import InputError, LimitError, UnknownModelError, UsageError
 from deepsic.losses import DistortionMix, agreement_errors
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.wavelet import bands
 from deepsic.models.tiles import tiling
 from deepsic.refiner import Refiner
 from deepsic.targets import smallest_loss
-from deepsic.tasks import load_classifier
+from deepsic.tasks import Detection, Detector, load_classifier
 from tests.support.small_model import photograph
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the networks come with deepsic[tasks]")
@@ -175,3 +177,40 @@ def test_a_search_from_nearby_stops_where_it_is_close() -> None:
 
     assert len(smallest_loss(encode, 3040, near=30)) == 3000
     assert asked == [30]
+
+
+class Boxes(Detector):
+    """Sees edges, and has no classes."""
+
+    default_layer = ""
+
+    def _detect(self, images: list[Tensor]) -> list[Detection]:
+        return []
+
+    def observe(
+        self, x01: Tensor, layers: Sequence[str], *, leaf: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        raise AssertionError("a detector's answers are boxes: there is nothing to agree on")
+
+    def features(self, x01: Tensor, layer: str | None = None) -> Tensor:
+        return x01[..., 1:] - x01[..., :-1]
+
+
+def test_of_a_detector_the_maps_alone_are_kept(photo: NDArray[np.uint8]) -> None:
+    codec, path = Codec.load("sic-machine", device="cpu"), weights.resolve("sic-machine")
+    net = from_model_file(weights.read(path))
+    refiner = Refiner(net, weights.identity_of(path), [Boxes()], steps=6)
+    plain, refined = (codec.encode(photo, bpp=0.2, refiner=r) for r in (None, refiner))
+
+    def lost(blob: bytes) -> float:
+        a, b = (np.diff(np.asarray(image, float), axis=1) for image in (photo, codec.decode(blob)))
+        return float(((a - b) ** 2).mean() / (a**2).mean())
+
+    assert lost(refined) < 0.98 * lost(plain)
+
+
+def test_a_detector_without_maps_is_refused(model_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.pth"):
+        Refiner.load(model_path, ["fastestdet=none.pth"])
+    with pytest.raises(UsageError, match="fastestdet"):
+        Refiner.load(model_path, ["fastestdet"])
