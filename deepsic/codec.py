@@ -27,9 +27,10 @@ from deepsic.image_io.alpha import pack_alpha, unpack_alpha
 from deepsic.image_io.load import ImageSource, LoadedImage, load_image, to_pil
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
+from deepsic.models import effort as efforts
 from deepsic.models import registry
 from deepsic.models.device import device_named
-from deepsic.models.effort import DEFAULT_EFFORT, checked_effort, is_quick, steps_of
+from deepsic.models.effort import DEFAULT_EFFORT
 from deepsic.models.quality import TUNINGS
 from deepsic.models.registry import F32, Engine, LabelReader, Quick, Scalable, Tunable
 from deepsic.models.semantic.labeler import Labeler, labels_by
@@ -64,7 +65,7 @@ class Codec:
         label_set: str | None,
         limits: Limits,
         reader: LabelReader | None = None,
-        tune: str = TUNINGS[0],
+        tune: str | None = None,
         effort: int = DEFAULT_EFFORT,
     ) -> None:
         self.engine = engine
@@ -73,11 +74,12 @@ class Codec:
         self.label_set = label_set
         self.limits = limits
         self.reader = reader
-        if tune not in self.tunings:
+        self.effort = efforts.checked_effort(effort)
+        self.tune = tune or efforts.default_tune(self.tunings, effort)
+        if self.tune not in self.tunings:
             raise UsageError(
                 f"model {self.name!r} can't tune for {tune!r}; it has {', '.join(self.tunings)}"
             )
-        self.tune, self.effort = tune, checked_effort(effort)
         if effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
             raise UsageError(f"model {self.name!r} has one effort")
 
@@ -94,7 +96,7 @@ class Codec:
         *,
         device: str = "auto",
         limits: Limits = DEFAULT_LIMITS,
-        tune: str = TUNINGS[0],
+        tune: str | None = None,
         effort: int = DEFAULT_EFFORT,
     ) -> Codec:
         """Load a model by shipped name or path.
@@ -105,7 +107,8 @@ class Codec:
                 coding always runs on the CPU, in integers.
             limits: bounds on what is encoded and decoded.
             tune: what files are encoded for: "psnr", the least squared error, or "ssim", the most
-                structural similarity. Files of either decode alike.
+                structural similarity. None: "ssim", which people see as better, if the model has
+                it; "psnr" from effort 6 on. Files of either decode alike.
             effort: 1, the fastest encoding, to 9, the smallest files: see `deepsic.models.effort`.
 
         Raises:
@@ -319,7 +322,7 @@ class Codec:
     @cached_property
     def _descent(self) -> Refiner | None:
         """What fits latents to an image's pixels at the higher efforts."""
-        steps = steps_of(self.effort)
+        steps = efforts.steps_of(self.effort)
         if not steps:
             return None
         if self.tune != TUNINGS[0]:
@@ -367,7 +370,7 @@ class Codec:
         grid = tiles(height, width, _side(tile_log2))
         encoding = Encoding(
             engine=registry.tuned(self.engine, tuning), reader=self.reader,
-            quick=is_quick(self.effort), refined=refined,
+            quick=efforts.is_quick(self.effort), refined=refined,
         )  # fmt: skip
         coded = encoding.tiles(picture.rgb, grid, quality, zone)
         if semantics is True and self.reader is not None and self.reader.stores:

@@ -54,7 +54,7 @@ def compress(
     source: options.SourceUrl = None,
     destination: options.DestinationUrl = None,
     model: options.Model = "sic",
-    tune: options.Tune = "psnr",
+    tune: options.Tune = None,
     effort: options.Effort = DEFAULT_EFFORT,
     quality: options.Quality = None,
     bpp: options.Bpp = None,

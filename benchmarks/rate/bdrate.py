@@ -32,7 +32,7 @@ def measure(blob: bytes, decoded: Image.Image, rgb: NDArray[np.uint8]) -> tuple[
 def main(folder: options.Images, model: options.Model = "sic") -> None:
     """Print the model's curve and its BD-rate against each baseline."""
     torch.set_num_threads(1)
-    codec = Codec.load(model)
+    codec = Codec.load(model, tune="psnr")
     paths = options.images_in(folder)
     images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     typer.echo(f"{len(images)} images, model {codec.name} {codec.identity.hex()}")

@@ -1,74 +1,69 @@
-"""The charts of README and docs/results/rate.md, from what an evaluation of Kodak left behind.
+"""The charts of README and docs/results/rate.md, from what `field.py` left of Kodak.
 
-python pipelines/evaluate.py kodak/ --out runs/kodak
-python benchmarks/rate/charts.py runs/kodak/results.jsonl docs/
+OMP_NUM_THREADS=1 python benchmarks/rate/field.py kodak/ --out field.jsonl
+python benchmarks/rate/charts.py field.jsonl docs/
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import options
-from deepsic.evaluation.baselines import find_codecs
-from deepsic.evaluation.measure import Measurement
-from deepsic.evaluation.summary import CodecSummaries, summarise
-from deepsic.zoo import names
 from pipelines.report.figures import Series, draw_chart
-from pipelines.report.page import CHARTED, published_series
+from pipelines.report.page import published_series
 
 BPP = "bits per pixel (whole files)"
-DECIBELS = {"psnr_rgb": "PSNR of RGB, dB", "ms_ssim_rgb": "MS-SSIM of RGB, -10 log10(1 - x), dB"}
+TITLES = {
+    "sic": "DeepSIC", "sic tune psnr": "DeepSIC, tune psnr", "avif speed 6": "AVIF",
+    "webp method 4": "WebP", "jpeg": "JPEG",
+}  # fmt: skip
+"""Lines of the large charts; other codecs have small ones."""
+CHARTS = {
+    "kodak.png": ("ssimulacra2", "SSIMULACRA2", None),
+    "kodak_psnr.png": ("psnr_rgb", "PSNR of RGB, dB", "psnr_rgb"),
+    "kodak_ms_ssim.png": ("ms_ssim_db", "MS-SSIM of RGB, -10 log10(1 - x), dB", "ms_ssim_rgb"),
+}
+"""File: measure of a row, its name, and that of published curves, if there are any."""
 
 
 def main(
-    results: Annotated[Path, typer.Argument(help="results.jsonl of an evaluation of Kodak.")],
+    field: Annotated[Path, typer.Argument(help="Rows of field.py.")],
     out: Annotated[Path, typer.Argument(help="Folder for three PNG files.")],
 ) -> None:
     """Draw them."""
-    lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
-    rows = [Measurement(**line) for line in lines if line["kind"] == "ladder"]
-    count = len({row.picture for row in rows})
+    rows = [json.loads(line) for line in field.read_text("utf-8").splitlines()]
+    count = len({row["image"] for row in rows})
     title = "Kodak, 24 images" if count == 24 else f"{count} of Kodak's 24 images"
-    summary = summarise(rows)
-    titles = {coder.name: coder.title for coder in find_codecs(summary.codecs())[0]}
-    _write(
-        out / "kodak.png",
-        _series(summary, titles, "psnr_rgb", ["sic", *CHARTED]),
-        "psnr_rgb",
-        title,
-    )
-    for quality, name in (("psnr_rgb", "kodak_psnr.png"), ("ms_ssim_rgb", "kodak_ms_ssim.png")):
-        series = _series(summary, titles, quality, summary.codecs())
-        _write(out / name, [*series, *published_series(quality)], quality, title)
+    for file, (measure, label, published) in CHARTS.items():
+        names = TITLES if published is None else dict.fromkeys(row["codec"] for row in rows)
+        series = [_series(rows, name, measure) for name in names]
+        if published is not None:
+            series += published_series(published)
+        figure = draw_chart(series, x_label=BPP, y_label=label, title=title, x_range=(0.0, 2.0))
+        figure.savefig(out / file, dpi=144, metadata={"Software": None})
 
 
-def _series(
-    summary: CodecSummaries, titles: dict[str, str], quality: str, codecs: list[str]
-) -> list[Series]:
-    found = []
-    for codec in codecs:
-        curve = summary.curve(codec, quality)
-        if curve is not None:
-            ours = codec in names()
-            found.append(
-                Series(title=titles[codec], x=curve.bpp, y=curve.quality, ours=ours,
-                       small=not ours and codec not in CHARTED)
-            )  # fmt: skip
-    return found
-
-
-def _write(path: Path, series: list[Series], quality: str, title: str) -> None:
-    figure = draw_chart(
-        series, x_label=BPP, y_label=DECIBELS[quality], title=title, x_range=(0.0, 2.0)
-    )
-    figure.savefig(path, dpi=144, metadata={"Software": None})
+def _series(rows: list[dict[str, Any]], codec: str, measure: str) -> Series:
+    """Means over the images of a codec's rows at each setting."""
+    at: dict[float, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        if row["codec"] == codec:
+            at[row["knob"]].append((row["bpp"], row[measure]))
+    points = sorted(tuple(np.mean(pairs, 0).tolist()) for pairs in at.values())
+    x, y = zip(*points, strict=True)
+    return Series(
+        title=TITLES.get(codec, codec), x=x, y=y, ours=codec.startswith("sic"),
+        small=codec not in TITLES,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def codecs() -> dict[str, Encode]:
     psnr = {"subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
     return {
         "sic": ours(),
-        "sic tune ssim": ours(tune="ssim"),
+        "sic tune psnr": ours(tune="psnr"),
         "sic effort 1": ours(effort=1),
         "jpeg": pillow("JPEG", optimize=True),
         "webp method 4": pillow("WEBP", method=4),

@@ -317,9 +317,8 @@ def _load_codec(
     model: str, device: str, tune: str | None = None, effort: int = DEFAULT_EFFORT
 ) -> Codec:
     from deepsic import Codec
-    from deepsic.models.quality import TUNINGS
 
-    return Codec.load(model, device=device, tune=tune or TUNINGS[0], effort=effort)
+    return Codec.load(model, device=device, tune=tune, effort=effort)
 
 
 def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Codec]) -> Codec:

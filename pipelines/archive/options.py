@@ -68,8 +68,11 @@ Effort = Annotated[
     ),
 ]  # fmt: skip
 Tune = Annotated[
-    Literal["psnr", "ssim"],
-    typer.Option(help="psnr: least squared error; ssim: most structural similarity."),
+    Literal["psnr", "ssim"] | None,
+    typer.Option(
+        help="psnr: least squared error; ssim: most structural similarity.  "
+        "[default: ssim if the model has it; psnr from effort 6 on]"
+    ),
 ]
 Quality = Annotated[
     int | None,

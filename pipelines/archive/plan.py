@@ -89,7 +89,7 @@ def _job(
         model=model.model,
         model_id=model.identity(),
         format_version=VERSION,
-        tune=model.tune,
+        tune=model.tuned(),
         effort=model.effort,
         labeler=model.labeler,
         top=model.top,

@@ -83,7 +83,7 @@ def real_rates(model: Path, images: Images) -> dict[str, float]:
     """Mean bpp and PSNR of real files of the held-out images, headers and all, by a model file."""
     from deepsic import Codec
 
-    codec = Codec.load(model)
+    codec = Codec.load(model, tune="psnr")
     held = images.held_out
     made: dict[str, float] = {}
     for quality in QUALITIES:

@@ -30,7 +30,7 @@ def test_a_file_says_how_it_was_tuned(two_tunings: Path) -> None:
     blobs = {tune: each.encode(image, quality=70) for tune, each in tuned.items()}
     headers = [unpack(blob).header for blob in blobs.values()]
     assert [header.coder for header in headers] == [0, 1]
-    assert blobs["psnr"] == codec.encode(image, quality=70)
+    assert blobs["ssim"] == codec.encode(image, quality=70)
     for tune, blob in blobs.items():
         again = pickle.loads(pickle.dumps(tuned[tune]))
         assert again.encode_batch([image], quality=70) == [blob]
@@ -108,5 +108,12 @@ def test_a_file_of_two_tunings_is_trained_on_from_both(two_tunings: Path) -> Non
 def test_noise_gets_below_the_lowest_quality() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     codec = Codec.load("sic", device="cpu")
-    assert len(codec.encode(noise, quality=1, labels=False)) > 250
-    assert len(codec.encode(noise, max_bytes=250, labels=False)) <= 250
+    assert len(codec.encode(noise, quality=1, labels=False)) > 300
+    assert len(codec.encode(noise, max_bytes=300, labels=False)) <= 300
+
+
+def test_the_default_is_what_people_see_as_better(model_path: Path, two_tunings: Path) -> None:
+    assert Codec.load(two_tunings, device="cpu").tune == "ssim"
+    assert Codec.load(two_tunings, device="cpu", effort=1).tune == "ssim"
+    assert Codec.load(two_tunings, device="cpu", effort=6).tune == "psnr", "descent lowers it"
+    assert Codec.load(model_path, device="cpu").tune == "psnr", "it has no other"

@@ -31,7 +31,7 @@ def codec() -> Any:
 
     if "sic" not in zoo.names():
         pytest.skip("no model ships yet")
-    return deepsic.Codec.load("sic")
+    return deepsic.Codec.load("sic", tune="psnr")
 
 
 @pytest.mark.parametrize("name", IMAGES)

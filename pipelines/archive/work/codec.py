@@ -14,7 +14,7 @@ from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from deepsic.models.effort import DEFAULT_EFFORT
+from deepsic.models.effort import DEFAULT_EFFORT, default_tune
 from deepsic.models.quality import TUNINGS
 from pipelines.models import model_file, pinned
 
@@ -61,8 +61,8 @@ class ModelSource:
 
     model: str = "sic"
     device: str = "auto"
-    tune: str = TUNINGS[0]
-    """What files are encoded for: "psnr" or "ssim"."""
+    tune: str | None = None
+    """What files are encoded for: "psnr" or "ssim"; None: as `Codec.load` has it."""
     effort: int = DEFAULT_EFFORT
     """1 to 9, see `deepsic.models.effort`."""
     limits: Limits = DEFAULT_LIMITS
@@ -76,7 +76,14 @@ class ModelSource:
 
     def on(self, device: str) -> ModelSource:
         """The same on a device, for any node: a model on s3:// is pinned to what it is now."""
-        return replace(self, device=device, model=pinned(self.model))
+        return replace(self, device=device, model=pinned(self.model), tune=self.tuned())
+
+    def tuned(self) -> str:
+        """What files are encoded for. Raises as `identity`."""
+        from deepsic import weights
+
+        tunings = weights.read_arrays(model_file(self.model)).config.get("tunings", 1)
+        return self.tune or default_tune(TUNINGS[:tunings], self.effort)
 
     def check(self) -> None:
         """Raise `UsageError` for a refining classifier that there isn't, before Ray starts.

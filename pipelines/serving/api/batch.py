@@ -175,7 +175,7 @@ def batch_router(parts: Parts) -> APIRouter:
         quality: Annotated[int | None, Query(ge=1, le=100, examples=[60])] = None,
         bpp: Annotated[float | None, Query(gt=0, le=24, allow_inf_nan=False)] = None,
         model: Annotated[str | None, Query(max_length=100)] = None,
-        tune: Tune = "psnr",
+        tune: Tune = None,
         labels: bool = True,
     ) -> Response:
         goal = goal_of(quality, bpp)

@@ -55,8 +55,11 @@ Width = Annotated[int | None, Query(ge=1, le=65_535, description="Pixels at most
 
 
 Tune = Annotated[
-    Literal["psnr", "ssim"],
-    Query(description="psnr: least squared error; ssim: most structural similarity"),
+    Literal["psnr", "ssim"] | None,
+    Query(
+        description="psnr: least squared error; ssim: most structural similarity, the default of "
+        "models that are tuned for it"
+    ),
 ]
 
 
@@ -126,7 +129,7 @@ def add_encode(router: APIRouter, parts: Parts) -> None:
         request: Request,
         goal: Annotated[Goal, Depends(goal_of)],
         model: Model = None,
-        tune: Tune = "psnr",
+        tune: Tune = None,
         labels: Annotated[bool, Query(description="Store what a classifier sees")] = True,
         upload: Handle = None,
         keep: Annotated[bool, Query(description="Keep the file as an upload too")] = False,

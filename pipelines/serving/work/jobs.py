@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from deepsic.bitstream.semantics import Label
-from deepsic.models.quality import TUNINGS
 from deepsic.targets import Goal
 
 __all__ = [
@@ -100,7 +99,8 @@ class EncodeJob(Job[Encoded]):
 
     goal: Goal
     labels: bool = True
-    tune: str = TUNINGS[0]
+    tune: str | None = None
+    """None: as the model is tuned by default."""
     refine_for: tuple[str, ...] = ()
     """Classifiers."""
 

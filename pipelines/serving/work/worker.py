@@ -15,7 +15,6 @@ from PIL import Image
 from deepsic.bitstream.header import Prefix
 from deepsic.bitstream.semantics import Label
 from deepsic.errors import DeepsicError, InputError, UnknownModelError, UsageError
-from deepsic.models.quality import TUNINGS
 from pipelines.models import model_file
 from pipelines.serving.http.problems import MissingClassifierError
 from pipelines.serving.settings import ServeSettings
@@ -156,7 +155,7 @@ class Worker:
             options["refiner"] = self.refiner(codec, job)
         started = time.perf_counter()
         try:
-            if job.tune != TUNINGS[0]:
+            if job.tune is not None:
                 codec = codec.tuned(job.tune)
             if len(images) > 1 and set(options) <= {"quality", "labels", "labeler"}:
                 blobs = codec.encode_batch(images, **options)

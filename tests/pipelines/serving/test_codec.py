@@ -41,7 +41,7 @@ def test_files_are_tuned_as_the_library_tunes_them(serving: Service, two_tunings
         assert answer.content == codec.encode(body, quality=40)
         assert serving.post("/v1/decode", answer.content).status_code == 200
     plain = serving.post("/v1/encode?quality=40", body).content
-    assert plain == serving.post("/v1/encode?quality=40&tune=psnr", body).content
+    assert plain == serving.post("/v1/encode?quality=40&tune=ssim", body).content
 
 
 def test_the_client_and_batches_tune_as_well(two_tunings: Path) -> None:
