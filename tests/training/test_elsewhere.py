@@ -73,6 +73,9 @@ def test_each_kind_of_recipe_steps_and_validates_on_a_gpu(name: str, tmp_path: P
     from tests.training.made import images
 
     made = recipe(name)
+    if name == "sic-machine":  # the other networks are of packages that not every machine has
+        mix = replace(made.objective, networks=("efficientnet-lite0",))
+        made = replace(made, objective=mix)
     stages = tuple(replace(stage, steps=2, crops=()) for stage in made.stages)
     made = replace(made, stages=stages, start=(), crops=(replace(made.crops[0], batch=2),))
     data = images(side=256)
