@@ -8,6 +8,7 @@
     python pipelines/train.py sic --data crops.pack --local --device cuda --run-seconds 500
     python pipelines/train.py sic --print-config
     python pipelines/train.py export runs/train/sic-1a2b3c4d model.safetensors
+    python pipelines/train.py export runs/train/head-1a2b3c4d mine.safetensors --onto sic-machine
     python pipelines/train.py pack crops.pack --data runs/prepared
     python pipelines/train.py restart runs/local/sic-1a2b3c4d restart.pt
 
@@ -184,6 +185,10 @@ def export_command(
     best: Annotated[
         bool, typer.Option("--best", help="The best validation's, not the last.")
     ] = False,
+    onto: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Of a head: whose codec it joins, if not its start's."),
+    ] = None,
 ) -> None:
     """Write a checkpoint's running average as a model file with its card."""
     from deepsic.training.checkpoint import read_checkpoint
@@ -192,7 +197,7 @@ def export_command(
     found = find_checkpoint(checkpoint, best=best)
     made = Recipe.from_json(read_checkpoint(found)["recipe"])
     images = recipe_images(find_places(data), made, 12)
-    identity = export(found, out, images=images)
+    identity = export(found, out, images=images, onto=onto)
     console.say(f"model {identity.hex()}: {out}; card: {out.with_suffix('.md')}")
 
 

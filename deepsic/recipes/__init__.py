@@ -24,6 +24,7 @@ RECIPES = {
     "saic-tdic": "deepsic.recipes.second_paper:saic_tdic",
     "saic-apic": "deepsic.recipes.second_paper:saic_apic",
     "saic-saic": "deepsic.recipes.second_paper:saic_saic",
+    "deepsic-head": "deepsic.recipes.head:deepsic_head",
     "head": "deepsic.recipes.head:head",
     "small": "deepsic.recipes.small:small",
 }

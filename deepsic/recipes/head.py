@@ -1,14 +1,17 @@
-"""The semantic head of a trained codec: any photograph serves, labels are not needed."""
+"""The semantic heads of trained codecs: any photograph serves, labels are not needed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from deepsic.models.fourstage.config import OURS, FourStageConfig
 from deepsic.models.semantic.head_config import HeadConfig
 from deepsic.models.sic.config import SicConfig
 from deepsic.training.data.crops import CropSize
 from deepsic.training.objectives.distillation import Distillation
 from deepsic.training.recipe import Optimiser, Recipe, Stage
 
-__all__ = ["head"]
+__all__ = ["deepsic_head", "head"]
 
 
 def head() -> Recipe[SicConfig, Distillation]:
@@ -35,4 +38,30 @@ def head() -> Recipe[SicConfig, Distillation]:
         start=("sic",),
         labels="imagenet1k",
         data=("cid22", "gb82", "photos", "bsds500", "imagenette/train", "coco", "voc_animals"),
+    )  # fmt: skip
+
+
+def deepsic_head() -> Recipe[FourStageConfig, Distillation]:
+    """The same from the features of `deepsic-pre`, which stays as it is; `train.py export --onto`
+    puts the module onto `deepsic-post` as well."""
+    return Recipe(
+        name="deepsic-head",
+        preset="deepsic-pre",
+        net=replace(OURS, classes=1000, module="whole"),
+        objective=Distillation(soft=1.0, post=0.5, qualities=(5, 85)),
+        stages=(
+            # As above: only what stands before the teacher's layers learns.
+            Stage(
+                steps=2_000, learning_rate=1.5e-3, floor=0.02, warmup=30,
+                frozen=(
+                    "extraction.", "reconstruction.", "density.", "gain.", "mirror_",
+                    "semantic.blocks.", "semantic.full",
+                ),
+            ),
+        ),
+        crops=(CropSize(side=224, batch=8),),
+        optimiser=Optimiser(weight_decay=0.02, clip=2.0, ema=0.995),
+        start=("deepsic-pre-1",),
+        labels="imagenet1k",
+        data=("cid22", "gb82", "photos", "bsds500", "imagenette/train"),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepsic import atomic, weights
-from deepsic.errors import InputError
+from deepsic.errors import InputError, UsageError
 from deepsic.evaluation.provenance import provenance
 from deepsic.models import registry
 from deepsic.models.semantic.joint import JointNet
@@ -49,19 +49,23 @@ def find_checkpoint(place: Path, *, best: bool = False) -> Path:
 
 
 def export(
-    checkpoint: Path, out: Path, *, images: Images, metrics: Mapping[str, float] | None = None
-) -> bytes:
+    checkpoint: Path, out: Path, *, images: Images, metrics: Mapping[str, float] | None = None,
+    onto: str | None = None,
+) -> bytes:  # fmt: skip
     """Write a checkpoint's running average as a model file, with a card beside it.
 
     Args:
         images: those held out give the file's first probabilities.
         metrics: for the card, beside the rates of real files.
+        onto: model or model file that takes the semantic module, if that was trained alone; None:
+            the one that training started from.
 
     Returns: the file's identity.
 
     Raises:
         InputError: no checkpoint.
-        UsageError: a net that files can't hold yet.
+        UsageError: a net that files can't hold yet; `onto` where the codec was trained as well, or
+            of another kind.
     """
     state = read_checkpoint(checkpoint)
     net, recipe = from_checkpoint(checkpoint)
@@ -71,7 +75,7 @@ def export(
     about |= {"step": state["step"], "recipe": json.loads(recipe.to_json())}
     about["recipe"]["start"] = [Path(name).name for name in recipe.start]  # not this disk's paths
     about |= {"data": images.about}
-    model = _packed(net, recipe, images, about)
+    model = _packed(net, recipe, images, about, onto)
     identity = weights.write(out, model)
     metrics = dict(metrics or {}) | real_rates(out, images)
     card = _card(out, identity, model, recipe, metrics, run)
@@ -99,13 +103,21 @@ def real_rates(model: Path, images: Images) -> dict[str, float]:
     return made
 
 
-def _packed(net: Any, recipe: Recipe[Any, Any], images: Images, about: dict[str, Any]) -> ModelFile:
+def _packed(
+    net: Any, recipe: Recipe[Any, Any], images: Images, about: dict[str, Any], onto: str | None
+) -> ModelFile:
     preset = registry.preset(recipe.preset)
-    if recipe.objective.labels_alone and recipe.start:
+    alone = recipe.objective.labels_alone and bool(recipe.start)
+    if onto and not alone:
+        raise UsageError(f"recipe {recipe.name} trains the codec too: leave --onto out")
+    if alone:
         # The codec stays the file's, to the bit: what it coded before still decodes.
-        file = model_file_of(recipe.start[0], model_file)
+        name = onto or recipe.start[0]
+        file = model_file_of(name, model_file)
         if file is None:
-            raise InputError(f"a head belongs to a model file; {recipe.start[0]} is a checkpoint")
+            raise InputError(f"a head belongs to a model file; {name} is a checkpoint")
+        if registry.preset(file.preset).net != preset.net:
+            raise UsageError(f"{name} is of preset {file.preset}, the head of {recipe.preset}")
         return _labelled(preset, file, net, recipe, about)
     held = images.held_out
     measured = [middle(held.image(k), 512) for k in range(min(len(held), _MEASURED))]

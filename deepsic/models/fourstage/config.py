@@ -7,10 +7,12 @@ from math import prod
 
 from deepsic.errors import UsageError
 
-__all__ = ["KERNELS", "OURS", "PAPER", "PRESETS", "FourStageConfig"]
+__all__ = ["KERNELS", "MODULES", "OURS", "PAPER", "PRESETS", "FourStageConfig"]
 
 KERNELS = (7, 5, 3, 3)
 """Sides of the filters of the four stages (section IV-B)."""
+MODULES = ("short", "whole")
+"""Sizes of the semantic module."""
 _CHOICES = ((4, 2), (2, 1), (2, 1), (2, 1))
 _COLOURS = 3
 PRESETS = {"deepsic-pre": "pre", "deepsic-post": "post"}
@@ -34,6 +36,9 @@ class FourStageConfig:
     """Of the softmax layer."""
     width: int = 112
     """Channels of the semantic module's first convolutions."""
+    module: str = "short"
+    """Size of the semantic module, of `MODULES`: "whole" has all that EfficientNet-Lite0 has
+    behind 1/8, so that its weights serve as they are; "short" has seven of its blocks."""
     many_rates: bool = True
     """One net for quality 1 to 100 by a gain before Eq. 1 (ours); else one rate (the paper)."""
     batch_statistics: bool = False
@@ -50,6 +55,8 @@ class FourStageConfig:
         object.__setattr__(self, "strides", tuple(self.strides))
         if self.semantics not in PRESETS.values():
             raise UsageError(f"semantics={self.semantics!r} is neither pre nor post")
+        if self.module not in MODULES:
+            raise UsageError(f"module={self.module!r} is none of {', '.join(MODULES)}")
         for number, (stride, choices) in enumerate(zip(self.strides, _CHOICES, strict=True), 1):
             if stride not in choices:
                 raise UsageError(f"stage {number} sub-samples by {choices[0]} or {choices[1]}")

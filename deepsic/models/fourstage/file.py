@@ -142,7 +142,8 @@ def with_labels(
     model: ModelFile, net: FourStageNet, labels: str, about: dict[str, object]
 ) -> ModelFile:
     """The model file with the semantic module of `net`."""
-    changed = replace(model, config=model.config | {"classes": net.config.classes})
+    sizes = {name: getattr(net.config, name) for name in ("classes", "width", "module")}
+    changed = replace(model, config=model.config | sizes)
     return with_semantics(changed, net.semantic, labels, about)
 
 

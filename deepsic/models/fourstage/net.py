@@ -31,6 +31,9 @@ __all__ = ["HALF_RANGE", "FourStageNet", "FourStageOutput"]
 HALF_RANGE = 127.5
 """Pixel values to [-1, 1]: x / 127.5 - 1."""
 
+_CLASSIFIES = ("semantic.blocks.", "semantic.full1.", "semantic.full2.")
+_PAIRS = "semantic.pairs."
+
 
 @dataclass(kw_only=True)
 class FourStageOutput:
@@ -60,7 +63,8 @@ class FourStageNet(nn.Module):
         self.extraction = Extraction(c)
         self.reconstruction = Reconstruction(c)
         self.density = ChannelDensity(c.filters)
-        self.semantic = SemanticModule(c.filters, c.width, c.classes)
+        self._grown = False
+        self.semantic = SemanticModule(c.filters, c.width, c.classes, c.module)
         self.gain = QualityTable(c.filters)
         self.mirror_x = nn.Parameter(torch.ones(c.filters))
         self.mirror_y = nn.Parameter(torch.ones(c.filters))
@@ -164,14 +168,30 @@ class FourStageNet(nn.Module):
 
     @property
     def has_trained_head(self) -> bool:
-        """Whether the semantic module has seen images."""
-        return int(self.semantic.level.num_batches_tracked or 0) > 0
+        """Whether the semantic module has seen images, all of it."""
+        return not self._grown and int(self.semantic.level.num_batches_tracked or 0) > 0
+
+    def adopt(self, source: FourStageNet) -> None:
+        """Take a net's weights; of a semantic module of another size, all but what classifies.
+
+        Raises:
+            RuntimeError: other sizes in the rest.
+        """
+        state = source.state_dict()
+        self._grown = source.config.module != self.config.module
+        if self._grown:
+            mine = self.state_dict()
+            state = {k: v for k, v in state.items() if not k.startswith(_CLASSIFIES)}
+            state |= {k: v for k, v in mine.items() if k.startswith((*_CLASSIFIES, _PAIRS))}
+        self.load_state_dict(state)
 
     def seen(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """The semantic module's input of RGB (B, 3, H, W), before rounding and after it."""
+        """The semantic module's input of RGB (B, 3, H, W), before rounding and after it, on the
+        scale that the start measured."""
         _, w = self.analyse(x, position)
         before, after = (self.shared(w, position, rounded) for rounded in (False, True))
-        return self.semantic.seen(before), self.semantic.seen(after)
+        seen = self.semantic.seen
+        return seen(before, measured=True), seen(after, measured=True)
 
     def stem_features(self, seen: Tensor, position: Tensor) -> Tensor:
         """As `SemanticModule.stem_features`."""
