@@ -4,6 +4,8 @@
     python benchmarks/first_paper/run.py contexts kodak/ runs/deepsic deepsic-pre
     python benchmarks/first_paper/run.py table1 imagenette/val runs/deepsic deepsic-pre \\
           --classifier efficientnet-lite0 --classifier squeezenet
+    python benchmarks/first_paper/run.py table1 imagenette runs/thousand deepsic-pre \\
+          --classes imagenet1k --only 'ILSVRC2012_val_*'
     python benchmarks/first_paper/run.py label_cost imagenette/val runs/deepsic deepsic-pre \\
           deepsic-post
     python benchmarks/first_paper/run.py sheets kodak/ imagenette/val runs/deepsic deepsic-pre
@@ -75,9 +77,11 @@ def table1(
     models: Models,
     classifier: Annotated[list[str] | None, typer.Option(help="On originals; repeat")] = None,
     limit: Annotated[int, typer.Option(help="Most images, evenly spaced")] = 10_000,
+    classes: Annotated[str, typer.Option(help="Label set of the folders")] = "imagenette",
+    only: Annotated[str, typer.Option(help="Names of the files to take")] = "*",
 ) -> None:
     """Table I: accuracy of labels read from files."""
-    measure_table(images, out, models, classifier or [], limit)
+    measure_table(images, out, models, classifier or [], limit=limit, classes=classes, only=only)
 
 
 @app.command("label_cost")

@@ -2,7 +2,8 @@
 
 The labels come out of files: of `deepsic-pre` from the semantics part, without a network; of
 `deepsic-post` from decoded features, without pixels. As in the paper a rate is the mean over the
-images: one quality for all, searched on every n-th of them, whole files, labels included.
+images: one quality for all, searched on every n-th of them, whole files, labels included. A model's
+labels are those that it has, a classifier's those of the classes that are asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from benchmarks.machine import describe_run
 from deepsic.codec import Codec
 from deepsic.data.readers import LabelledImage, class_folder
+from deepsic.errors import InputError
 from deepsic.labels import label_set
 from deepsic.tasks import load_classifier
 from pipelines.stage import console
@@ -30,21 +33,39 @@ _SEARCHED = 6
 """Images that a quality is searched on."""
 
 
-def _samples(folder: Path, limit: int) -> tuple[list[LabelledImage], list[str]]:
-    wnids = [node.wnid for node in label_set("imagenette").classes()]
-    samples = class_folder(folder, wnids)
+def _samples(
+    folder: Path, limit: int, classes: str, only: str
+) -> tuple[list[LabelledImage], list[str]]:
+    wnids = [node.wnid for node in label_set(classes).classes()]
+    parts = sorted(path for path in folder.iterdir() if path.is_dir())
+    parts = [folder] if any(path.name in wnids for path in parts) else parts
+    samples = [sample for part in parts for sample in class_folder(part, wnids)]
+    samples = [sample for sample in samples if fnmatch(Path(sample.name).name, only)]
+    if not samples:
+        raise InputError(f"no image in {folder} is called {only}")
     return samples[:: max(1, len(samples) // limit)][:limit], wnids
 
 
 def measure_table(
-    folder: Path, out: Path, models: Sequence[str], classifiers: Sequence[str], limit: int
-) -> None:
-    """Write `out`/table1.json, row by row; rows that are there stay."""
+    folder: Path, out: Path, models: Sequence[str], classifiers: Sequence[str], *,
+    limit: int, classes: str = "imagenette", only: str = "*",
+) -> None:  # fmt: skip
+    """Write `out`/table1.json, row by row; rows that are there stay.
+
+    Args:
+        folder: of folders named by WordNet numbers, or of such folders' parents.
+        limit: most images, evenly spaced.
+        classes: label set of the folders and the classifiers.
+        only: pattern of the files' names.
+
+    Raises:
+        InputError: no image.
+    """
     out.mkdir(parents=True, exist_ok=True)
     target = out / "table1.json"
     rows = json.loads(target.read_text("utf-8"))["rows"] if target.is_file() else []
     have = {(row["method"], row["rate"]) for row in rows}
-    samples, wnids = _samples(folder, limit)
+    samples, wnids = _samples(folder, limit, classes, only)
 
     def keep(row: dict[str, object]) -> None:
         rows.append(row)
@@ -103,7 +124,7 @@ def _quality(codec: Codec, samples: Sequence[LabelledImage], rate: float) -> int
 def _classifier(
     name: str, samples: Sequence[LabelledImage], wnids: Sequence[str]
 ) -> dict[str, float]:
-    """An ImageNet classifier on the originals, its 1000 classes narrowed to the ten."""
+    """An ImageNet classifier on the originals, its 1000 classes narrowed to those asked for."""
     net = load_classifier(name)
     names = label_set("imagenet1k")
     chosen = [names[wnid].number or 0 for wnid in wnids]

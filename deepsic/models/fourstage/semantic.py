@@ -59,7 +59,8 @@ class _Pair(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
-        nn.init.zeros_(self.second.weight)
+        for start in self.second.parameters():
+            nn.init.zeros_(start)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.as_tensor(x + self.second(functional.relu(self.first(x))))
