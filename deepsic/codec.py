@@ -374,7 +374,7 @@ class Codec:
         )  # fmt: skip
         coded = encoding.tiles(picture.rgb, grid, quality, zone)
         if semantics is True and self.reader is not None and self.reader.stores:
-            semantics = Semantics.of(self.reader.named([seen for _, seen in coded])[:STORED])
+            semantics = Semantics.of(self.reader.named([seen for _, seen in coded], STORED))
         container = Container(
             header=header,
             tiles=tuple(stream for stream, _ in coded),

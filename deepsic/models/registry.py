@@ -116,8 +116,8 @@ class LabelReader(Protocol):
     def chances(self, v8: F32, v16: F32, quality: int) -> F32:
         """Probabilities (classes,) of a tile's latents, where encoding stores them on its way."""
 
-    def named(self, chances: Sequence[F32]) -> list[Label]:
-        """Labels of the tiles' probabilities, best first."""
+    def named(self, chances: Sequence[F32], top: int) -> list[Label]:
+        """The `top` best labels by the tiles' probabilities."""
 
     def image(
         self, rgb: NDArray[np.uint8], grid: list[Tile], quality: int, top: int

@@ -63,7 +63,9 @@ def test_a_run_in_pieces_from_a_data_file_and_a_restart_file(tmp_path: Path) -> 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("name", ["small", "sic-machine", "saic-saic", "deepsic-pre", "head"])
+@pytest.mark.parametrize(
+    "name", ["small", "sic-machine", "saic-saic", "deepsic-pre", "head", "deepsic-head"]
+)
 def test_each_kind_of_recipe_steps_and_validates_on_a_gpu(name: str, tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -35,10 +35,10 @@ class FourStageReader:
         """Whether encoding stores what is seen (pre-semantic, section III)."""
         return self.engine.look == "pre"
 
-    def named(self, chances: Sequence[F32]) -> list[Label]:
-        """All classes of the tiles' softmaxes, most probable first."""
+    def named(self, chances: Sequence[F32], top: int) -> list[Label]:
+        """The `top` best classes of the tiles' softmaxes, most probable first."""
         mean = np.mean(chances, 0)
-        order = np.argsort(-mean, kind="stable")
+        order = np.argsort(-mean, kind="stable")[:top]
         return [
             Label(node.name, node.wnid, chance, label_set=self._custom)
             for node, chance in ((self.nodes[i], float(mean[i])) for i in order)
@@ -49,14 +49,11 @@ class FourStageReader:
         top: int,
     ) -> list[Label]:  # fmt: skip
         """Of a file, from dequantised features; no pixel is made (section III-D)."""
-        return self.named(
-            [
-                self.engine.chances(
-                    *self.engine.decode(bytes(stream(k)), *tile.padded, quality), quality
-                )
-                for k, tile in enumerate(grid)
-            ]
-        )[:top]
+        seen = []
+        for k, tile in enumerate(grid):
+            v8, v16 = self.engine.decode(bytes(stream(k)), *tile.padded, quality)
+            seen.append(self.engine.chances(v8, v16, quality))
+        return self.named(seen, top)
 
     def image(
         self, rgb: NDArray[np.uint8], grid: Sequence[Tile], quality: int, top: int
@@ -67,7 +64,7 @@ class FourStageReader:
             own = rgb[tile.top : tile.bottom, tile.left : tile.right]
             v8, v16, _ = self.engine.analyse(pad(own), quality)
             seen.append(self.engine.chances(v8, v16, quality))
-        return self.named(seen)[:top]
+        return self.named(seen, top)
 
 
 def reader_of(model: ModelFile, engine: FourStageEngine) -> FourStageReader | None:

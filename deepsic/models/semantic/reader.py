@@ -64,7 +64,7 @@ class SemanticReader:
         """Not of a tile by itself: the head reads whole images."""
         raise UsageError("a semantic head reads whole images, not tiles")
 
-    def named(self, chances: Sequence[F32]) -> list[Label]:
+    def named(self, chances: Sequence[F32], top: int) -> list[Label]:
         """As `chances`."""
         raise UsageError("a semantic head reads whole images, not tiles")
 

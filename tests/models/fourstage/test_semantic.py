@@ -77,7 +77,7 @@ def test_a_module_that_grows_keeps_what_stands_before_the_classifier() -> None:
 
 def test_a_step_trains_what_stands_before_the_teacher_s_layers_alone() -> None:
     pytest.importorskip("efficientnet_lite_pytorch", reason="the teacher comes with extra `tasks`")
-    file, net = grown()
+    _, net = grown()
     made = recipe("deepsic-head")
     (stage,) = made.stages
     for name, parameter in net.named_parameters():
