@@ -52,16 +52,16 @@ def deepsic_head() -> Recipe[FourStageConfig, Distillation]:
         stages=(
             # As above: only what stands before the teacher's layers learns.
             Stage(
-                steps=2_000, learning_rate=1.5e-3, floor=0.02, warmup=30,
+                steps=1_200, learning_rate=6e-4, floor=0.05, warmup=30,
                 frozen=(
                     "extraction.", "reconstruction.", "density.", "gain.", "mirror_",
-                    "semantic.blocks.", "semantic.full",
+                    "semantic.image.", "semantic.head.blocks.", "semantic.head.full",
                 ),
             ),
         ),
         crops=(CropSize(side=224, batch=8),),
         optimiser=Optimiser(weight_decay=0.02, clip=2.0, ema=0.995),
-        start=("deepsic-pre-1",),
+        start=("deepsic-pre",),
         labels="imagenet1k",
         data=("cid22", "gb82", "photos", "bsds500", "imagenette/train"),
     )  # fmt: skip

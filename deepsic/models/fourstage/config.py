@@ -12,7 +12,7 @@ __all__ = ["KERNELS", "MODULES", "OURS", "PAPER", "PRESETS", "FourStageConfig"]
 KERNELS = (7, 5, 3, 3)
 """Sides of the filters of the four stages (section IV-B)."""
 MODULES = ("short", "whole")
-"""Sizes of the semantic module."""
+"""Kinds of semantic module."""
 _CHOICES = ((4, 2), (2, 1), (2, 1), (2, 1))
 _COLOURS = 3
 PRESETS = {"deepsic-pre": "pre", "deepsic-post": "post"}
@@ -37,8 +37,8 @@ class FourStageConfig:
     width: int = 112
     """Channels of the semantic module's first convolutions."""
     module: str = "short"
-    """Size of the semantic module, of `MODULES`: "whole" has all that EfficientNet-Lite0 has
-    behind 1/8, so that its weights serve as they are; "short" has seven of its blocks."""
+    """Kind of semantic module, of `MODULES`: "short" has convolutions and seven blocks of
+    EfficientNet-Lite0's sizes, "whole" is that network behind one linear convolution."""
     many_rates: bool = True
     """One net for quality 1 to 100 by a gain before Eq. 1 (ours); else one rate (the paper)."""
     batch_statistics: bool = False

@@ -16,7 +16,9 @@ from deepsic.errors import CorruptFileError, counted
 from deepsic.models.fourstage.bits import BitTables, Sight, bordered
 from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.fourstage.quantiser import round_levels
+from deepsic.models.fourstage.whole import WholeModule, resized
 from deepsic.models.quality import position
+from deepsic.models.semantic.head_input import position_at
 from deepsic.models.tiles.tiling import Latents
 
 __all__ = ["FourStageEngine"]
@@ -105,14 +107,19 @@ class FourStageEngine:
     @torch.inference_mode()
     def chances(self, v8: F32, v16: F32, quality: int) -> F32:
         """Softmax of Fig. 4, (classes,): of `analyse`'s levels (pre) or of `decode`'s (post)."""
-        semantic = self.net.semantic
-        logits = semantic.classify(semantic.stem_features(self.seen(v8, quality)))
+        semantic, seen = self.net.semantic, self.seen(v8, quality)
+        place = self._position(quality)
+        if isinstance(semantic, WholeModule):
+            at = position_at(position(float(quality)), *seen.shape[2:])
+            place, seen = torch.full_like(place, at), resized(seen)
+        logits = semantic.classify(semantic.stem_features(seen, place))
         chances: F32 = logits.softmax(1)[0].cpu().numpy()
         return chances
 
     @torch.inference_mode()
     def seen(self, v8: F32, quality: int, rounded: bool | None = None) -> Tensor:
-        """What the semantic module's convolutions see, (1, C, H/s, W/s), within `BOUND`.
+        """What the semantic module's convolutions see: (1, C, H/s, W/s), within `BOUND`; of a
+        `WholeModule` (1, 3, H, W), 0 .. 255.
 
         Args:
             v8: from `analyse`, or from `decode`.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepsic.coding import bit_planes
 from deepsic.errors import UnknownModelError, UsageError
@@ -81,7 +81,7 @@ def pack_four_stage(
     # What a file holds is rounded: its classifier has to see that net's features.
     held = FourStageNet(c)
     held.load_state_dict(_floats(tensors))
-    if not int(held.semantic.level.num_batches_tracked or 0):
+    if isinstance(held.semantic, SemanticModule) and not held.semantic.measured:
         _measure_level(held, images, chosen)
         tensors |= _stored(held)
     engine = FourStageEngine(held, empty_tables(held), torch.device("cpu"))
@@ -119,7 +119,7 @@ def unpack_four_stage(model: ModelFile, device: torch.device) -> FourStageEngine
 
 
 def with_semantics(
-    model: ModelFile, module: SemanticModule, labels: str, about: dict[str, object] | None = None
+    model: ModelFile, module: nn.Module, labels: str, about: dict[str, object] | None = None
 ) -> ModelFile:
     """The model file with another semantic module; the codec in it stays the same.
 
@@ -181,7 +181,8 @@ def _measure_level(
     net: FourStageNet, images: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
 ) -> None:
     """Scale of what an untrained semantic module sees, as images have it."""
-    level = net.eval().semantic.level
+    level = net.eval().semantic.get_submodule("level")
+    assert isinstance(level, nn.BatchNorm2d)
     level.momentum = None  # the mean over all that is seen
     level.train()
     for image in images:

@@ -24,15 +24,16 @@ from deepsic.models.fourstage.density import ChannelDensity, rate
 from deepsic.models.fourstage.quantiser import levels, round_levels
 from deepsic.models.fourstage.semantic import SemanticModule
 from deepsic.models.fourstage.stages import Extraction, Reconstruction
+from deepsic.models.fourstage.whole import WholeModule
 from deepsic.models.quality import base_step
+from deepsic.models.semantic.head import SemanticHead
 
 __all__ = ["HALF_RANGE", "FourStageNet", "FourStageOutput"]
 
 HALF_RANGE = 127.5
 """Pixel values to [-1, 1]: x / 127.5 - 1."""
 
-_CLASSIFIES = ("semantic.blocks.", "semantic.full1.", "semantic.full2.")
-_PAIRS = "semantic.pairs."
+_SEMANTIC = "semantic."
 
 
 @dataclass(kw_only=True)
@@ -52,6 +53,8 @@ class FourStageOutput:
 class FourStageNet(nn.Module):
     """RGB (B, 3, H, W) in [0, 255], sides multiples of the stride, to `FourStageOutput`."""
 
+    rated = True
+    """Whether what is read before rounding depends on the rate: see `shared`."""
     enter: Tensor
     leave: Tensor
     gain_mask: Tensor
@@ -64,7 +67,11 @@ class FourStageNet(nn.Module):
         self.reconstruction = Reconstruction(c)
         self.density = ChannelDensity(c.filters)
         self._grown = False
-        self.semantic = SemanticModule(c.filters, c.width, c.classes, c.module)
+        self.semantic: SemanticModule | WholeModule = (
+            WholeModule(c.filters, c.stride, c.classes)
+            if c.module == "whole"
+            else SemanticModule(c.filters, c.width, c.classes)
+        )
         self.gain = QualityTable(c.filters)
         self.mirror_x = nn.Parameter(torch.ones(c.filters))
         self.mirror_y = nn.Parameter(torch.ones(c.filters))
@@ -162,36 +169,33 @@ class FourStageNet(nn.Module):
         return {"linear": linear, "blocks": list(self.semantic.blocks.parameters())}
 
     @property
-    def semantic_module(self) -> SemanticModule:
+    def semantic_module(self) -> SemanticModule | SemanticHead:
         """What a teacher may give its first weights to."""
-        return self.semantic
+        return self.semantic.head if isinstance(self.semantic, WholeModule) else self.semantic
 
     @property
     def has_trained_head(self) -> bool:
         """Whether the semantic module has seen images, all of it."""
-        return not self._grown and int(self.semantic.level.num_batches_tracked or 0) > 0
+        return not self._grown and self.semantic.measured
 
     def adopt(self, source: FourStageNet) -> None:
-        """Take a net's weights; of a semantic module of another size, all but what classifies.
+        """Take a net's weights; without its semantic module where that is of another kind.
 
         Raises:
-            RuntimeError: other sizes in the rest.
+            RuntimeError: other sizes.
         """
         state = source.state_dict()
         self._grown = source.config.module != self.config.module
         if self._grown:
-            mine = self.state_dict()
-            state = {k: v for k, v in state.items() if not k.startswith(_CLASSIFIES)}
-            state |= {k: v for k, v in mine.items() if k.startswith((*_CLASSIFIES, _PAIRS))}
+            state = {k: v for k, v in state.items() if not k.startswith(_SEMANTIC)}
+            state |= {k: v for k, v in self.state_dict().items() if k.startswith(_SEMANTIC)}
         self.load_state_dict(state)
 
     def seen(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """The semantic module's input of RGB (B, 3, H, W), before rounding and after it, on the
-        scale that the start measured."""
+        """The semantic module's input of RGB (B, 3, H, W), before rounding and after it."""
         _, w = self.analyse(x, position)
         before, after = (self.shared(w, position, rounded) for rounded in (False, True))
-        seen = self.semantic.seen
-        return seen(before, measured=True), seen(after, measured=True)
+        return self.semantic.seen(before), self.semantic.seen(after)
 
     def stem_features(self, seen: Tensor, position: Tensor) -> Tensor:
         """As `SemanticModule.stem_features`."""
@@ -217,7 +221,8 @@ class FourStageNet(nn.Module):
         logits: tuple[Tensor, ...] = ()
         if look:
             shared = v if c.semantics == "post" else self.shared(w, position)
-            logits = (self.semantic(shared),)
+            seen = self.semantic.seen(shared)
+            logits = (self.semantic.classify(self.semantic.stem_features(seen, position)),)
         x_hat = self.synthesise(v, position)
         return FourStageOutput(x_hat=x_hat, bits=bits, features=f, logits=logits)
 

@@ -24,6 +24,7 @@ from torch.nn import functional
 from deepsic.errors import UsageError
 from deepsic.models.fourstage.net import HALF_RANGE, FourStageNet
 from deepsic.models.fourstage.stages import ExtractionStage, ReconstructionStage
+from deepsic.models.fourstage.whole import WholeModule
 from deepsic.models.quality import base_step
 
 __all__ = ["begin", "lapped_basis", "start_linear"]
@@ -38,6 +39,8 @@ _YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -
 _CHROMA = 0.6
 _FINEST = 0.85
 """Place on the quality scale whose step the channels of a band are counted for."""
+_FITTED, _FITTED_AT = 224, (0.15, 0.45, 0.75)
+"""How much of an image a semantic module's linear map is fitted on, and at which qualities."""
 _MEASURED, _SIDE = 12, 160
 """Images that normalisation is measured on, and how much of each."""
 
@@ -45,11 +48,27 @@ _MEASURED, _SIDE = 12, 160
 def begin(net: FourStageNet, images: Sequence[NDArray[np.uint8]], *, trained: bool) -> str:
     """Start a new net from the lapped transform, as `registry.Preset.begin`. Raises as
     `start_linear`."""
+    semantic = net.semantic
+    if isinstance(semantic, WholeModule) and not semantic.measured and trained:
+        _fit(net, semantic, images)
+        return "what the semantic module sees was fitted to images"
     if trained or not net.config.linear_start:
         return ""
     start_linear(net, images)
     net.train()
     return "started from a lapped transform"
+
+
+@torch.no_grad()
+def _fit(net: FourStageNet, semantic: WholeModule, images: Sequence[NDArray[np.uint8]]) -> None:
+    features, seen = [], []
+    for image in images:
+        x = torch.from_numpy(image[:_FITTED, :_FITTED].copy()).permute(2, 0, 1)[None].float()
+        for place in _FITTED_AT:
+            at = torch.tensor([place])
+            features.append(net.shared(net.analyse(x, at)[1], at, rounded=True))
+            seen.append(x)
+    semantic.fit(features, seen)
 
 
 def lapped_basis() -> NDArray[np.float64]:

@@ -22,6 +22,9 @@ __all__ = ["JointNet", "head_input"]
 class JointNet(nn.Module):
     """`codec` gives latents before and after rounding; `head` reads both."""
 
+    rated = False
+    """Whether what is read before rounding depends on the rate."""
+
     def __init__(self, codec: Any, head: SemanticHead, *, trained_head: bool = False) -> None:
         super().__init__()
         self.codec, self.head = codec, head

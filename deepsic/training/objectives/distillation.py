@@ -81,8 +81,9 @@ class _Read(nn.Module):
         with torch.no_grad():
             before, after = self.net.seen(x, position)
             seen = torch.where(post[:, None, None, None], after, before)
-            # Latents before rounding are as if the step were the finest.
-            place = torch.where(post, position, torch.ones_like(position))
+            # Latents before rounding are as if the step were the finest, unless they tell the rate.
+            finest = position if self.net.rated else torch.ones_like(position)
+            place = torch.where(post, position, finest)
         maps = self.net.stem_features(seen, place)
         return maps, self.net.classify(maps)
 
