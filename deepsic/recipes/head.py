@@ -52,7 +52,7 @@ def deepsic_head() -> Recipe[FourStageConfig, Distillation]:
         stages=(
             # As above: only what stands before the teacher's layers learns.
             Stage(
-                steps=1_200, learning_rate=6e-4, floor=0.05, warmup=30,
+                steps=500, learning_rate=6e-4, floor=0.05, warmup=30,
                 frozen=(
                     "extraction.", "reconstruction.", "density.", "gain.", "mirror_",
                     "semantic.image.", "semantic.head.blocks.", "semantic.head.full",

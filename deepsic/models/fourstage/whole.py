@@ -3,8 +3,8 @@
     feature maps -> one linear convolution -> EfficientNet-Lite0, modulated by quality -> softmax
 
 The features are nearly a lapped transform, so one linear map, that of least error on photographs,
-turns them into what an image classifier was made for, and its weights serve as they are: the same as
-the semantic head of `sic`. The stages of reconstruction don't run, and no pixel is shown.
+turns them into what an image classifier was made for, and its weights serve as they are, as in the
+semantic head of `sic`. The stages of reconstruction don't run, and no pixel is shown.
 """
 
 from __future__ import annotations

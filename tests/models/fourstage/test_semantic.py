@@ -1,4 +1,4 @@
-"""The semantic module of two sizes: what a teacher gives it, and where it goes in model files."""
+"""The semantic module of a thousand classes: what it sees, learns, and its place in model files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from deepsic import weights
 from deepsic.codec import Codec
@@ -15,7 +16,8 @@ from deepsic.errors import UsageError
 from deepsic.models.fourstage.config import FourStageConfig
 from deepsic.models.fourstage.file import pack_four_stage, restore, with_labels
 from deepsic.models.fourstage.net import FourStageNet
-from deepsic.models.fourstage.semantic import SemanticModule
+from deepsic.models.fourstage.start import begin
+from deepsic.models.fourstage.whole import WholeModule, resized
 from deepsic.recipes import recipe
 from deepsic.training.objectives.terms import Step
 from deepsic.training.start import start_net
@@ -25,54 +27,61 @@ SHORT = FourStageConfig(filters=12, width=8)
 WHOLE = replace(SHORT, module="whole", classes=1000)
 
 
-def grown(module: str = "whole") -> tuple[weights.ModelFile, FourStageNet]:
+def grown() -> tuple[weights.ModelFile, FourStageNet]:
     """A model file of ten classes, and a net with its codec and a module of a thousand."""
     torch.manual_seed(0)
     file = pack_four_stage(
         FourStageNet(SHORT).eval(), images(2), (50,), steps=5, label_set="imagenette"
     )
-    net = FourStageNet(replace(WHOLE, module=module))
-    if module == "whole":
-        net.adopt(restore(file))
+    net = FourStageNet(WHOLE)
+    net.adopt(restore(file))
     return file, net
 
 
-def test_sizes_that_there_are() -> None:
+def test_kinds_that_there_are() -> None:
     with pytest.raises(UsageError, match="none of short, whole"):
         FourStageConfig(module="tiny")
-    features = torch.randn(2, 6, 9, 12)
-    for size in ("short", "whole"):
-        assert SemanticModule(6, 8, 5, size).eval()(features).shape == (2, 5)
 
 
-def test_files_from_before_the_sizes_are_short() -> None:
+def test_files_from_before_the_kinds_are_short() -> None:
     config = asdict(SHORT)
     del config["module"]
     assert FourStageConfig(**config) == SHORT
 
 
-def test_behind_an_eighth_the_whole_module_is_the_teacher() -> None:
-    pytest.importorskip("efficientnet_lite_pytorch", reason="the teacher comes with extra `tasks`")
-    from deepsic.training.teacher import Teacher
-
-    teacher = Teacher("imagenet1k")
-    module = SemanticModule(6, 8, 1000, "whole").eval()
-    assert teacher.give_weights(module) == 11
-    logits, maps = teacher.outputs(torch.rand(1, 3, 96, 128))
+def test_the_linear_map_is_found() -> None:
+    """Features that are a linear map of an image give it back."""
+    torch.manual_seed(0)
+    module = WholeModule(12, 2, 5).eval()
+    shown = [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in images(4)]
+    mix = torch.linalg.qr(torch.randn(12, 12))[0]
+    features = [
+        torch.einsum("ij,bjhw->bihw", mix, functional.pixel_unshuffle(x - 127, 2)) / 100
+        for x in shown
+    ]
+    assert not module.measured
+    module.fit(features[:3], shown[:3])
+    assert module.measured
     with torch.no_grad():
-        torch.testing.assert_close(module.classify(maps), logits, atol=1e-3, rtol=1e-3)
-    assert teacher.give_weights(SemanticModule(6, 8, 10)) == 7
+        assert (module.seen(features[3]) - shown[3]).abs().max() < 2
 
 
-def test_a_module_that_grows_keeps_what_stands_before_the_classifier() -> None:
+def test_large_images_are_seen_small() -> None:
+    assert resized(torch.zeros(1, 3, 224, 224)).shape[2:] == (224, 224)
+    assert resized(torch.zeros(1, 3, 512, 768)).shape[2:] == (183, 274)
+    assert resized(torch.zeros(1, 3, 64, 96)).shape[2:] == (64, 96)
+
+
+def test_a_codec_stays_as_its_module_grows_and_the_map_is_fitted() -> None:
     file, net = grown()
     assert not net.has_trained_head
-    short = restore(file)
-    assert short.has_trained_head
-    x, at = torch.from_numpy(images(1)[0]).permute(2, 0, 1)[None].float(), torch.tensor([0.5])
-    with torch.no_grad():
-        expected = short.eval().stem_features(short.seen(x, at)[1], at)
-        torch.testing.assert_close(net.eval().stem_features(net.seen(x, at)[1], at), expected)
+    before = {n: v.clone() for n, v in net.state_dict().items() if not n.startswith("semantic.")}
+    assert begin(net, images(2), trained=True)
+    assert net.has_trained_head is False  # until it is trained, or comes from a file
+    assert net.semantic.measured
+    assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
+    codec = restore(file).state_dict()
+    assert all(torch.equal(codec[name], value) for name, value in before.items())
 
 
 def test_a_step_trains_what_stands_before_the_teacher_s_layers_alone() -> None:
@@ -83,13 +92,13 @@ def test_a_step_trains_what_stands_before_the_teacher_s_layers_alone() -> None:
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(not name.startswith(stage.frozen))
     objective = made.objective.build(made.labels, torch.device("cpu"))
+    assert objective.teacher.give_weights(net.semantic_module) == 16
     before = {name: value.clone() for name, value in net.train().state_dict().items()}
     x, labels = torch.rand(2, 3, 64, 64) * 255, torch.full((2,), -1)
     terms = objective(objective.module(net), Step(x=x, labels=labels, number=0, seed=0))
     torch.autograd.backward(terms.loss)
-    reached = {n.split(".")[1] for n, p in net.named_parameters() if p.grad is not None}
-    assert reached == {"first", "second", "pairs", "stem"}
-    # Nor does a step move the scale that files have.
+    reached = {n.split(".")[2] for n, p in net.named_parameters() if p.grad is not None}
+    assert reached == {"first", "modulate", "early"}
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
@@ -111,7 +120,7 @@ def test_a_module_joins_a_file_whose_codec_stays(tmp_path: Path, look: str) -> N
     assert second.read(rgb, quality=50)[0].wnid
 
 
-def test_the_recipe_starts_from_ten_classes(tmp_path: Path) -> None:
+def test_the_recipe_starts_from_ten_classes_and_from_its_own(tmp_path: Path) -> None:
     file, _ = grown()
     path = tmp_path / "m.safetensors"
     weights.write(path, file)
