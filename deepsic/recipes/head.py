@@ -61,7 +61,7 @@ def deepsic_head() -> Recipe[FourStageConfig, Distillation]:
         ),
         crops=(CropSize(side=224, batch=8),),
         optimiser=Optimiser(weight_decay=0.02, clip=2.0, ema=0.995),
-        start=("deepsic-pre",),
+        start=("deepsic-pre-1",),
         labels="imagenet1k",
         data=("cid22", "gb82", "photos", "bsds500", "imagenette/train"),
     )  # fmt: skip
