@@ -62,6 +62,8 @@ def begin(net: FourStageNet, images: Sequence[NDArray[np.uint8]], *, trained: bo
 @torch.no_grad()
 def _fit(net: FourStageNet, semantic: WholeModule, images: Sequence[NDArray[np.uint8]]) -> None:
     features, seen = [], []
+    training = net.training
+    net.eval()
     for image in images:
         x = torch.from_numpy(image[:_FITTED, :_FITTED].copy()).permute(2, 0, 1)[None].float()
         for place in _FITTED_AT:
@@ -69,6 +71,7 @@ def _fit(net: FourStageNet, semantic: WholeModule, images: Sequence[NDArray[np.u
             features.append(net.shared(net.analyse(x, at)[1], at, rounded=True))
             seen.append(x)
     semantic.fit(features, seen)
+    net.train(training)
 
 
 def lapped_basis() -> NDArray[np.float64]:

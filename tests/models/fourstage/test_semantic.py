@@ -127,5 +127,6 @@ def test_the_recipe_starts_from_ten_classes_and_from_its_own(tmp_path: Path) -> 
     made = replace(recipe("deepsic-head"), net=WHOLE, start=(str(path),))
     net = start_net(made)
     assert not net.has_trained_head
+    begin(net, images(2), trained=True)
     weights.write(path, with_labels(file, net, "imagenet1k", {}))
     assert start_net(made).has_trained_head
