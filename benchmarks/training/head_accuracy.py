@@ -8,7 +8,8 @@
 Top-1 and the share of the teacher's right names that the head gets right, too; for ImageNet's
 thousand classes, where the images lie in class folders named by WordNet numbers. Then the names
 that are shown for certain (`deepsic.bitstream.certain`): how many images have one, and how many are
-right, which is when it stands above the truth in WordNet, or below it where that is coarser.
+right, which is when it stands above the truth in WordNet, or below it where that is coarser. Names
+of a file are those that its encoder stored on its way, else what is read from its latents.
 `--bpp` gives files a rate, and asks the teacher what it sees in the decoded image. `--photos` are
 photographs of anything: of them only how often head and teacher agree is counted.
 
@@ -93,6 +94,7 @@ def main(
     """Measure."""
     torch.set_num_threads(1)
     codec, teacher = Codec.load(model, device="cpu"), load_classifier(TEACHER)
+    stores = codec.reader is not None and codec.reader.stores
     sets = {"classes": list(classes(folder, only)) if folder else []}
     sets["objects"] = list(objects(voc)) if voc else []
     sets["photographs"] = list(photographs(photos)) if photos else []
@@ -106,10 +108,10 @@ def main(
             first = first_of(teacher, rgb).wnid
             seen: dict[str, Sequence[Label]] = {"image": codec.read(rgb)}
             for q in quality or ():
-                blob = codec.encode(rgb, quality=q, labels=False)
+                blob = codec.encode(rgb, quality=q, labels=stores)
                 seen[f"file, quality {q}"] = codec.labels(blob)
             for rate in bpp or ():
-                blob = codec.encode(rgb, bpp=rate, labels=False)
+                blob = codec.encode(rgb, bpp=rate, labels=stores)
                 seen[f"file, {rate} bpp"] = codec.labels(blob)
                 decoded = np.asarray(codec.decode(blob))
                 seen[f"the teacher, {rate} bpp"] = [first_of(teacher, decoded)]

@@ -55,22 +55,21 @@ class Teacher:
         """Start a head at the teacher's layers, while sizes are equal.
 
         Args:
-            head: its `blocks` stand for the teacher's from 1/8 on, `early`, if it has that, for
-                those before them. One that has all of these takes the last layers as well, and
-                with `early` the first.
+            head: its `blocks` stand for the teacher's from 1/8 on. One that has `early` for those
+                before them takes the first and the last layers as well.
 
         Returns: how many blocks were taken.
         """
         net: Any = self.net.network
         blocks: list[nn.Module] = list(net._blocks.children())
         early = getattr(head, "early", None)
-        mine = list(head.blocks) if early is None else [*early, *head.blocks]
-        theirs = blocks[_FIRST:] if early is None else blocks
-        taken = _copied(zip(mine, theirs, strict=False))
+        if early is None:
+            return _copied(zip(head.blocks, blocks[_FIRST:], strict=False))
+        taken = _copied(zip([*early, *head.blocks], blocks, strict=False))
         last, fully = net._conv_head, net._fc
-        if taken == len(theirs) and head.full1.weight.shape == last.weight.shape[:2]:
-            if early is not None:
-                head.first.load_state_dict(_weights(net._conv_stem))
+        whole = taken == len(blocks) and head.full1.weight.shape == last.weight.shape[:2]
+        if whole:
+            head.first.load_state_dict(_weights(net._conv_stem))
             head.full1.load_state_dict({"weight": last.weight[..., 0, 0], "bias": last.bias})
             rows = {"weight": fully.weight[self.columns], "bias": fully.bias[self.columns]}
             head.full2.load_state_dict(rows)

@@ -142,7 +142,7 @@ def with_labels(
     model: ModelFile, net: FourStageNet, labels: str, about: dict[str, object]
 ) -> ModelFile:
     """The model file with the semantic module of `net`."""
-    sizes = {name: getattr(net.config, name) for name in ("classes", "width", "module")}
+    sizes = {name: getattr(net.config, name) for name in ("classes", "module")}
     changed = replace(model, config=model.config | sizes)
     return with_semantics(changed, net.semantic, labels, about)
 
