@@ -110,7 +110,7 @@ class FourStageEngine:
         semantic, seen = self.net.semantic, self.seen(v8, quality)
         place = self._position(quality)
         if isinstance(semantic, WholeModule):
-            at = position_at(position(float(quality)), *seen.shape[2:])
+            at = position_at(float(position(float(quality))), *seen.shape[2:])
             place, seen = torch.full_like(place, at), resized(seen)
         logits = semantic.classify(semantic.stem_features(seen, place))
         chances: F32 = logits.softmax(1)[0].cpu().numpy()
