@@ -16,7 +16,7 @@ from deepsic.errors import CorruptFileError, counted
 from deepsic.models.fourstage.bits import BitTables, Sight, bordered
 from deepsic.models.fourstage.net import FourStageNet
 from deepsic.models.fourstage.quantiser import round_levels
-from deepsic.models.fourstage.whole import WholeModule, resized
+from deepsic.models.fourstage.semantic import WholeModule, resized
 from deepsic.models.quality import position
 from deepsic.models.semantic.head_input import position_at
 from deepsic.models.tiles.tiling import Latents

@@ -82,7 +82,7 @@ def pack_four_stage(
     held = FourStageNet(c)
     held.load_state_dict(_floats(tensors))
     if isinstance(held.semantic, SemanticModule) and not held.semantic.measured:
-        _measure_level(held, images, chosen)
+        _measure_level(held, held.semantic.level, images, chosen)
         tensors |= _stored(held)
     engine = FourStageEngine(held, empty_tables(held), torch.device("cpu"))
     sights = [engine.sight(image, quality) for image in images for quality in chosen]
@@ -178,11 +178,11 @@ def _floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _measure_level(
-    net: FourStageNet, images: Sequence[NDArray[np.uint8]], qualities: Sequence[int]
-) -> None:
+    net: FourStageNet, level: nn.BatchNorm2d, images: Sequence[NDArray[np.uint8]],
+    qualities: Sequence[int],
+) -> None:  # fmt: skip
     """Scale of what an untrained semantic module sees, as images have it."""
-    level = net.eval().semantic.get_submodule("level")
-    assert isinstance(level, nn.BatchNorm2d)
+    net.eval()
     level.momentum = None  # the mean over all that is seen
     level.train()
     for image in images:

@@ -22,9 +22,8 @@ from deepsic.models.blocks import QualityTable
 from deepsic.models.fourstage.config import OURS, FourStageConfig
 from deepsic.models.fourstage.density import ChannelDensity, rate
 from deepsic.models.fourstage.quantiser import levels, round_levels
-from deepsic.models.fourstage.semantic import SemanticModule
+from deepsic.models.fourstage.semantic import SemanticModule, WholeModule
 from deepsic.models.fourstage.stages import Extraction, Reconstruction
-from deepsic.models.fourstage.whole import WholeModule
 from deepsic.models.quality import base_step
 from deepsic.models.semantic.head import SemanticHead
 

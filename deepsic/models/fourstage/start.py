@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from deepsic.errors import UsageError
 from deepsic.models.fourstage.net import HALF_RANGE, FourStageNet
+from deepsic.models.fourstage.semantic import WholeModule
 from deepsic.models.fourstage.stages import ExtractionStage, ReconstructionStage
-from deepsic.models.fourstage.whole import WholeModule
 from deepsic.models.quality import base_step
 
 __all__ = ["begin", "lapped_basis", "start_linear"]

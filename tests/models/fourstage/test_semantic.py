@@ -16,8 +16,8 @@ from deepsic.errors import UsageError
 from deepsic.models.fourstage.config import FourStageConfig
 from deepsic.models.fourstage.file import pack_four_stage, restore, with_labels
 from deepsic.models.fourstage.net import FourStageNet
+from deepsic.models.fourstage.semantic import WholeModule, resized
 from deepsic.models.fourstage.start import begin
-from deepsic.models.fourstage.whole import WholeModule, resized
 from deepsic.recipes import recipe
 from deepsic.training.objectives.terms import Step
 from deepsic.training.start import start_net
