@@ -37,6 +37,7 @@ from deepsic.training.run import CHECKPOINT, Pace
 from pipelines.models import pinned
 from pipelines.stage import console, options
 from pipelines.stage.exits import exit_codes
+from pipelines.stage.preflight import cluster_device
 from pipelines.training.job import TrainJob
 from pipelines.training.sources import (
     DATA_FILE,
@@ -120,8 +121,9 @@ def train(
     job = TrainJob(
         recipe=made, data=places, data_hash=identity_of(places),
         start_hash=start_identity(made.start),
-        storage=storage, workers=workers, device=device_named(device).partition(":")[0],
-        compiled=compiled,        loaders=loaders, pace=pace, max_restarts=max_restarts,
+        device=device_named(device) if local else cluster_device(device),
+        storage=storage, workers=workers,
+        compiled=compiled, loaders=loaders, pace=pace, max_restarts=max_restarts,
         tracking_uri=tracking.chosen_uri(tracking_uri),
     )  # fmt: skip
     wanted = options.or_none(export_to)

@@ -65,8 +65,8 @@ def main(
     tracking_uri: options.TrackingUri = None,
     verbose: options.Verbose = False,
 ) -> None:
-    from deepsic.models.device import device_named
     from pipelines.models import pinned
+    from pipelines.stage.preflight import cluster_device
     from pipelines.training.sources import EMBEDDED, find_places, identity_of, start_identity
 
     places, start = find_places(data), pinned(start)
@@ -79,7 +79,7 @@ def main(
         rungs=rungs or (2 if small else 4), side=side, batch=batch or (2 if small else 8),
         learning_rate=learning_rate, classifier=classifier, layer=layer, pixel=pixel, search=search,
         seed=seed, validation_images=validation_images, workers=workers,
-        device=device_named(device).partition(":")[0],
+        device=cluster_device(device),
     )  # fmt: skip
     job.check(found)
     _run(job, found, out.resolve(), storage, tracking_uri, concurrent, verbose)

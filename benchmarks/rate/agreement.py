@@ -107,7 +107,8 @@ def main(
                 row: dict[str, Any] = {"codec": name, "bpp": used[rate] / len(images)}
                 for network in networks:
                     row[network] = agree[network, rate] / len(images)
-                    row[f"{network}, right"] = right[network, rate]
+                    if images[0][1] >= 0:
+                        row[f"{network}, right"] = right[network, rate]
                 rows.append(row)
     console.table(
         f"agreement, {len(images)} images",
@@ -115,7 +116,7 @@ def main(
         [
             (
                 row["codec"], f"{row['bpp']:.3f}", *(f"{row[n]:.1%}" for n in networks),
-                " ".join(str(row[f"{n}, right"]) for n in networks),
+                " ".join(str(row.get(f"{n}, right", "-")) for n in networks),
             )
             for row in rows
         ],

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deepsic.errors import StorageError, UsageError
 
-__all__ = ["check_cluster", "check_machine", "check_resources"]
+__all__ = ["check_cluster", "check_machine", "check_resources", "cluster_device"]
 
 ANSWER_SECONDS = 10.0
 CLIENT_SCHEME = "ray://"
@@ -109,6 +109,16 @@ def _free_mb(folder: Path, advice: str) -> float:
         raise StorageError(f"{folder}: {error.strerror or error}; {advice}") from error
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize / MB
+
+
+def cluster_device(name: str) -> str:
+    """Where workers' networks run, "cpu" or "cuda".
+
+    A GPU that is asked for may be on other machines than this one: `check_resources` looks there.
+    """
+    from deepsic.models.device import device_named
+
+    return device_named(name).partition(":")[0] if name == "auto" else name
 
 
 def check_resources(*, cpus: float = 0, gpus: float = 0, workers: int = 1) -> None:

@@ -119,7 +119,7 @@ def test_a_gpu_that_is_not_there_is_named_at_once(tmp_path: Path, model_path: Pa
         text=True, check=False,
     )  # fmt: skip
     assert asked.returncode == 2, asked.stderr
-    assert "takes 2 of a GPU" in asked.stderr
+    assert "2 workers take 2 GPUs and this machine has 0" in asked.stderr
 
 
 def test_two_workers_a_trial_on_a_grid(tmp_path: Path, model_path: Path) -> None:
