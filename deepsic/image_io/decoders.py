@@ -172,7 +172,7 @@ def opened(
             if signed in allowed:
                 file.seek(0)
                 Image.OPEN[signed][0](file, "")  # says what `Image.open` keeps to itself
-            only = "" if formats is None else f": {', '.join(allowed)}"
+            only = "" if formats is None else f": {', '.join(sorted(formats))}"
             raise InputError(f"{name}: not an image in a format that we read{only}") from None
         if xmp is not None:
             image.info["xmp"] = xmp
