@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,8 @@ def _form_of(path: Path) -> Callable[[Sequence[Row]], bytes]:
         raise UsageError(
             f"{path} has no form that is known: name it .parquet, .jsonl, or .json for COCO's boxes"
         )
-    if path.suffix == ".parquet":
-        try:
-            import pyarrow as pa  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                "a .parquet index needs pyarrow; pip install pyarrow, or write .jsonl"
-            ) from error
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise UsageError("a .parquet index needs pyarrow; pip install pyarrow, or write .jsonl")
     return forms[path.suffix]
 
 
