@@ -4,7 +4,7 @@
     python benchmarks/saic/run.py train variants/ --data runs/imagenette
     python benchmarks/saic/run.py measure imagenette/val runs/saic variants/*.safetensors
     python benchmarks/saic/run.py detect coco runs/saic variants/*-0.safetensors jpeg webp avif \\
-          --weights fastestdet.pth
+          --weights fastestdet.pth --also voc_animals
     python benchmarks/saic/run.py show runs/saic
 
 Every arm codes every image into a file of the rate asked for, header included. `measure` and
@@ -37,8 +37,8 @@ def train(
     out: Annotated[Path, typer.Argument(help="Folder for model files")],
     data: Annotated[list[str] | None, typer.Option(help="What preprocess.py made; repeat")] = None,
     start: Annotated[
-        str, typer.Option(help="Model that all variants start from, of the first revision")
-    ] = "sic-1",
+        str, typer.Option(help="Model that all variants start from, of the second revision")
+    ] = "sic",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each")] = 800,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each, from seed 0")] = 3,
     tau: Annotated[list[float] | None, typer.Option(help="Also SAIC at this tau; repeat")] = None,
@@ -75,14 +75,16 @@ def measure(
 @app.command()
 @exit_codes
 def detect(
-    images: Annotated[Path, typer.Argument(help="Folder with images/ and labels/ (YOLO)")],
+    images: Annotated[Path, typer.Argument(help="Set of boxes, as YOLO or Pascal VOC has it")],
     out: Annotated[Path, typer.Argument(help="Folder for measurements")],
     models: Annotated[list[str], typer.Argument(help="Model files, or names of coders")],
     weights: Annotated[Path, typer.Option(help="FastestDet's state dict")],
+    also: Annotated[list[Path] | None, typer.Option(help="Another set; repeat")] = None,
     rate: Annotated[list[float] | None, typer.Option(help="Bits a pixel; repeat")] = None,
 ) -> None:
     """Code images at each rate and score a detector on them (Table 5)."""
-    detection.detect(images, out, models, weights=weights, rates=rate or [0.25, 0.5])
+    folders = [images, *(also or [])]
+    detection.detect(folders, out, models, weights=weights, rates=rate or [0.25, 0.5])
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.saic.matches import MatchedObjects, draws, interval
 from benchmarks.saic.paper import TABLES
 from benchmarks.saic.summary import ArmNumbers, Interval, load, mean_interval
 from deepsic.evaluation.metrics.semantic_information import SemanticInformation
@@ -52,6 +53,7 @@ def _classification(runs: list[ArmNumbers], rate: float, classifier: str) -> Non
         values: list[object] = [arm, str(si)]
         values += [mean_interval(group, lambda run: run.hits(classifier))]
         values += [mean_interval(group, lambda run: run.agrees(classifier))]
+        values += [", ".join(f"{run.agrees(classifier).mean():.1f}" for run in group)]
         values += [float(np.mean([run.f1(classifier) for run in group]))]
         if arm == "original":
             values += [None, 0.0, 1.0, None]
@@ -63,7 +65,7 @@ def _classification(runs: list[ArmNumbers], rate: float, classifier: str) -> Non
     console.table(
         f"Ours: {len(runs[0].original['labels'])} images, {rate:g} bpp, {classifier}, "
         "mean over seeds (95 % interval over images)",
-        ("method", "SI", "ACC %", "agreement %", "F1", "PSNR", "MSE", "SSIM", "bpp"),
+        ("method", "SI", "ACC %", "agreement %", "each seed", "F1", "PSNR", "MSE", "SSIM", "bpp"),
         rows,
     )
     for better, worse in (("saic", "tdic"), ("saic", "apic"), ("machine", "tdic")):
@@ -104,18 +106,23 @@ def _features(runs: list[ArmNumbers]) -> None:
     console.table(f"Ours: mean square error of {runs[0].classifiers[0]}'s maps", columns, rows)
 
 
-def _detection(out: Path) -> None:
-    path = out / "detection.jsonl"
-    if not path.is_file():
-        return
+def _detection(path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    rows = [
-        (line["arm"], line["rate"] or None, 100 * line["map50"], line.get("bpp"), line.get("psnr"))
-        for line in sorted(lines, key=lambda line: (line["rate"], -line["map50"]))
-    ]
+    drawn = {line["key"]: draws(MatchedObjects.load(path.parent / "matches" / f"{line['key']}.npz"))
+             for line in lines}  # fmt: skip
+    whole = drawn.get("original@0")
+    rows = []
+    for line in sorted(lines, key=lambda line: (line["rate"], -line["map50"])):
+        mine, avif = drawn[line["key"]], drawn.get(f"avif@{line['rate']:g}")
+        share = None if whole is None else interval(100 * mine / whole)
+        ahead = None if avif is None else interval(mine - avif)
+        sizes = (line.get("bpp"), line.get("psnr"))
+        rows.append((line["arm"], line["rate"] or None, interval(mine), share, ahead, *sizes))
     _paper(5)
     console.table(
-        "Ours: FastestDet, COCO, mAP50", ("method", "target", "mAP50 %", "bpp", "PSNR"), rows
+        f"Ours: FastestDet, {lines[0]['images']} images, mAP50 (95 % interval over images)",
+        ("method", "target", "mAP50 %", "% of original's", "less AVIF's", "bpp", "PSNR"),
+        rows,
     )
 
 
@@ -149,6 +156,11 @@ def _tau(runs: list[ArmNumbers], out: Path, classifier: str) -> None:
 
 def show(out: Path) -> None:
     """Every table that the measurements in `out` allow."""
+    path = out / "detection.jsonl"
+    if path.is_file():
+        _detection(path)
+        if not (out / "original.npz").is_file():
+            return
     runs = load(out)
     first, *others = runs[0].classifiers
     rates = {run.rate for run in runs}
@@ -162,5 +174,4 @@ def show(out: Path) -> None:
         _features(runs)
         _paper(6)
         _by_rate(runs, first)
-    _detection(out)
     _tau(runs, out, first)

@@ -124,7 +124,7 @@ def _boxes(root: Path) -> dict[str, dict[str, Any]]:
     from deepsic.data.readers import LabelledImage, pascal_voc, yolo
 
     if (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir():
-        samples, prefix, suffix = pascal_voc(root, classes=_coco_as_voc()), "JPEGImages/", ".jpg"
+        samples, prefix, suffix = pascal_voc(root, classes=coco_as_voc()), "JPEGImages/", ".jpg"
     elif (root / "labels").is_dir() and (root / "images").is_dir():
         samples, prefix, suffix = yolo(root), "images/", ""
     else:
@@ -137,7 +137,7 @@ def _boxes(root: Path) -> dict[str, dict[str, Any]]:
     return {f"{prefix}{sample.name}{suffix}": truth(sample) for sample in samples}
 
 
-def _coco_as_voc() -> Sequence[str]:
+def coco_as_voc() -> Sequence[str]:
     """COCO's classes in order, in VOC's spelling."""
     from deepsic.tasks.detector import COCO_CLASSES
 
