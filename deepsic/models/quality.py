@@ -21,6 +21,8 @@ STEP_PER_LAMBDA = 4.9
 TUNINGS = ("psnr", "ssim")
 """By number, as a file's header and a model's tables count them."""
 APART = 2.0
+KNEE = 0.2
+"""Share of the scale at each end that a wide one stretches, to twice its length."""
 
 
 def position(quality: Tensor | float, tuning: int = 0) -> Tensor | float:
@@ -38,11 +40,17 @@ def place(position: Tensor) -> Tensor:
     return position - APART * tuning_of(position)
 
 
-def lagrangian(position: Tensor) -> Tensor:
-    """lambda of `bpp + lambda * MSE` (MSE over RGB in [0, 255]), for positions (B,)."""
-    return LAMBDA_MIN * (place(position) * math.log(LAMBDA_MAX / LAMBDA_MIN)).exp()
+def lagrangian(position: Tensor, wide: bool = False) -> Tensor:
+    """lambda of `bpp + lambda * MSE` (MSE over RGB in [0, 255]), for positions (B,).
+
+    From `LAMBDA_MIN` to `LAMBDA_MAX`; on a wide scale from 0.00021 to 1.0.
+    """
+    at = place(position)
+    if wide:
+        at = at + (at - (1 - KNEE)).clamp(min=0) - (KNEE - at).clamp(min=0)
+    return LAMBDA_MIN * (at * math.log(LAMBDA_MAX / LAMBDA_MIN)).exp()
 
 
-def base_step(position: Tensor) -> Tensor:
+def base_step(position: Tensor, wide: bool = False) -> Tensor:
     """Quantisation step in coefficient units (RGB in [0, 255]), for positions (B,)."""
-    return STEP_PER_LAMBDA / lagrangian(position).sqrt()
+    return STEP_PER_LAMBDA / lagrangian(position, wide).sqrt()

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, QUALITIES, STEP_PER_LAMBDA
+from deepsic.models.quality import KNEE, LAMBDA_MAX, LAMBDA_MIN, QUALITIES, STEP_PER_LAMBDA
 
 __all__ = ["NODES", "at_position", "at_quality", "base_step_of", "exponentials"]
 
@@ -42,10 +42,13 @@ def exponentials(values: Iterable[float]) -> F32:
     return np.array([float(Decimal(float(v)).exp(_EXACT)) for v in values], np.float32)
 
 
-@lru_cache(maxsize=QUALITIES)
-def base_step_of(quality: int) -> np.float32:
+@lru_cache(maxsize=2 * QUALITIES)
+def base_step_of(quality: int, wide: bool = False) -> np.float32:
     """Quantisation step in coefficient units at quality 1 .. 100."""
     ratio = (Decimal(LAMBDA_MAX) / Decimal(LAMBDA_MIN)).ln(_EXACT)
     at = Decimal(quality - 1) / Decimal(QUALITIES - 1)
+    if wide:
+        knee = Decimal(str(KNEE))
+        at += max(at - (1 - knee), Decimal(0)) - max(knee - at, Decimal(0))
     weight = Decimal(LAMBDA_MIN) * (at * ratio).exp(_EXACT)
     return np.float32(Decimal(STEP_PER_LAMBDA) / weight.sqrt(_EXACT))

@@ -25,8 +25,8 @@ def sic() -> Recipe[SicConfig, Joint]:
     return Recipe(
         name="sic",
         preset="sic",
-        net=SicConfig(revision=2, serial=True, tunings=2),
-        objective=Joint(ssim_share=0.3),
+        net=SicConfig(revision=2, serial=True, tunings=2, wide=True),
+        objective=Joint(ssim_share=0.4),
         stages=(
             Stage(steps=220_000, learning_rate=6e-4, decay="none", warmup=200),
             Stage(steps=120_000, learning_rate=3e-4, floor=0.1, integer=True),

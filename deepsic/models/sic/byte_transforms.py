@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deepsic.models.quality_tables import at_quality, base_step_of, exponentials
 from deepsic.models.sic.affine import affine
+from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.int8.byte_trunk import (
     ByteAnalysis,
     ByteStateSynthesis,
@@ -37,13 +38,13 @@ class ByteTransforms:
 
     Args:
         tensors: of the file, as arrays.
-        revision: of the net, see `SicConfig`.
-        tunings: see `SicConfig`.
+        config: of its net.
     """
 
-    def __init__(self, tensors: Mapping[str, Any], revision: int, tunings: int) -> None:
-        self.tunings, self.tuning = tunings, 0
-        self.with_state = revision > 1
+    def __init__(self, tensors: Mapping[str, Any], config: SicConfig) -> None:
+        self.tunings, self.tuning = config.tunings, 0
+        self.wide = config.wide
+        self.with_state = config.revision > 1
         """Whether the synthesis reads the probability model's last state."""
         weights = Weights(tensors, "net.")
         self.g_a = ByteAnalysis(weights.part("g_a"), weights.tensors["unit.g_a"])
@@ -64,7 +65,7 @@ class ByteTransforms:
         """Base step, and steps of y8 (189,) and y16 (12,), in coefficient units."""
         place = quality, self.tuning
         if place not in self._steps:
-            step = base_step_of(quality)
+            step = base_step_of(quality, self.wide)
             gains = (at_quality(table, *place) for table in (self.gain8, self.gain16))
             step8, step16 = (step * exponentials(gain) for gain in gains)
             self._steps[place] = float(step), step8, step16

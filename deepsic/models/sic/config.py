@@ -34,6 +34,8 @@ class SicConfig:
     tunings: int = 1
     """1: for squared error. 2: for structural similarity as well (`--tune ssim`), by tables of its
     own. That needs revision 2."""
+    wide: bool = False
+    """Whether qualities below 20 and above 80 reach further, see `deepsic.models.quality`."""
     rounded_sums: bool = False
     """Whether the probability nets' sums are rounded to bfloat16, as in the first models."""
 

@@ -85,7 +85,7 @@ class SicNet(nn.Module):
         c8 = lifting.forward8(lifting.rgb_to_colours(x))
         ll, level4 = lifting.forward_level(c8[:, : bands.LL])
         c16 = torch.cat((ll, level4), 1)
-        step = base_step(position)[:, None, None, None]
+        step = base_step(position, self.config.wide)[:, None, None, None]
         v8 = torch.cat((contrast(c8[:, : bands.LL]), c8[:, bands.LL :]), 1) / step
         v16 = torch.cat((contrast(ll), level4), 1) / step
         r8, r16, features = self.g_a(compand(v8), compand(v16), position)
@@ -99,7 +99,7 @@ class SicNet(nn.Module):
 
     def synthesise(self, y8: Tensor, y16: Tensor, state: Tensor, position: Tensor) -> Tensor:
         """Images (B, 3, H, W) from latents in coefficient units and the last state."""
-        step = base_step(position)[:, None, None, None]
+        step = base_step(position, self.config.wide)[:, None, None, None]
         ll8 = lifting.inverse_level(y16[:, : bands.LL], y16[:, bands.LL :])
         v8 = torch.cat((contrast(ll8), y8), 1) / step
         if self.config.revision == 1:

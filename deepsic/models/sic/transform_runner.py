@@ -85,7 +85,7 @@ class TransformRunner:
     def steps(self, quality: int) -> tuple[float, F32, F32]:
         """Base step, and steps of y8 (189,) and y16 (12,), in coefficient units."""
         at = self._position(quality)
-        step = base_step(at)
+        step = base_step(at, self.net.config.wide)
         step8 = (step * self.net.gain8(at)[0, :, 0, 0].exp()).cpu().numpy()
         step16 = (step * self.net.gain16(at)[0, :, 0, 0].exp()).cpu().numpy()
         return float(step[0]), step8, step16

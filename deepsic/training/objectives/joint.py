@@ -92,6 +92,7 @@ class JointObjective:
             for name, layer in asked
         ] or [Distortion(config.distortion)]
         self._ssim_distortion = Distortion(config.ssim_distortion)
+        self._wide = False
         self._teacher: Any = None
         if config.lambda2 and config.teacher:
             from deepsic.training.teacher import Teacher
@@ -105,6 +106,7 @@ class JointObjective:
 
     def module(self, net: nn.Module) -> nn.Module:
         """The net itself."""
+        self._wide = bool(getattr(net.config, "wide", False))
         return net
 
     def begin(self, images: Sequence[NDArray[np.uint8]]) -> None:
@@ -152,7 +154,7 @@ class JointObjective:
         """
         if self.config.lambda1 is not None:
             return (bpp + self.config.lambda1 * distortion).mean()
-        lmbda = lagrangian(position)
+        lmbda = lagrangian(position, self._wide)
         weight = ((LAMBDA_MIN * LAMBDA_MAX) ** 0.5 / lmbda).sqrt()
         return torch.as_tensor((weight * (bpp + lmbda * distortion)).mean())
 

@@ -51,7 +51,7 @@ def _unpack(model: ModelFile, config: SicConfig, device: str) -> SicEngine:
     arrays = model.arrays()
     probabilities = ProbabilityModel(_layers(arrays, config), _entropy_tables(arrays, config))
     if device == "cpu" and all(name in arrays for name in UNITS):
-        transforms: Transforms = ByteTransforms(arrays, config.revision, config.tunings)
+        transforms: Transforms = ByteTransforms(arrays, config)
     else:
         runner = registry.load("deepsic.models.sic.transform_runner:TransformRunner")
         transforms = runner.of(arrays, config, device)
