@@ -239,7 +239,8 @@ class Refiner:
             )
             terms = [distortion(seen, meant)["total"] for distortion in distortions]
         bpp = output.bits / (height * width)
-        return (bpp + lagrangian(image.place, self.net.config.wide) * torch.stack(terms).mean(0)).sum()
+        lmbda = lagrangian(image.place, self.net.config.wide)
+        return (bpp + lmbda * torch.stack(terms).mean(0)).sum()
 
     def _autocast(self) -> torch.autocast:
         # What pixels gain is less than what bfloat16 would lose.

@@ -8,7 +8,7 @@ of quality q is (q - 1) / 99 in the first tuning, `APART` more in the second.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,14 +40,26 @@ def place(position: Tensor) -> Tensor:
     return position - APART * tuning_of(position)
 
 
+Place = TypeVar("Place", "Tensor", float)
+
+
+def stretched(place: Place) -> Place:
+    """Where 0 .. 1 lies on a wide scale: -0.2 .. 1.2, the same between the knees."""
+    above, below = place - (1 - KNEE), KNEE - place
+    return place + (above + abs(above)) / 2 - (below + abs(below)) / 2
+
+
+def shrunk(place: float) -> float:
+    """Inverse of `stretched`."""
+    return place - max(place - (1 - KNEE), 0.0) / 2 + max(KNEE - place, 0.0) / 2
+
+
 def lagrangian(position: Tensor, wide: bool = False) -> Tensor:
     """lambda of `bpp + lambda * MSE` (MSE over RGB in [0, 255]), for positions (B,).
 
     From `LAMBDA_MIN` to `LAMBDA_MAX`; on a wide scale from 0.00021 to 1.0.
     """
-    at = place(position)
-    if wide:
-        at = at + (at - (1 - KNEE)).clamp(min=0) - (KNEE - at).clamp(min=0)
+    at = stretched(place(position)) if wide else place(position)
     return LAMBDA_MIN * (at * math.log(LAMBDA_MAX / LAMBDA_MIN)).exp()
 
 

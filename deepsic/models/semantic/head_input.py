@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN
+from deepsic.models.quality import LAMBDA_MAX, LAMBDA_MIN, shrunk, stretched
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.wavelet import bands, lifting_cpu
 
@@ -39,12 +39,13 @@ def octaves_of(height: int, width: int) -> int:
     return min(max(0, math.floor(math.log2(min(height / high, width / wide)))), LEVELS)
 
 
-def position_at(position: float, height: int, width: int) -> float:
+def position_at(position: float, height: int, width: int, wide: bool = False) -> float:
     """Place on the quality scale of an image as a head sees it: seen smaller, its step is less."""
-    high, wide = seen_size(height, width)
-    octaves = math.log2(math.sqrt(height * width / (high * wide)))
-    moved = position + octaves * math.log(4) / math.log(LAMBDA_MAX / LAMBDA_MIN)
-    return min(max(moved, 0.0), 1.0)
+    rows, columns = seen_size(height, width)
+    octaves = math.log2(math.sqrt(height * width / (rows * columns)))
+    moved = stretched(position) if wide else position
+    moved += octaves * math.log(4) / math.log(LAMBDA_MAX / LAMBDA_MIN)
+    return min(max(shrunk(moved) if wide else moved, 0.0), 1.0)
 
 
 def seen_bands(y8: F32, y16: F32, octaves: int) -> F32:

@@ -100,7 +100,8 @@ class SemanticReader:
             target[:] = part[: target.shape[0], : target.shape[1]]
         place = (quality - 1) / (QUALITIES - 1)
         seen = _resized(canvas, seen_size(height, width))
-        return self._named(seen, position_at(place, height, width), top)
+        wide = self.engine.transforms.wide
+        return self._named(seen, position_at(place, height, width, wide), top)
 
     def _named(self, seen: F32, place: float, top: int) -> list[Label]:
         logits = self.head(seen, place).astype(np.float64)

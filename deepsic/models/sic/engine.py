@@ -16,6 +16,7 @@ class Transforms(Protocol):
     """Pictures to latents and back: `ByteTransforms` on a CPU, `TransformRunner` with torch."""
 
     tunings: int
+    wide: bool
     with_state: bool
 
     def tuned(self, tuning: int) -> Any: ...

@@ -41,7 +41,7 @@ class TransformRunner:
         self.dtype = torch.bfloat16 if device.type == "cuda" or has_bf16() else torch.float32
         self.net = net.eval().requires_grad_(False).to(device)
         self.tuning = 0
-        self.tunings = net.config.tunings
+        self.tunings, self.wide = net.config.tunings, net.config.wide
         self.with_state = net.config.revision > 1
         """Whether the synthesis reads the probability model's last state."""
         for module in (net.g_a, net.g_s, net.h_a):
@@ -85,7 +85,7 @@ class TransformRunner:
     def steps(self, quality: int) -> tuple[float, F32, F32]:
         """Base step, and steps of y8 (189,) and y16 (12,), in coefficient units."""
         at = self._position(quality)
-        step = base_step(at, self.net.config.wide)
+        step = base_step(at, self.wide)
         step8 = (step * self.net.gain8(at)[0, :, 0, 0].exp()).cpu().numpy()
         step16 = (step * self.net.gain16(at)[0, :, 0, 0].exp()).cpu().numpy()
         return float(step[0]), step8, step16
