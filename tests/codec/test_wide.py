@@ -102,7 +102,7 @@ def test_training_weighs_by_the_net_s_scale(nets: tuple[SicNet, SicNet]) -> None
     for net in nets:
         objective = Joint(qualities=(100.0, 100.0)).build("", torch.device("cpu"))
         terms = objective(objective.module(net), step)
-        losses.append((float(terms.loss), {k: float(v) for k, v in terms.parts.items()}))
+        losses.append((float(terms.loss.detach()), {k: float(v) for k, v in terms.parts.items()}))
     (_, plain), (loss, parts) = losses
     assert parts["bpp"] > plain["bpp"]
     weight = float(lagrangian(torch.tensor([1.0]), wide=True))
