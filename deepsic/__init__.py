@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepsic.image_io.pillow_plugin import register_pillow
     from deepsic.limits import Limits
     from deepsic.models.semantic.labeler import load_labeler
-    from deepsic.refiner import Refiner
+    from deepsic.refiner import Look, Refiner
 
 __all__ = [
     "Client",
@@ -34,6 +34,7 @@ __all__ = [
     "Info",
     "Label",
     "Limits",
+    "Look",
     "Refiner",
     "__version__",
     "info",
@@ -51,6 +52,7 @@ _HOME = {
     "Info": "deepsic.bitstream",
     "Label": "deepsic.bitstream",
     "Limits": "deepsic.limits",
+    "Look": "deepsic.refiner",
     "Refiner": "deepsic.refiner",
     "info": "deepsic.bitstream",
     "load_labeler": "deepsic.models.semantic.labeler",

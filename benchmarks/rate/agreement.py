@@ -24,7 +24,7 @@ import typer
 from PIL import Image
 
 from benchmarks import options
-from deepsic.codec import Codec
+from deepsic.evaluation.baselines.sic import Sic
 from deepsic.labels import label_set
 from deepsic.tasks import load_classifier
 from pipelines.stage import console
@@ -48,12 +48,12 @@ def fed(folder: Path, include: str) -> Iterator[tuple[Image.Image, int]]:
 
 
 def ours(model: str) -> Recode:
-    """A model of ours, without labels."""
-    codec = Codec.load(model, device="cpu")
+    """A model of ours, without labels; MODEL@NETWORK:1 with one look."""
+    sic = Sic.parse(model)
 
     def recode(image: Image.Image, bpp: float) -> tuple[Image.Image, int]:
-        blob = codec.encode(image, bpp=bpp, labels=False, metadata=False)
-        return codec.decode(blob), len(blob)
+        blob = sic.codec.encode(image, bpp=bpp, labels=False, metadata=False, refiner=sic.refiner)
+        return sic.codec.decode(blob), len(blob)
 
     return recode
 

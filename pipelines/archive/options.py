@@ -32,6 +32,7 @@ __all__ = [
     "FailOn", "Fatal", "FilesFrom", "Force", "ImageSeconds", "Include", "Inventory", "Json",
     "Labeler", "LabelsAs", "LabelsBeside", "Limit", "MaxBytes", "MaxFailures", "MaxPixels",
     "MetricsFile", "MinProb", "Model", "Preserve", "PsnrFloor", "Quality", "RefineFor",
+    "RefineSteps",
     "RetryFailed", "SourceUrl", "Top", "Tune", "VerifyLevel", "new_app",
 ]  # fmt: skip
 
@@ -97,6 +98,10 @@ Top = Annotated[int, typer.Option(min=1, metavar="K", help="Labels kept for each
 RefineFor = Annotated[
     list[str] | None,
     typer.Option(metavar="NETWORK", help="Classifier to fit the files to, slowly; repeatable."),
+]
+RefineSteps = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Gradient steps of it; 1: one look.", show_default="16"),
 ]
 VerifyLevel = Annotated[Verify, typer.Option(help="Checks of each file.")]
 PsnrFloor = Annotated[

@@ -94,6 +94,7 @@ def _job(
         labeler=model.labeler,
         top=model.top,
         refine_for=model.refine_for,
+        refine_steps=model.refine_steps,
         **request.target,
     )
     return ArchiveJob(

@@ -46,6 +46,8 @@ class JobSettings:
     """Labels kept for each image."""
     refine_for: tuple[str, ...] = ()
     """Classifiers that every file is fitted to."""
+    refine_steps: int | None = None
+    """Gradient steps of it; None: as many as `Refiner` takes."""
 
     def __post_init__(self) -> None:
         check_target(self.quality, self.bpp, self.max_bytes)
@@ -61,17 +63,21 @@ class JobSettings:
     @property
     def job_id(self) -> str:
         """16 hex digits: a hash of model, settings, format and layout version."""
-        content = asdict(self) | {"layout": LAYOUT_VERSION}
+        content = _described(self) | {"layout": LAYOUT_VERSION}
         del content["model"]  # the same file under another name makes the same bytes
         # Archives from before these were settings keep their identity.
-        if not self.refine_for:
-            del content["refine_for"]
-        if self.tune == TUNINGS[0]:
-            del content["tune"]
-        if self.effort == DEFAULT_EFFORT:
-            del content["effort"]
+        content = {k: v for k, v in content.items() if k not in BEFORE or v != BEFORE[k]}
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+BEFORE: dict[str, Any] = {
+    "refine_for": [],
+    "refine_steps": None,
+    "tune": TUNINGS[0],
+    "effort": DEFAULT_EFFORT,
+}
+"""Settings that early archives don't name, and what they were made with."""
 
 
 def check_target(quality: int | None, bpp: float | None, max_bytes: int | None) -> None:
@@ -95,9 +101,7 @@ def check_claim(destination: Storage, source_url: str, settings: JobSettings) ->
     if found is None:
         return False
     ours = _described(settings)
-    # An archive from before these were settings doesn't name them.
-    before = {"refine_for": [], "tune": TUNINGS[0], "effort": DEFAULT_EFFORT}
-    theirs = before | found.get("settings", {})
+    theirs = BEFORE | found.get("settings", {})
     if found.get("job") != settings.job_id:
         names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         changes = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in names)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from deepsic import refiner as refiner_module
 from deepsic import weights
 from deepsic.bitstream import info, verify
 from deepsic.codec import Codec
@@ -21,7 +20,7 @@ from deepsic.losses import DistortionMix, agreement_errors
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.wavelet import bands
 from deepsic.models.tiles import tiling
-from deepsic.refiner import Refiner
+from deepsic.refiner import Refiner, descent, kept
 from deepsic.targets import smallest_loss
 from deepsic.tasks import Detection, Detector, load_classifier
 from tests.support.small_model import photograph
@@ -134,7 +133,7 @@ def test_each_mix_of_distortions_moves_the_latents_its_own_way(model_path: Path)
 def test_descent_that_does_not_help_is_undone(
     codec: Codec, model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refiner_module, "RATE", 5.0)  # throws the latents far off
+    monkeypatch.setattr(descent, "RATE", 5.0)  # throws the latents far off
     wild = Refiner.load(model_path, [LITE0], steps=2, device="cpu")
     rgb = photograph(64, 64)
     v8, v16 = wild.latents(rgb, 50)
@@ -153,7 +152,7 @@ def test_bad_input(codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPat
         Refiner.load("sic", ["efficientnet-lite9"])
     with pytest.raises(UsageError, match="one step"):
         Refiner.load("sic", [LITE0], steps=0)
-    monkeypatch.setattr(refiner_module, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(kept, "MAX_PIXELS", 1000)
     with pytest.raises(LimitError, match="can't be refined"):
         codec.encode(photograph(32, 64), refiner=refiner)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from deepsic import weights, zoo
-from deepsic.errors import UsageError
+from deepsic.errors import UsageError, counted
 from deepsic.evaluation.baselines.base import MeasuredCodec
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec
-    from deepsic.refiner import Refiner
+    from deepsic.refiner import Look, Refiner
 
 __all__ = ["Sic"]
 
@@ -30,20 +30,27 @@ class Sic(MeasuredCodec):
     low, high, step = 1.0, 100.0, 1.0
     ladder = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 92.0)
 
-    def __init__(self, model: str = "sic", networks: Sequence[str] = ()) -> None:
+    def __init__(
+        self, model: str = "sic", networks: Sequence[str] = (), steps: int | None = None
+    ) -> None:
         self.model = model
-        self.networks = tuple(networks)
+        self.networks, self.steps = tuple(networks), steps
         self.name = model if not _is_path(model) else Path(model).stem
         self.title = f"DeepSIC {self.name}"
         if networks:
             self.name += "@" + "+".join(networks)
             self.title += f", refined for {', '.join(networks)}"
-            self.settings += f"; refined for {', '.join(networks)}, as Refiner.load has it"
+            self.settings += f"; refined for {', '.join(networks)}, "
+            self.settings += f"{counted(steps, 'step')}" if steps else "as Refiner.load has it"
             self.rate_control = True
+            if steps:
+                self.name += f":{steps}"
+                self.title += f" in {counted(steps, 'step')}"
 
     @classmethod
     def parse(cls, text: str) -> Sic:
-        """MODEL, or MODEL@NETWORK+NETWORK for files refined for classifiers.
+        """MODEL, or MODEL@NETWORK+NETWORK for files refined for classifiers; :STEPS behind says in
+        how many steps, 1 for one look.
 
         Raises: `UsageError` for a classifier that isn't known.
         """
@@ -52,10 +59,13 @@ class Sic(MeasuredCodec):
             return cls(text)
         from deepsic.tasks import check_classifier
 
+        rest, _, steps = rest.partition(":")
+        if steps and (not steps.isdecimal() or int(steps) < 1):
+            raise UsageError(f"{text!r}: {steps!r} is no number of steps, 1 or more")
         networks = rest.split("+")
         for name in networks:
             check_classifier(name)
-        return cls(model, networks)
+        return cls(model, networks, int(steps) if steps else None)
 
     @staticmethod
     def shipped() -> list[str]:
@@ -80,11 +90,13 @@ class Sic(MeasuredCodec):
         return Codec.load(self.model)
 
     @cached_property
-    def refiner(self) -> Refiner | None:
+    def refiner(self) -> Refiner | Look | None:
         """What refines, loaded when first used; None if nothing does."""
-        from deepsic.refiner import Refiner
+        from deepsic.refiner import STEPS, load_refiner
 
-        return Refiner.load(self.model, self.networks) if self.networks else None
+        if not self.networks:
+            return None
+        return load_refiner(self.model, self.networks, steps=self.steps or STEPS)
 
     def encode(self, image: Image.Image, knob: float) -> bytes:
         return self.codec.encode(image, quality=round(knob), refiner=self.refiner, labels=False)

@@ -62,6 +62,13 @@ class SicEngine:
         self.probabilities.run(code, quality)
         return code.finish()
 
+    def quantised(self, v8: F32, v16: F32, quality: int) -> Latents:
+        """What a decoder would have of a tile's latents in steps: what `synthesise` takes."""
+        z = self.transforms.hyper(v8, v16, quality)
+        code = TileEncoder(self.probabilities.tables, quality, (v8, v16, z))
+        state = self.probabilities.run(code, quality)
+        return (code.y8, code.y16, state) if self.transforms.with_state else (code.y8, code.y16)
+
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
         """What `synthesise` takes, of a tile of height x width pixels, multiples of 32."""
         code = TileDecoder(self.probabilities.tables, quality, stream, height, width)

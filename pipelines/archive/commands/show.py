@@ -161,6 +161,8 @@ def report(found: ArchiveReport, failed: list[tuple[str, str, str]], settings: J
         rows.append(["effort", str(settings.effort)])
     if settings.refine_for:
         rows.append(["refined for", ", ".join(settings.refine_for)])
+    if settings.refine_steps:
+        rows.append(["steps of it", str(settings.refine_steps)])
     rows += [[name, count] for name, count in sorted(found.status.items())]
     rows += [[f"failed: {kind}", count] for kind, count in sorted(found.kinds.items())]
     rows += [

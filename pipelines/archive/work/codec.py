@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from PIL import Image
 
 from deepsic.bitstream import Label
-from deepsic.errors import UnknownModelError
+from deepsic.errors import UnknownModelError, UsageError
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
 from deepsic.models.effort import DEFAULT_EFFORT, default_tune
@@ -73,6 +73,8 @@ class ModelSource:
     """Labels that the classifier gives."""
     refine_for: tuple[str, ...] = ()
     """Classifiers that every file is fitted to, slowly."""
+    refine_steps: int | None = None
+    """Gradient steps of it; 1: one look; None: as many as `Refiner` takes."""
 
     def on(self, device: str) -> ModelSource:
         """The same on a device, for any node: a model on s3:// is pinned to what it is now."""
@@ -91,6 +93,8 @@ class ModelSource:
         A labeler is looked up by the first worker: to know them all takes torch, which the driver
         does without.
         """
+        if self.refine_steps is not None and not self.refine_for:
+            raise UsageError("--refine-steps needs --refine-for: name the classifier to refine for")
         if self.refine_for:
             from deepsic.tasks import check_classifier
 
@@ -121,7 +125,12 @@ class ModelSource:
 
             helpers["labeler"] = load_labeler(self.labeler, top=self.top)
         if self.refine_for:
-            helpers["refiner"] = deepsic.Refiner.load(path, self.refine_for, device=self.device)
+            from deepsic.refiner import STEPS, load_refiner
+
+            steps = self.refine_steps or STEPS
+            helpers["refiner"] = load_refiner(
+                path, self.refine_for, steps=steps, device=self.device
+            )
         return _Helped(codec, helpers) if helpers else cast(ArchiveCodec, codec)
 
 

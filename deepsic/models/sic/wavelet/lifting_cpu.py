@@ -294,10 +294,15 @@ _START_TABLE = np.array(_STARTS, np.int64)
 
 def forward8(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Picture (H, W, 3), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
-    height, width = rgb.shape[:2]
-    out = np.empty((height // 8, width // 8, 192), np.float32)
-    planes = np.empty((3, height, width), np.float32)
+    planes = np.empty((3, *rgb.shape[:2]), np.float32)
     _rotate(rgb, ROTATION, planes)
+    return forward_planes(planes)
+
+
+def forward_planes(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotated colours (3, H, W), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
+    height, width = planes.shape[1:]
+    out = np.empty((height // 8, width // 8, 192), np.float32)
     for colour in range(3):
         _forward_plane(planes[colour], colour, _START_TABLE, out)
     return out

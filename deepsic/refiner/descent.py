@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic import weights
-from deepsic.errors import LimitError, UsageError
+from deepsic.errors import UsageError
 from deepsic.losses import TDIC, Distortion, DistortionMix
 from deepsic.models.device import has_bf16
 from deepsic.models.quality import lagrangian, position
@@ -33,18 +33,13 @@ from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.net import Latents, SicNet
 from deepsic.models.tiles.tiling import pad
+from deepsic.refiner.kept import REFINED, check_size, kept, network_of
 
 if TYPE_CHECKING:
     from deepsic.tasks import Observer
 
-__all__ = ["REFINED", "Refiner"]
+__all__ = ["STEPS", "Refiner"]
 
-REFINED = DistortionMix(pixel=0.05, agreement=60.0, feature=0.2)
-"""What is kept of an image. Maps count for more than in `sic-machine`'s training (agreement 250,
-feature 0.01): answers are easy to bend for one network, maps are what networks share, and what
-networks gain that were not named."""
-DETECTED = DistortionMix(pixel=0.05, relative=250.0)
-"""The same for a detector, whose answers are boxes: its maps alone."""
 STEPS = 16
 RATE = 0.03
 """Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
@@ -53,8 +48,6 @@ PIXEL_RATE, PIXEL_WAY = 0.006, 0.12
 latents leave where a straight-through gradient is true."""
 SHIFT = 1 / 14
 """Of each side, at most, in what networks see in a step."""
-MAX_PIXELS = 13_000_000
-"""The gradients of a whole image are in memory at once: about 0.8 kB a pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +115,7 @@ class Refiner:
         net.context.set_quantised(True)
         self.net = net.eval().requires_grad_(False).to(self.device)
         self.net.to(memory_format=torch.channels_last)
-        self.distortions = [Distortion(_kept(network, mix), network) for network in networks]
+        self.distortions = [Distortion(kept(network, mix), network) for network in networks]
         self.rate, self.exact = RATE, False
         if not networks:
             self.distortions, self.exact = [Distortion(TDIC)], True
@@ -157,7 +150,7 @@ class Refiner:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         found: list[Observer] = []
         if networks:
-            found = [_network(text).to(device) for text in networks]
+            found = [network_of(text).to(device) for text in networks]
         net = from_model_file(weights.read(path))
         identity = weights.identity_of(path)
         return cls(net, identity, found, steps=steps, mix=mix, device=device)
@@ -180,13 +173,8 @@ class Refiner:
         Raises:
             LimitError: more than `MAX_PIXELS`.
         """
+        check_size(rgb)
         height, width = rgb.shape[:2]
-        if height * width > MAX_PIXELS:
-            raise LimitError(
-                f"an image of {width}x{height} can't be refined: it holds {height * width:,} "
-                f"pixels, and refinement takes {MAX_PIXELS:,} at most; encode it without, or "
-                "make it smaller"
-            )
         x = torch.tensor(pad(rgb), device=self.device).permute(2, 0, 1)[None].float()
         place = torch.tensor([position(float(quality), tuning)], device=self.device)
         # A caller may be in inference mode; gradients are needed whatever it does.
@@ -246,26 +234,6 @@ class Refiner:
         # What pixels gain is less than what bfloat16 would lose.
         fast = not self.exact and (self.device.type == "cuda" or has_bf16())
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
-
-
-def _network(text: str) -> Any:
-    """A classifier or detector, NAME or NAME=WEIGHTS."""
-    from deepsic.tasks import DETECTORS, Observer, load_classifier, load_detector
-
-    name, _, path = text.partition("=")
-    if name not in DETECTORS:
-        return load_classifier(name, path or None)
-    detector = load_detector(name, path or None)
-    if not isinstance(detector, Observer):
-        raise UsageError(f"{name} shows no maps to refine for; fastestdet does")
-    return detector
-
-
-def _kept(network: Observer, mix: DistortionMix) -> DistortionMix:
-    """What of an image is kept for a network."""
-    from deepsic.tasks import Detector
-
-    return DETECTED if isinstance(network, Detector) else mix
 
 
 def _draw(rng: np.random.Generator, height: int, width: int) -> _View:

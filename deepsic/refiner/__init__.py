@@ -1,0 +1,28 @@
+"""Encoders that fit an image's latents to the networks that will look at it.
+
+kept      what of an image is kept for them
+look      one backward pass: some three times a plain encode's time
+descent   gradient descent, step by step: some hundred times
+
+Files and decoders are the same as without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepsic.refiner.descent import STEPS, Refiner
+from deepsic.refiner.kept import REFINED
+from deepsic.refiner.look import Look
+
+__all__ = ["REFINED", "STEPS", "Look", "Refiner", "load_refiner"]
+
+
+def load_refiner(
+    model: str | Path, networks: Sequence[str], *, steps: int = STEPS, device: str = "auto"
+) -> Refiner | Look:
+    """What refines in so many steps: one step is a look. Arguments and errors as `Refiner.load`."""
+    if steps == 1:
+        return Look.load(model, networks, device=device)
+    return Refiner.load(model, networks, steps=steps, device=device)
