@@ -61,7 +61,7 @@ def _tables(tables: EntropyTables, revision: int) -> dict[str, Tensor]:
 def pack(
     net: SicNet,
     pictures: Sequence[NDArray[np.uint8]],
-    qualities: Sequence[int] = (5, 20, 35, 50, 65, 80, 95),
+    qualities: Sequence[int] = (1, 20, 35, 50, 65, 80, 100),
     **fields: Any,
 ) -> ModelFile:
     """Model file of a trained net; its initial probabilities are measured on `pictures`.
