@@ -91,12 +91,12 @@ def map50(matches: MatchedObjects, weights: NDArray[np.float64]) -> NDArray[np.f
         mine = matches.labels == label
         counted = weights[:, matches.images[mine]]
         hits = np.cumsum(counted * matches.hits[mine], 1)
-        seen = np.cumsum(counted, 1)
+        precision = hits / np.maximum(np.cumsum(counted, 1), 1e-12)
+        highest = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+        highest = np.pad(highest, ((0, 0), (0, 1)))  # what recall was never reached: 0
         for row in np.flatnonzero(total):
-            precision = hits[row] / np.maximum(seen[row], 1e-12)
-            highest = np.maximum.accumulate(precision[::-1])[::-1]
             at = np.searchsorted(hits[row] / total[row], _RECALLS)
-            scores[row, label] = np.append(highest, 0.0)[at].mean()
+            scores[row, label] = highest[row, at].mean()
     return np.asarray(np.nanmean(scores, 1))
 
 
