@@ -19,7 +19,7 @@ def head() -> Recipe[SicConfig, Distillation]:
     return Recipe(
         name="head",
         preset="sic",
-        net=SicConfig(revision=2, serial=True, tunings=2),
+        net=SicConfig(revision=2, serial=True, tunings=2, wide=True),
         head=HeadConfig(),
         objective=Distillation(soft=1.0),
         stages=(

@@ -38,7 +38,7 @@ def sic_machine() -> Recipe[SicConfig, Joint]:
         ),
         crops=(CropSize(side=192, batch=4), CropSize(side=224, batch=4, share=2.0)),
         optimiser=Optimiser(ema=0.998, shares={"gains": 10.0}),
-        start=("sic",),
+        start=("sic-2",),
         data=("cid22", "gb82", "photos", "bsds500", "imagenette/train"),
         by_area=True,
         bf16=True,
