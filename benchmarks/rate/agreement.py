@@ -1,4 +1,5 @@
-"""How often networks answer for decoded images as they do for the originals, at equal rates.
+"""How often networks answer for decoded images as they do for the originals, and how far their
+answers diverge, at equal rates.
 
     python benchmarks/rate/agreement.py photographs/ --codec sic-machine --codec sic --codec avif \
         --classifier efficientnet-lite0 --classifier squeezenet --include 'ILSVRC2012_val_*'
@@ -12,7 +13,7 @@ the rate, that file counts.
 from __future__ import annotations
 
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,10 +23,12 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
+from torch import Tensor
 
 from benchmarks import options
 from deepsic.evaluation.baselines.sic import Sic
 from deepsic.labels import label_set
+from deepsic.losses import agreement_errors
 from deepsic.tasks import load_classifier
 from pipelines.stage import console
 
@@ -83,9 +86,10 @@ def main(
     networks = {name: load_classifier(name) for name in classifier}
     images, rates = list(fed(folder, include)), bpp or [0.125, 0.25, 0.5]
 
-    def answers(image: Image.Image) -> dict[str, int]:
+    @torch.inference_mode()
+    def answers(image: Image.Image) -> dict[str, Tensor]:
         x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
-        return {name: int(network.predict(x)[0]) for name, network in networks.items()}
+        return {name: network.logits(x) for name, network in networks.items()}
 
     rows = []
     with console.progress("agreement", len(images) * len(codec)) as progress:
@@ -93,6 +97,7 @@ def main(
             recode = avif if name == "avif" else ours(name)
             agree: Counter[tuple[str, float]] = Counter()
             right: Counter[tuple[str, float]] = Counter()
+            nats: dict[tuple[str, float], float] = defaultdict(float)
             used = dict.fromkeys(rates, 0.0)
             for image, truth in images:
                 before = answers(image)
@@ -100,13 +105,15 @@ def main(
                     decoded, size = recode(image, rate)
                     used[rate] += 8 * size / (image.width * image.height)
                     for network, answer in answers(decoded).items():
-                        agree[network, rate] += answer == before[network]
-                        right[network, rate] += answer == truth
+                        agree[network, rate] += int(answer.argmax() == before[network].argmax())
+                        right[network, rate] += int(answer.argmax()) == truth
+                        nats[network, rate] += float(agreement_errors(answer, before[network]))
                 progress.advance()
             for rate in rates:
                 row: dict[str, Any] = {"codec": name, "bpp": used[rate] / len(images)}
                 for network in networks:
                     row[network] = agree[network, rate] / len(images)
+                    row[f"{network}, nats"] = nats[network, rate] / len(images)
                     if images[0][1] >= 0:
                         row[f"{network}, right"] = right[network, rate]
                 rows.append(row)
@@ -115,7 +122,8 @@ def main(
         ("codec", "bpp", *networks, "right"),
         [
             (
-                row["codec"], f"{row['bpp']:.3f}", *(f"{row[n]:.1%}" for n in networks),
+                row["codec"], f"{row['bpp']:.3f}",
+                *(f"{row[n]:.1%}, {row[f'{n}, nats']:.3f}" for n in networks),
                 " ".join(str(row.get(f"{n}, right", "-")) for n in networks),
             )
             for row in rows

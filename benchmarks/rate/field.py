@@ -32,7 +32,7 @@ RGB = NDArray[np.uint8]
 Encode = Callable[[RGB, float], bytes]
 MEASURES = ("psnr_rgb", "psnr_y", "ms_ssim_db", "ssimulacra2")
 KNOBS = {
-    "sic": (12, 26, 40, 54, 68, 82),
+    "sic": (17, 26, 40, 54, 68, 81),
     "jpeg": (8, 18, 35, 60, 80, 90),
     "webp": (2, 15, 40, 65, 82, 92),
     "jpeg2000": (100, 60, 35, 20, 12, 7),

@@ -130,7 +130,7 @@ class Look:
 
     def _planes(self, rgb: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) to (1, 3, H, W) in [0, 1] on the networks' device."""
-        x = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
+        x = torch.tensor(rgb, device=self.device)
         return x.permute(2, 0, 1)[None].float() / 255
 
 
