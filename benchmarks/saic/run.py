@@ -37,8 +37,8 @@ def train(
     out: Annotated[Path, typer.Argument(help="Folder for model files")],
     data: Annotated[list[str] | None, typer.Option(help="What preprocess.py made; repeat")] = None,
     start: Annotated[
-        str, typer.Option(help="Model that all variants start from, of the second revision")
-    ] = "sic",
+        str, typer.Option(help="Model that all variants start from, of sic-machine's net")
+    ] = "sic-2",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each")] = 800,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each, from seed 0")] = 3,
     tau: Annotated[list[float] | None, typer.Option(help="Also SAIC at this tau; repeat")] = None,

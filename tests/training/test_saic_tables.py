@@ -64,7 +64,7 @@ def test_variants_differ_in_the_distortion_alone() -> None:
 
 
 def test_variants_train_from_their_default_start(tmp_path: Path) -> None:
-    """A start of another revision would lose the weights that this one doesn't have."""
+    """A start of another net would lose the weights that this one doesn't have."""
     from deepsic.training.trainer import Trainer
 
     default = inspect.signature(run.train).parameters["start"].default
@@ -73,6 +73,7 @@ def test_variants_train_from_their_default_start(tmp_path: Path) -> None:
     file = model_file_of(default)
     assert file is not None
     assert file.config["revision"] == made.net.revision
+    assert file.config.get("wide", False) == made.net.wide
 
 
 def test_nothing_measured_is_named(tmp_path: Path) -> None:
