@@ -115,6 +115,10 @@ def main(
     rounds: Annotated[int, typer.Option(help="Times each image is taken.")] = 3,
     limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
     model: options.Model = "sic",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another of ours, at the same quality: sic@NETWORK:1; repeatable."),
+    ] = None,
     compressai_python: Annotated[
         Path | None, typer.Option(help="Python of an environment with compressai.")
     ] = None,
@@ -129,7 +133,7 @@ def main(
     timings: list[Timing] = []
     try:
         for path in paths:
-            timings += _time_image(path, bpp, rounds, model, worker, absent)
+            timings += _time_image(path, bpp, rounds, (model, *(also or ())), worker, absent)
     finally:
         if worker is not None:
             worker.close()
@@ -158,13 +162,13 @@ def _time_image(
     path: Path,
     bpp: float,
     rounds: int,
-    model: str,
+    models: Sequence[str],
     worker: SpeedWorker | None,
     absent: dict[str, str],
 ) -> list[Timing]:
     with Image.open(path) as opened:
         image = opened.convert("RGB")
-    tasks = [task for threads in THREADS for task in _tasks(image, bpp, threads, model, absent)]
+    tasks = [task for threads in THREADS for task in _tasks(image, bpp, threads, models, absent)]
     if worker is not None:
         tasks += [_compressai(worker, path, name, n) for n in THREADS for name in COMPRESSAI]
     for task in tasks:
@@ -178,10 +182,10 @@ def _time_image(
 
 
 def _tasks(
-    image: Image.Image, bpp: float, threads: int, model: str, absent: dict[str, str]
+    image: Image.Image, bpp: float, threads: int, models: Sequence[str], absent: dict[str, str]
 ) -> list[SpeedTask]:
     coders: list[MeasuredCodec] = [
-        Sic(model),
+        *map(Sic.parse, models),
         Jpeg(),
         DefaultWebP(),
         Jpeg2000(),
@@ -193,8 +197,10 @@ def _tasks(
         if reason is not None:
             absent[coder.name] = reason
             continue
-        name = f"sic:{model}" if isinstance(coder, Sic) else coder.name
-        knob = _knob(coder, image, bpp)
+        name, plain = coder.name, coder
+        if isinstance(coder, Sic):
+            name, plain = f"sic:{coder.name}", Sic(coder.model)
+        knob = _knob(plain, image, bpp)
         tasks.append(SpeedTask(name, threads, _timed(coder, image, knob, threads)))
     return tasks
 

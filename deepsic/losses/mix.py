@@ -163,7 +163,8 @@ class Distortion:
             targets: from `targets(x)`, if computed before; else computed here.
         """
         mix = self.mix
-        terms = {"pixel": 255.0**2 * pixel_errors(x_hat, x)}
+        # A term that counts nothing is there to be shown: nothing goes back through it.
+        terms = {"pixel": 255.0**2 * pixel_errors(x_hat if mix.pixel else x_hat.detach(), x)}
         if mix.structure:
             terms["structure"] = structure_errors(x_hat, x)
         if self.network is not None and mix.needs_network:

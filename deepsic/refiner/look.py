@@ -27,7 +27,7 @@ from torch import Tensor
 from deepsic import weights
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.losses import Distortion, DistortionMix
-from deepsic.models.device import device_named
+from deepsic.models.device import device_named, has_bf16
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.loading import unpack
@@ -117,14 +117,16 @@ class Look:
         """Gradient of what networks lose by a decoded image (H', W', 3) in place of one (H, W, 3):
         (3, H', W'), by rotated colours."""
         height, width = rgb.shape[:2]
+        fast = self.device.type == "cuda" or has_bf16()
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
         # A caller may be in inference mode; gradients are needed whatever it does.
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), half:
             meant, seen = self._planes(rgb), self._planes(drawn).requires_grad_()
             shown = seen[..., :height, :width]
             lost = [d(shown, meant, d.targets(meant))["total"].sum() for d in self.distortions]
             (gradient,) = torch.autograd.grad(torch.stack(lost).sum(), seen)
-            rotation = torch.from_numpy(lifting_cpu.ROTATION).to(gradient)
-            turned = torch.einsum("dc,chw->dhw", rotation, gradient[0])
+        rotation = torch.from_numpy(lifting_cpu.ROTATION).to(gradient)
+        turned = torch.einsum("dc,chw->dhw", rotation, gradient[0])
         planes: F32 = turned.contiguous().cpu().numpy()
         return planes
 
