@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepsic.image_io.pillow_plugin import register_pillow
     from deepsic.limits import Limits
     from deepsic.models.semantic.labeler import load_labeler
-    from deepsic.refiner import Look, Refiner
+    from deepsic.refiner import Look, Refiner, load_refiner
 
 __all__ = [
     "Client",
@@ -39,6 +39,7 @@ __all__ = [
     "__version__",
     "info",
     "load_labeler",
+    "load_refiner",
     "register_pillow",
     "verify",
 ]
@@ -56,6 +57,7 @@ _HOME = {
     "Refiner": "deepsic.refiner",
     "info": "deepsic.bitstream",
     "load_labeler": "deepsic.models.semantic.labeler",
+    "load_refiner": "deepsic.refiner",
     "register_pillow": "deepsic.image_io.pillow_plugin",
     "verify": "deepsic.bitstream",
 }

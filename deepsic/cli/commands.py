@@ -85,10 +85,9 @@ def encode(
     if refine_steps is not None and not refine_for:
         raise UsageError("--refine-steps needs --refine-for: name the classifier to refine for")
     if refine_for:
-        from deepsic.refiner import STEPS, load_refiner
+        from deepsic import load_refiner
 
-        steps = refine_steps or STEPS
-        chosen["refiner"] = load_refiner(model, refine_for, steps=steps, device=device)
+        chosen["refiner"] = load_refiner(model, refine_for, steps=refine_steps, device=device)
     from deepsic.image_io.load import load_image
 
     if strip:

@@ -16,13 +16,16 @@ from deepsic.refiner.descent import STEPS, Refiner
 from deepsic.refiner.kept import REFINED
 from deepsic.refiner.look import Look
 
-__all__ = ["REFINED", "STEPS", "Look", "Refiner", "load_refiner"]
+__all__ = ["REFINED", "Look", "Refiner", "load_refiner"]
 
 
 def load_refiner(
-    model: str | Path, networks: Sequence[str], *, steps: int = STEPS, device: str = "auto"
+    model: str | Path, networks: Sequence[str], *, steps: int | None = None, device: str = "auto"
 ) -> Refiner | Look:
-    """What refines in so many steps: one step is a look. Arguments and errors as `Refiner.load`."""
+    """What refines in so many steps; 1: a look; None: as many as `Refiner` takes.
+
+    Arguments and errors otherwise as `Refiner.load`.
+    """
     if steps == 1:
         return Look.load(model, networks, device=device)
-    return Refiner.load(model, networks, steps=steps, device=device)
+    return Refiner.load(model, networks, steps=steps or STEPS, device=device)

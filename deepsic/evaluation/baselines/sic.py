@@ -92,11 +92,9 @@ class Sic(MeasuredCodec):
     @cached_property
     def refiner(self) -> Refiner | Look | None:
         """What refines, loaded when first used; None if nothing does."""
-        from deepsic.refiner import STEPS, load_refiner
+        from deepsic.refiner import load_refiner
 
-        if not self.networks:
-            return None
-        return load_refiner(self.model, self.networks, steps=self.steps or STEPS)
+        return load_refiner(self.model, self.networks, steps=self.steps) if self.networks else None
 
     def encode(self, image: Image.Image, knob: float) -> bytes:
         return self.codec.encode(image, quality=round(knob), refiner=self.refiner, labels=False)

@@ -125,11 +125,8 @@ class ModelSource:
 
             helpers["labeler"] = load_labeler(self.labeler, top=self.top)
         if self.refine_for:
-            from deepsic.refiner import STEPS, load_refiner
-
-            steps = self.refine_steps or STEPS
-            helpers["refiner"] = load_refiner(
-                path, self.refine_for, steps=steps, device=self.device
+            helpers["refiner"] = deepsic.load_refiner(
+                path, self.refine_for, steps=self.refine_steps, device=self.device
             )
         return _Helped(codec, helpers) if helpers else cast(ArchiveCodec, codec)
 
