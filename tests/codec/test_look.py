@@ -18,7 +18,8 @@ from deepsic.losses import TDIC, DistortionMix
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.wavelet import bands, lifting_cpu
 from deepsic.refiner import kept, load_refiner
-from tests.codec.test_refiner import LITE0, divergence
+from deepsic.tasks import Observer
+from tests.codec.test_refiner import LITE0, Boxes, divergence
 from tests.support.small_model import photograph
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the networks come with deepsic[tasks]")
@@ -45,7 +46,7 @@ class Edges:
 EDGES = DistortionMix(relative=1.0)
 
 
-def loaded(path: Path, networks: Sequence[Edges]) -> Look:
+def loaded(path: Path, networks: Sequence[Observer]) -> Look:
     engine = Codec.load(path, device="cpu").engine
     assert isinstance(engine, SicEngine)
     return Look(engine, weights.identity_of(path), networks, mix=EDGES)
@@ -70,9 +71,12 @@ def test_networks_understand_more_of_as_many_bytes(photo: NDArray[np.uint8]) -> 
     assert lost[1] < 0.7 * lost[0]
 
 
-def test_what_a_network_sees_moves_towards_the_original(photo: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize("network", [Edges(), Boxes()], ids=["classifier", "detector"])
+def test_what_a_network_sees_moves_towards_the_original(
+    network: Observer, photo: NDArray[np.uint8]
+) -> None:
     path = weights.resolve("sic")
-    codec, look = Codec.load(path, device="cpu"), loaded(path, [Edges()])
+    codec, look = Codec.load(path, device="cpu"), loaded(path, [network])
 
     def lost(blob: bytes) -> float:
         a, b = (np.diff(np.asarray(image, float), axis=1) for image in (photo, codec.decode(blob)))
