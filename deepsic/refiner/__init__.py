@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepsic.refiner.descent import STEPS, Refiner
-from deepsic.refiner.kept import REFINED
+from deepsic.refiner.kept import REFINED, check_steps
 from deepsic.refiner.look import Look
 
 __all__ = ["REFINED", "Look", "Refiner", "load_refiner"]
@@ -26,6 +26,8 @@ def load_refiner(
 
     Arguments and errors otherwise as `Refiner.load`.
     """
+    steps = STEPS if steps is None else steps
+    check_steps(steps)
     if steps == 1:
         return Look.load(model, networks, device=device)
-    return Refiner.load(model, networks, steps=steps or STEPS, device=device)
+    return Refiner.load(model, networks, steps=steps, device=device)

@@ -25,15 +25,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic import weights
-from deepsic.errors import UsageError
 from deepsic.losses import TDIC, Distortion, DistortionMix
-from deepsic.models.device import has_bf16
+from deepsic.models.device import device_named, has_bf16
 from deepsic.models.quality import lagrangian, position
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.net import Latents, SicNet
 from deepsic.models.tiles.tiling import pad
-from deepsic.refiner.kept import REFINED, check_size, kept, network_of
+from deepsic.refiner.kept import REFINED, check_size, check_steps, kept, networks_of
 
 if TYPE_CHECKING:
     from deepsic.tasks import Observer
@@ -94,7 +93,7 @@ class Refiner:
             machine's speed. None: never.
 
     Raises:
-        UsageError: no steps.
+        UsageError: steps that are no whole number from 1 on.
     """
 
     def __init__(
@@ -108,8 +107,7 @@ class Refiner:
         device: str | torch.device = "cpu",
         seconds: float | None = None,
     ) -> None:
-        if steps < 1:
-            raise UsageError("refinement needs at least one step")
+        check_steps(steps)
         self.identity, self.steps, self.seconds = identity, steps, seconds
         self.device = torch.device(device)
         net.context.set_quantised(True)
@@ -143,17 +141,15 @@ class Refiner:
 
         Raises:
             UnknownModelError: no such model, or one of another preset.
-            UsageError: a network that isn't known or whose package isn't installed.
+            UsageError: a network that isn't known or whose package isn't installed, no such
+                device, or steps that are no whole number from 1 on.
         """
         path = weights.resolve(model)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        found: list[Observer] = []
-        if networks:
-            found = [network_of(text).to(device) for text in networks]
+        where = device_named(device)
+        found = networks_of(networks, where)
         net = from_model_file(weights.read(path))
         identity = weights.identity_of(path)
-        return cls(net, identity, found, steps=steps, mix=mix, device=device)
+        return cls(net, identity, found, steps=steps, mix=mix, device=where)
 
     def latents(self, rgb: NDArray[np.uint8], quality: int, tuning: int = 0) -> tuple[F32, F32]:
         """Latents of an image, fitted to the networks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from deepsic.errors import LimitError, UsageError
 from deepsic.losses import DistortionMix
+from deepsic.threads import several
 
 if TYPE_CHECKING:
     from deepsic.tasks import Observer
 
-__all__ = ["MAX_PIXELS", "REFINED", "check_size", "kept", "network_of"]
+__all__ = ["MAX_PIXELS", "REFINED", "check_size", "check_steps", "kept", "networks_of"]
 
 REFINED = DistortionMix(pixel=0.05, agreement=60.0, feature=0.2)
 """What is kept of an image. Maps count for more than in `sic-machine`'s training (agreement 250,
@@ -25,12 +27,17 @@ MAX_PIXELS = 13_000_000
 """The gradients of a whole image are in memory at once: in a descent about 0.8 kB a pixel."""
 
 
-def network_of(text: str) -> Any:
-    """A classifier or detector, NAME or NAME=WEIGHTS.
+def networks_of(texts: Sequence[str], device: str) -> list[Any]:
+    """Classifiers and detectors on a device, each as NAME or NAME=WEIGHTS.
 
     Raises:
-        UsageError: it isn't known, its package isn't installed, or it shows no maps.
+        UsageError: one isn't known, its package isn't installed, or it shows no maps; or one name
+            in place of a list.
     """
+    return [_network_of(text).to(device) for text in several(texts, "networks")]
+
+
+def _network_of(text: str) -> Any:
     from deepsic.tasks import DETECTORS, Observer, load_classifier, load_detector
 
     name, _, path = text.partition("=")
@@ -40,6 +47,12 @@ def network_of(text: str) -> Any:
     if not isinstance(detector, Observer):
         raise UsageError(f"{name} shows no maps to refine for; fastestdet does")
     return detector
+
+
+def check_steps(steps: int) -> None:
+    """Raise `UsageError` unless `steps` is a whole number from 1 on."""
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise UsageError(f"steps={steps!r}: refinement takes a whole number of steps, at least one")
 
 
 def kept(network: Observer, mix: DistortionMix) -> DistortionMix:

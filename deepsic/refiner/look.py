@@ -33,7 +33,7 @@ from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.loading import unpack
 from deepsic.models.sic.wavelet import bands, lifting_cpu
 from deepsic.models.tiles.tiling import pad
-from deepsic.refiner.kept import REFINED, check_size, kept, network_of
+from deepsic.refiner.kept import REFINED, check_size, kept, networks_of
 
 if TYPE_CHECKING:
     from deepsic.tasks import Observer
@@ -92,7 +92,7 @@ class Look:
         if file.preset != "sic":
             raise UnknownModelError(f"only preset sic can be refined, not {file.preset}")
         where = device_named(device)
-        found = [network_of(text).to(where) for text in networks]
+        found = networks_of(networks, where)
         return cls(unpack(file), weights.identity_of(path), found, mix=mix, device=where)
 
     def latents(self, rgb: NDArray[np.uint8], quality: int, tuning: int = 0) -> tuple[F32, F32]:

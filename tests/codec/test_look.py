@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,20 @@ def test_what_is_quantised_is_what_a_decoder_has(any_revision: Path) -> None:
 def test_one_step_is_a_look() -> None:
     assert isinstance(load_refiner("sic", [LITE0], steps=1, device="cpu"), Look)
     assert isinstance(load_refiner("sic", [LITE0], steps=2, device="cpu"), Refiner)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.0, 2.5, True, "1"])
+def test_steps_are_a_whole_number_from_one_on(steps: Any) -> None:
+    with pytest.raises(UsageError, match="whole number of steps"):
+        load_refiner("sic", [LITE0], steps=steps, device="cpu")
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_device_and_networks_are_checked_at_either_number_of_steps(steps: int) -> None:
+    with pytest.raises(UsageError, match="device 'gpu': give cpu, cuda or auto"):
+        load_refiner("sic", [LITE0], steps=steps, device="gpu")
+    with pytest.raises(UsageError, match="give a list of networks, not one str"):
+        load_refiner("sic", LITE0, steps=steps, device="cpu")
 
 
 def test_bad_input(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ def test_bad_input(codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPat
         Refiner.load("deepsic-pre", [LITE0])
     with pytest.raises(UsageError, match="no classifier"):
         Refiner.load("sic", ["efficientnet-lite9"])
-    with pytest.raises(UsageError, match="one step"):
+    with pytest.raises(UsageError, match="at least one"):
         Refiner.load("sic", [LITE0], steps=0)
     monkeypatch.setattr(kept, "MAX_PIXELS", 1000)
     with pytest.raises(LimitError, match="can't be refined"):

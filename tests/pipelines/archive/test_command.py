@@ -53,6 +53,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         (["photos", "out", "--quality", "5", "--bpp", "1"], 2, "exactly one"),
         (["photos", "out", "--quality", "101"], 2, "1<=x<=100"),
         (["photos", "out", "--refine-for", "resnet9"], 2, "no classifier 'resnet9'"),
+        (["photos", "out", "--refine-steps", "1"], 2, "--refine-steps needs --refine-for"),
         (["photos", "photos/out"], 2, "contain one another"),
         (["not there", "out"], 8, "doesn't exist"),
         (["empty", "out"], 2, "there is nothing at"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,30 @@ def test_refined_archives_go_on_and_others_are_refused(tmp_path: Path) -> None:
     assert JobSettings(**found["settings"]) == refined
     with pytest.raises(UsageError, match="refine_for"):
         claim(archive, "photos", SETTINGS)
+
+
+def test_archives_refined_before_steps_were_a_setting_go_on(tmp_path: Path) -> None:
+    archive = open_storage(str(tmp_path / "archive"))
+    archive.create()
+    refined = replace(SETTINGS, refine_for=(LITE0,))
+    settings = asdict(refined) | {"refine_for": [LITE0]}
+    del settings["refine_steps"]
+    earlier = {"job": "861fc83312738b08", "source": "photos", "settings": settings}
+    archive.put(JOB_KEY, json.dumps(earlier).encode())
+    assert check_claim(archive, "photos", refined)
+    with pytest.raises(UsageError, match=r"\(refine_steps None -> 1\)"):
+        claim(archive, "photos", replace(refined, refine_steps=1))
+
+
+def test_steps_make_another_archive(tmp_path: Path) -> None:
+    archive = open_storage(str(tmp_path / "archive"))
+    archive.create()
+    looked = replace(SETTINGS, refine_for=(LITE0,), refine_steps=1)
+    claim(archive, "photos", looked)
+    assert check_claim(archive, "photos", looked)
+    for steps, shown in ((2, "1 -> 2"), (None, "1 -> None")):
+        with pytest.raises(UsageError, match=f"refine_steps {shown}"):
+            claim(archive, "photos", replace(looked, refine_steps=steps))
 
 
 def test_a_tuning_makes_another_archive(tmp_path: Path) -> None:
