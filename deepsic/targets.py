@@ -19,6 +19,8 @@ HALVINGS = 6
 CLOSE = 0.985
 """Share of the target from which on a file is close enough."""
 
+MOST = 2.0**62
+"""Bytes that no file has; a target beyond is this one."""
 
 Encode = Callable[[int, float], bytes]
 """Quality 1 .. 100 and stretch of the dead zone to a file."""
@@ -48,12 +50,12 @@ class Goal:
         """The most bytes that a file of so many pixels may have; None: quality decides."""
         if self.max_bytes is not None:
             return int(self.max_bytes)
-        return None if self.bpp is None else int(self.bpp * pixels / 8)
+        return None if self.bpp is None else int(min(self.bpp * pixels / 8, MOST))
 
 
 def _is_size(bpp: object) -> bool:
     try:
-        return 0 < bpp < math.inf  # type: ignore[operator]
+        return not isinstance(bpp, bool) and 0 < bpp < math.inf  # type: ignore[operator]
     except TypeError:
         return False
 
@@ -132,7 +134,7 @@ def _between(
 def _check_whole(name: str, value: float | None) -> None:
     """Raise `UsageError` unless `value` is a whole number, such as 50 or 50.0."""
     try:
-        if value is None or float(value).is_integer():
+        if value is None or (not isinstance(value, bool) and float(value).is_integer()):
             return
     except (TypeError, ValueError):
         pass

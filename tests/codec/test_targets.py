@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from deepsic.errors import UsageError
-from deepsic.targets import STRETCHES, smallest_loss
+from deepsic.targets import STRETCHES, Goal, smallest_loss
 
 
 class Sizes:
@@ -35,3 +37,15 @@ def test_less_than_the_smallest_file_is_an_error_that_says_its_size() -> None:
 
 def test_the_largest_file_is_taken_where_all_fit() -> None:
     assert len(smallest_loss(Sizes(), 10**9)) == len(Sizes()(100, 1.0))
+
+
+def test_a_rate_beyond_all_files_is_a_target_that_every_file_meets() -> None:
+    target = Goal(bpp=sys.float_info.max).target(10**8)
+    assert target is not None
+    assert target > 10**15
+
+
+@pytest.mark.parametrize("name", ["quality", "bpp", "max_bytes"])
+def test_a_truth_value_is_no_target(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}=True"):
+        Goal(**{name: True})
