@@ -40,7 +40,7 @@ def test_odd_shapes_are_shown(open_page: Callable[..., Page], shape: tuple[int, 
     Image.new("RGB", shape, "#c03020").save(out, "PNG")
     give(page, out.getvalue())
     page.wait_for_selector(READY)
-    assert page.locator("#tag-right").inner_text().startswith("DeepSIC")
+    page.locator("#tag-right", has_text="DeepSIC").wait_for()  # the page was ready before as well
     box = page.locator("#stage").bounding_box()
     assert box is not None
     assert box["height"] > 100
