@@ -40,18 +40,19 @@ def place(position: Tensor) -> Tensor:
     return position - APART * tuning_of(position)
 
 
-Place = TypeVar("Place", "Tensor", float)
+Value = TypeVar("Value", "Tensor", float)
 
 
-def stretched(place: Place) -> Place:
-    """Where 0 .. 1 lies on a wide scale: -0.2 .. 1.2, the same between the knees."""
-    above, below = place - (1 - KNEE), KNEE - place
-    return place + (above + abs(above)) / 2 - (below + abs(below)) / 2
+def stretched(at: Value) -> Value:
+    """Where places 0 .. 1, of any shape, lie on a wide scale: -0.2 .. 1.2, the same between the
+    knees."""
+    above, below = at - (1 - KNEE), KNEE - at
+    return at + (above + abs(above)) / 2 - (below + abs(below)) / 2
 
 
-def shrunk(place: float) -> float:
-    """Inverse of `stretched`."""
-    return place - max(place - (1 - KNEE), 0.0) / 2 + max(KNEE - place, 0.0) / 2
+def shrunk(at: float) -> float:
+    """Inverse of `stretched`: -0.2 .. 1.2 to a place 0 .. 1."""
+    return at - max(at - (1 - KNEE), 0.0) / 2 + max(KNEE - at, 0.0) / 2
 
 
 def lagrangian(position: Tensor, wide: bool = False) -> Tensor:

@@ -66,14 +66,18 @@ class SicEngine:
         """What a decoder would have of a tile's latents in steps: what `synthesise` takes."""
         z = self.transforms.hyper(v8, v16, quality)
         code = TileEncoder(self.probabilities.tables, quality, (v8, v16, z))
-        state = self.probabilities.run(code, quality)
-        return (code.y8, code.y16, state) if self.transforms.with_state else (code.y8, code.y16)
+        return self._run(code, quality)
 
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
         """What `synthesise` takes, of a tile of height x width pixels, multiples of 32."""
         code = TileDecoder(self.probabilities.tables, quality, stream, height, width)
-        state = self.probabilities.run(code, quality)
+        latents = self._run(code, quality)
         code.finish()
+        return latents
+
+    def _run(self, code: TileEncoder | TileDecoder, quality: int) -> Latents:
+        """All passes of a tile; what `synthesise` takes."""
+        state = self.probabilities.run(code, quality)
         return (code.y8, code.y16, state) if self.transforms.with_state else (code.y8, code.y16)
 
     def decode_scaled(
