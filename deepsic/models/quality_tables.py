@@ -7,7 +7,7 @@ same numbers: exponentials are rounded correctly, by decimal arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Context, Decimal
+from decimal import Context, Decimal, localcontext
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +21,7 @@ F32 = NDArray[np.float32]
 NODES = 8
 """Rows of a table for each tuning; between them values are interpolated linearly."""
 _EXACT = Context(prec=20)
+"""Not the program's own, which may round to anything."""
 
 
 def at_quality(table: F32, quality: int, tuning: int) -> F32:
@@ -45,10 +46,11 @@ def exponentials(values: Iterable[float]) -> F32:
 @lru_cache(maxsize=2 * QUALITIES)
 def base_step_of(quality: int, wide: bool = False) -> np.float32:
     """Quantisation step in coefficient units at quality 1 .. 100."""
-    ratio = (Decimal(LAMBDA_MAX) / Decimal(LAMBDA_MIN)).ln(_EXACT)
-    at = Decimal(quality - 1) / Decimal(QUALITIES - 1)
-    if wide:
-        knee = Decimal(str(KNEE))
-        at += max(at - (1 - knee), Decimal(0)) - max(knee - at, Decimal(0))
-    weight = Decimal(LAMBDA_MIN) * (at * ratio).exp(_EXACT)
-    return np.float32(Decimal(STEP_PER_LAMBDA) / weight.sqrt(_EXACT))
+    with localcontext(_EXACT):
+        ratio = (Decimal(LAMBDA_MAX) / Decimal(LAMBDA_MIN)).ln()
+        at = Decimal(quality - 1) / Decimal(QUALITIES - 1)
+        if wide:
+            knee = Decimal(str(KNEE))
+            at += max(at - (1 - knee), Decimal(0)) - max(knee - at, Decimal(0))
+        weight = Decimal(LAMBDA_MIN) * (at * ratio).exp()
+        return np.float32(Decimal(STEP_PER_LAMBDA) / weight.sqrt())

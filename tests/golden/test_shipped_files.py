@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
 from deepsic import weights
 from deepsic.codec import Codec
+from tests.codec.test_exact_pixels import plainly
 from tests.golden.make_codec import symbols_digest
 from tests.golden.make_shipped import FACTS, HERE, pixels_digest
 
@@ -23,3 +25,5 @@ def test_symbols_and_pixels_are_what_they_were(name: str) -> None:
     assert symbols_digest(codec, blob) == GOLDEN[name]["symbols"]
     if "pixels" in GOLDEN[name]:
         assert pixels_digest(codec, blob) == GOLDEN[name]["pixels"]
+        plain = hashlib.sha256(plainly(path, blob).tobytes()).hexdigest()
+        assert plain == GOLDEN[name]["pixels"], "what the document says is another picture"

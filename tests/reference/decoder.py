@@ -1,8 +1,8 @@
 """A second decoder of `sic` streams: plain Python and numpy integers, no code of the package.
 
 Written from `docs/FORMAT.md` section 10, slowly and obviously. It reads a model file's
-tensors and gives the symbols of a stream; if this and the fast decoder agree, neither depends on
-a library's floating point.
+tensors and gives the latents of a stream, of which `pixels` makes the picture; if this and the fast
+decoder agree, neither depends on a library's floating point.
 """
 
 from __future__ import annotations
@@ -117,7 +117,10 @@ def phases(bands: int, factor: int, parity: int) -> list[int]:
 
 
 class StreamDecoder:
-    """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in `parts` of a step."""
+    """Decodes one tile: `decode()` gives (z, ll, y16, y8), latents in `parts` of a step.
+
+    `last` is the state of level 1 then, (H/8, W/8, C).
+    """
 
     def __init__(
         self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int,
@@ -314,6 +317,7 @@ class StreamDecoder:
         state = shuffle(self.layer("up", state))
         state = self.state("state2", self.spatial("3", state, 0))
         state = self.state("state1", self.phased("2", state, 9, phases(3, 2, 0), 36))
+        self.last = state
         seen = self.phased("1", state, 45, phases(3, 4, 0), 48)
         if self.q >= 60:
             luma = seen[..., state.shape[2] :]
