@@ -12,13 +12,15 @@ from typing import TypeVar
 
 from deepsic.errors import UsageError
 
-__all__ = ["each", "several", "strips", "thread_count"]
+__all__ = ["each", "in_turn", "several", "strips", "thread_count"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _LEAST = 8
 """Rows that a thread is worth starting for."""
+_AT_ONCE = 16
+"""Rows that one thread makes before another takes them."""
 _here = threading.local()
 
 
@@ -81,3 +83,31 @@ def strips(call: Callable[[int, int], object], rows: int) -> None:
     parts = max(1, min(thread_count(), rows // _LEAST))
     edges = [rows * k // parts for k in range(parts + 1)]
     each(lambda k: call(edges[k], edges[k + 1]), range(parts))
+
+
+def in_turn(make: Callable[[int, int], T], take: Callable[[int, int, T], object], rows: int) -> None:
+    """`make` strips of rows 0 .. rows, by several threads, and `take` each here, from the top on.
+
+    While others make strips, this thread takes those that are ready, or makes the last that nobody
+    has begun: what is serial costs no time of its own as long as there is something to make.
+    """
+    parts = max(1, rows // _AT_ONCE)
+    threads = min(thread_count(), parts)
+    if threads <= 1 or getattr(_here, "busy", False):
+        take(0, rows, make(0, rows))
+        return
+    spans = [(rows * k // parts, rows * (k + 1) // parts) for k in range(parts)]
+    others = [_pool(threads - 1).submit(make, *span) for span in spans]
+    own: dict[int, T] = {}
+    try:
+        for k, span in enumerate(spans):
+            while k not in own and not others[k].done():
+                left = (j for j in range(parts - 1, k - 1, -1) if j not in own)
+                free = next((j for j in left if others[j].cancel()), None)
+                if free is None:
+                    break
+                own[free] = make(*spans[free])
+            take(*span, own.pop(k) if k in own else others[k].result())
+    finally:
+        for other in others:
+            other.cancel()

@@ -31,7 +31,7 @@ from deepsic.coding import binarisation
 from deepsic.coding.range_coder import POSITION
 from deepsic.errors import UsageError
 from deepsic.models.sic.engine import SicEngine
-from deepsic.models.sic.int8.integer_net import I16, U8
+from deepsic.models.sic.int8.integer_net import I16, U8, Predict, known
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.calibration import CountingEncoder
 from deepsic.models.sic.passes import PassPlan
@@ -58,9 +58,14 @@ class Recording:
     def encode(self) -> bytes:
         """Run the coder alone."""
         code = self.started()
-        for call in self.calls:
-            code.run(*call)
+        self.run(code)
         return code.finish()
+
+    def run(self, code: TileEncoder | TileDecoder) -> None:
+        """All passes, of which the coder alone is left to do."""
+        for plan, means, classes in self.calls:
+            y = code.y8 if plan.tensor == 8 else code.y16
+            code.run(plan, known(means, classes, y.shape[1]))
 
     def started(self) -> TileEncoder:
         """An encoder that has coded the hyper-latent and the lowest band."""
@@ -75,8 +80,7 @@ class Recording:
         code = TileDecoder(self.tables, self.quality, stream, height, width)
         code.hyper()
         code.lowest()
-        for call in self.calls:
-            code.run(*call)
+        self.run(code)
         return code
 
     def bins(self) -> int:
@@ -98,9 +102,9 @@ class Recording:
         code = self.started()
         values, classes = [], []
         for plan, means, index in self.calls:
-            code.run(plan, means, index)
             count = len(plan.channels)
             table = code.symbols8 if plan.tensor == 8 else code.symbols16
+            code.run(plan, known(means, index, table.shape[1] - 2))
             own = table[1:, 1:-1][:, :, plan.channels].reshape(-1, count)
             coded = index > binarisation.SKIP
             values.append(own[coded])
@@ -118,9 +122,11 @@ def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
     calls: list[Call] = []
 
     class Recorder(CountingEncoder):
-        def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
+        def run(self, plan: PassPlan, predict: Predict) -> U8:
+            y = self.y8 if plan.tensor == 8 else self.y16
+            means, classes = predict(0, len(y))
             calls.append((plan, means, classes))
-            return super().run(plan, means, classes)
+            return super().run(plan, known(means, classes, y.shape[1]))
 
     counts = np.zeros((binarisation.COUNT, 2), np.int64)
     with torch.inference_mode():

@@ -1,9 +1,10 @@
 """Kernels that code one pass of latents, or the lowest band, in one sweep.
 
 Shapes: H x W positions; `symbols` is (H + 1, W + 2, C) int16 with a border of zeros (row 0,
-columns 0 and W + 1), so that neighbours need no bounds check; `means` (H * W, K) int16, in parts of
-a step, and `classes` (H * W, K) uint8 are what the probability net says of the K channels of this
-pass. How many parts a step has, 16 or 64, is in a `MeanGrid`.
+columns 0 and W + 1), so that neighbours need no bounds check; `means` (P, K) int16, in parts of
+a step, and `classes` (P, K) uint8 are what the probability net says of the K channels of this
+pass at the P positions of rows top .. bottom. How many parts a step has, 16 or 64, is in a
+`MeanGrid`.
 
 Coder and decoder of each kind stand side by side in full: numba compiles each as one loop whose
 state stays in registers, and a function for both would carry the branch into every symbol.
@@ -203,49 +204,51 @@ def compand(v: int, parts: int) -> Any:
 
 @jit
 def settle(
-    means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, seen: Any, grid: Any
-) -> None:
-    """What a pass leaves behind if all its symbols are zero.
+    means: Any, classes: Any, channels: Any, parity: Any, y_hat: Any, seen: Any, grid: Any,
+    top: int, bottom: int,
+) -> None:  # fmt: skip
+    """What a pass leaves behind in rows whose symbols are all zero.
 
     classes become 0 where the pass codes nothing, so that what follows need not ask for parity.
     """
-    height, width, count = seen.shape
+    width, count = seen.shape[1], seen.shape[2]
     every = y_hat.shape[2]
     part, bytes_of, limit = np.float32(1.0 / grid.parts), pointer(grid.seen), grid.limit
     means, classes, seen, y_hat = pointer(means), pointer(classes), pointer(seen), pointer(y_hat)
     channels, parity = pointer(channels), pointer(parity)
-    for y in range(height):
+    for y in range(top, bottom):
         for x in range(width):
-            p = (y * width + x) * count
-            here = (y * width + x) * every
+            p = ((y - top) * width + x) * count
+            at, here = (y * width + x) * count, (y * width + x) * every
             for k in range(count):
-                if parity[k] >= 0 and ((y + x) & 1) != parity[k]:
-                    classes[p + k] = 0
-                    seen[p + k] = OFFSET
+                seen[at + k] = bytes_of[np.int64(means[p + k]) + limit]
+            for k in range(count):
+                if parity[k] < 0 or ((y + x) & 1) == parity[k]:
+                    y_hat[here + channels[k]] = np.float32(means[p + k]) * part
                 else:
-                    mean = np.int64(means[p + k])
-                    seen[p + k] = bytes_of[mean + limit]
-                    y_hat[here + channels[k]] = np.float32(mean) * part
+                    classes[p + k] = 0
+                    seen[at + k] = OFFSET
 
 
 @jit
 def encode_pass(
     state: Any, out: Any, states: Any, group: int, v: Any, channels: Any,
     means: Any, classes: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
+    top: int, bottom: int,
 ) -> None:  # fmt: skip
-    """Quantise and code one pass, after `settle`.
+    """Quantise and code rows of one pass, after `settle`.
 
-    v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (H * W, K).
+    v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (P, K).
     zone: (64,) dead zones, steps. y_hat: (H, W, C) float32, written where a symbol isn't zero.
     seen: (H, W, K) bytes for the nets, likewise. parts: of a step, as in `MeanGrid`.
     """
     part = 1.0 / parts
     out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
-    height, width, count = v.shape[0], v.shape[1], channels.size
-    for y in range(height):
+    width, count = v.shape[1], channels.size
+    for y in range(top, bottom):
         for x in range(width):
-            p = y * width + x
+            p = (y - top) * width + x
             for k in range(count):
                 index = np.int64(classes[p, k])
                 if index <= SKIP:
@@ -281,16 +284,17 @@ def encode_pass(
 @jit
 def decode_pass(
     state: Any, data: Any, states: Any, group: int, channels: Any,
-    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
+    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any, parts: int, top: int,
+    bottom: int,
 ) -> None:  # fmt: skip
     """Inverse of `encode_pass`."""
     part = 1.0 / parts
     data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
-    height, width, count = y_hat.shape[0], y_hat.shape[1], channels.size
-    for y in range(height):
+    width, count = y_hat.shape[1], channels.size
+    for y in range(top, bottom):
         for x in range(width):
-            p = y * width + x
+            p = (y - top) * width + x
             for k in range(count):
                 index = np.int64(classes[p, k])
                 if index <= SKIP:

@@ -24,7 +24,7 @@ def code(
     buffers = (np.zeros(values.shape, np.float32), np.zeros(values.shape, np.float32))
     context_kernels.encode_pass(
         state, out, binarisation.fresh_states(start), 0, values, np.arange(count, dtype=np.int32),
-        means, flat.astype(np.uint8), np.zeros(64, np.float32), symbols, *buffers, 16,
+        means, flat.astype(np.uint8), np.zeros(64, np.float32), symbols, *buffers, 16, 0, height,
     )  # fmt: skip
     return out[: range_coder.finish(state, out)].tobytes(), symbols[1:, 1:-1]
 
@@ -38,7 +38,7 @@ def decode(stream: bytes, classes: NDArray[np.int64]) -> NDArray[np.int16]:
     context_kernels.decode_pass(
         range_coder.decoder_state(data), data, binarisation.fresh_states(FLAT), 0,
         np.arange(count, dtype=np.int32), means, flat.astype(np.uint8), symbols,
-        np.zeros(shape, np.float32), np.zeros(shape, np.float32), 16,
+        np.zeros(shape, np.float32), np.zeros(shape, np.float32), 16, 0, height,
     )  # fmt: skip
     return symbols[1:, 1:-1]
 

@@ -27,6 +27,7 @@ from deepsic.models.semantic.head_input import (
 )
 from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.layout import F32
+from deepsic.models.sic.wavelet import bands
 from deepsic.models.tiles.tiling import Tile
 from deepsic.weights import ModelFile
 
@@ -94,7 +95,7 @@ class SemanticReader:
         canvas = np.zeros((rows, columns, 3), np.float32)
         for number, tile in enumerate(grid):
             v8, v16 = self.engine.decode(bytes(stream(number)), *tile.padded, quality)[:2]
-            part = seen_bands(v8 * step8, v16 * step16, octaves)
+            part = seen_bands(bands.whole8(v8) * step8, v16 * step16, octaves)
             y, x = tile.top >> octaves, tile.left >> octaves
             target = canvas[y : y + part.shape[0], x : x + part.shape[1]]
             target[:] = part[: target.shape[0], : target.shape[1]]

@@ -112,13 +112,13 @@ class ByteTransforms:
         v8, v16 = latents[:2]
         _, step8, step16 = self.steps(quality)
         low = lifting_cpu.inverse16(v16 * step16)
-        return lifting_cpu.inverse8(np.concatenate((low, v8 * step8), 2), shift)
+        return lifting_cpu.inverse8(np.concatenate((low, v8 * step8[: v8.shape[2]]), 2), shift)
 
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
         """Decoded latents in steps to (H, W, 3).
 
         Args:
-            latents: v8 (H/8, W/8, 189), v16 (H/16, W/16, 12) and, where the synthesis reads it, the
+            latents: v8 (H/8, W/8, `bands.coded8`), v16 (H/16, W/16, 12) and, where the synthesis reads it, the
                 probability model's last state (H/8, W/8, C), bytes.
         """
         v8, v16 = latents[:2]
@@ -127,7 +127,7 @@ class ByteTransforms:
         y16 = v16 * step16
         ll = lifting_cpu.inverse16(y16)
         c8 = np.empty((*v8.shape[:2], bands.COEFFICIENTS8), np.float32)
-        x8 = Plane.empty(*c8.shape)
+        x8 = Plane.empty(*v8.shape[:2], bands.LL + v8.shape[2])
         strips(
             lambda t, b: _dequantise(v8, step8, ll, c8, x8.data, x8.layout, inverse, t, b), len(c8)
         )
@@ -204,7 +204,8 @@ def _dequantise(
     bottom: int,
 ) -> None:  # fmt: skip
     """Rows of latents in steps (H, W, C) and of the lowest band (H, W, 3): to coefficients c8
-    (H, W, 3 + C), and to what the network sees of them, but for the first three."""
+    (H, W, 192), zero where nothing is coded, and to what the network sees of them, but for the
+    first three."""
     first, row, pixel = layout
     for y in range(top, bottom):
         for x in range(v.shape[1]):
@@ -215,6 +216,8 @@ def _dequantise(
                 value = source[c] * step[c]
                 plain[c + 3] = value
                 out[at + c] = _byte(value * inverse)
+            for c in range(source.size + 3, plain.size):
+                plain[c] = np.float32(0.0)
 
 
 @_inline
@@ -230,12 +233,16 @@ def _contrast(ll: Any, y: int, x: int, c: int) -> Any:
 
 
 @_jit
-def _see_contrast(ll: Any, inverse: Any, out: Any) -> None:
-    """The first three channels of what a network sees, of a lowest band (H, W, 3)."""
-    for y in range(ll.shape[0]):
+def _contrast_rows(ll: Any, inverse: Any, out: Any, top: int, bottom: int) -> None:
+    for y in range(top, bottom):
         for x in range(ll.shape[1]):
             for c in range(ll.shape[2]):
                 out[y, x, c] = _byte(_contrast(ll, y, x, c) * inverse)
+
+
+def _see_contrast(ll: F32, inverse: np.float32, out: NDArray[np.uint8]) -> None:
+    """The first three channels of what a network sees, of a lowest band (H, W, 3)."""
+    strips(lambda top, bottom: _contrast_rows(ll, inverse, out, top, bottom), len(ll))
 
 
 @_jit

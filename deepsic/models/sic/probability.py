@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,12 @@ from deepsic.coding import binarisation, context_kernels, range_coder, serial_ke
 from deepsic.errors import CorruptFileError, counted
 from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
-from deepsic.models.sic.int8.integer_net import I16, U8, IntegerLayer, run_pass
+from deepsic.models.sic.int8.integer_net import I16, U8, IntegerLayer, Predict, predictor
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
+from deepsic.threads import in_turn
 
 MARKS = 4
 """What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
@@ -54,7 +55,8 @@ class EntropyTables:
 
 
 class TileCoder(Protocol):
-    """Encodes or decodes; both fill `y8`, `y16` (H, W, C) float32 in steps."""
+    """Encodes or decodes; both fill `y8`, of `bands.coded8` channels, and `y16`, (H, W, C) float32
+    in steps."""
 
     def hyper(self) -> NDArray[np.int32]:
         """The hyper-latent (H/32, W/32, 24)."""
@@ -62,12 +64,8 @@ class TileCoder(Protocol):
     def lowest(self) -> NDArray[np.int32]:
         """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
-        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `Plane`.
-
-        means: (H * W, K) in parts of a step. classes: (H * W, K), set to 0 where the pass
-        codes nothing.
-        """
+    def run(self, plan: PassPlan, predict: Predict) -> U8:
+        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `Plane`."""
 
 
 class _Base:
@@ -77,9 +75,9 @@ class _Base:
         h8, w8, h16, w16 = height // 8, width // 8, height // 16, width // 16
         self.tables = tables
         self.states = binarisation.fresh_states(tables.start)
-        self.y8 = np.zeros((h8, w8, bands.Y8), np.float32)
+        self.y8 = np.zeros((h8, w8, bands.coded8(quality)), np.float32)
         self.y16 = np.zeros((h16, w16, bands.Y16), np.float32)
-        self.symbols8 = np.zeros((h8 + 1, w8 + 2, bands.Y8), np.int16)
+        self.symbols8 = np.zeros((h8 + 1, w8 + 2, self.y8.shape[2]), np.int16)
         self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
         self.hyper_shape = (height // 32, width // 32, bands.HYPER)
         self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
@@ -95,14 +93,28 @@ class _Base:
         h, w, channels = self.hyper_shape
         return np.zeros((h + 1, w + 2, channels), np.int32)
 
-    def settle(self, plan: PassPlan, means: I16, classes: U8) -> tuple[I16, F32, U8]:
-        """Symbols, latents and what the nets see, as if the pass's symbols were all zero."""
+    def run(self, plan: PassPlan, predict: Predict) -> U8:
+        """See `TileCoder`. Rows are predicted by all threads while those before are coded here."""
         symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
         seen = np.empty((*y.shape[:2], len(plan.channels)), np.uint8)
-        context_kernels.settle(
-            means, classes, plan.channels, plan.parity, y, seen, self.tables.grid
-        )
-        return symbols, y, seen
+        grid = self.tables.grid
+
+        def settled(top: int, bottom: int) -> tuple[I16, U8]:
+            means, classes = predict(top, bottom)
+            context_kernels.settle(
+                means, classes, plan.channels, plan.parity, y, seen, grid, top, bottom
+            )
+            return means, classes
+
+        def code(top: int, bottom: int, made: tuple[I16, U8]) -> None:
+            self.code(plan, *made, symbols, y, seen, grid.parts, top, bottom)
+
+        in_turn(settled, code, len(y))
+        return seen
+
+    def code(self, plan: PassPlan, *rows: Any) -> None:
+        """Code rows: means, classes and what follows in `context_kernels.decode_pass`."""
+        raise NotImplementedError
 
     def finish_lowest(self) -> NDArray[np.int32]:
         """Copy the lowest band into y16."""
@@ -140,7 +152,7 @@ class TileEncoder(_Base):
         context_kernels.encode_pass(
             self.state, self.out, self.states, binarisation.group_start("z"), self.z,
             self.hyper_channels, self.hyper_means, self.hyper_classes, np.zeros(64, np.float32),
-            symbols, z_hat, seen, self.tables.grid.parts,
+            symbols, z_hat, seen, self.tables.grid.parts, 0, h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -154,14 +166,12 @@ class TileEncoder(_Base):
             serial_kernels.encode_lowest(*coder, self.serial[0], self.ll, self.lowest_marks)
         return self.finish_lowest()
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
-        symbols, y, seen = self.settle(plan, means, classes)
+    def code(self, plan: PassPlan, means: I16, classes: U8, *rows: Any) -> None:
         v = self.v8 if plan.tensor == 8 else self.v16
         context_kernels.encode_pass(
             self.state, self.out, self.states, plan.group, v, plan.channels,
-            means, classes, self.zone, symbols, y, seen, self.tables.grid.parts,
+            means, classes, self.zone, *rows,
         )  # fmt: skip
-        return seen
 
     def finish(self) -> bytes:
         """The stream."""
@@ -191,7 +201,8 @@ class TileDecoder(_Base):
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         context_kernels.decode_pass(
             self.state, self.data, self.states, binarisation.group_start("z"), self.hyper_channels,
-            self.hyper_means, self.hyper_classes, symbols, z_hat, seen, self.tables.grid.parts,
+            self.hyper_means, self.hyper_classes, symbols, z_hat, seen, self.tables.grid.parts, 0,
+            h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -204,13 +215,10 @@ class TileDecoder(_Base):
             serial_kernels.decode_lowest(*coder, self.serial[0], self.ll)
         return self.finish_lowest()
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
-        symbols, y, seen = self.settle(plan, means, classes)
+    def code(self, plan: PassPlan, *rows: Any) -> None:
         context_kernels.decode_pass(
-            self.state, self.data, self.states, plan.group, plan.channels,
-            means, classes, symbols, y, seen, self.tables.grid.parts,
-        )  # fmt: skip
-        return seen
+            self.state, self.data, self.states, plan.group, plan.channels, *rows
+        )
 
     def finish(self) -> None:
         """Check that the stream wasn't longer than what was read.
@@ -313,9 +321,8 @@ class ProbabilityModel:
         prefix = f"pass{name}."
         first, hidden, out = (self.layers[prefix + p] for p in ("from_state", "hidden", "out"))
         before = None if seen is None else (self.layers[prefix + "from_seen"], seen)
-        return code.run(
-            PLANS[name], *run_pass((first, hidden, out), state, before, self.tables.grid)
-        )
+        predict = predictor((first, hidden, out), state, before, self.tables.grid)
+        return code.run(PLANS[name], predict)
 
 
 def _slopes(ll: NDArray[np.int32]) -> U8:

@@ -129,7 +129,7 @@ class TransformRunner:
         v8, v16 = latents[:2]
         _, step8, step16 = self.steps(quality)
         low = lifting_cpu.inverse16(v16 * step16)
-        return lifting_cpu.inverse8(np.concatenate((low, v8 * step8), 2), shift)
+        return lifting_cpu.inverse8(np.concatenate((low, v8 * step8[: v8.shape[2]]), 2), shift)
 
     @torch.inference_mode()
     def synthesise(self, latents: Latents, quality: int) -> NDArray[np.uint8]:
@@ -139,7 +139,7 @@ class TransformRunner:
         y16 = self._planes(v16 * step16)
         ll, level4 = y16[:, : bands.LL], y16[:, bands.LL :]
         ll8 = lifting.inverse_level(ll.contiguous(), level4.contiguous())
-        y8 = self._planes(v8 * step8)
+        y8 = self._planes(bands.whole8(v8) * step8)
         if self.with_state:
             state = self._planes(latents[2]).to(self.dtype)
             beside = (state - OFFSET) / ACTIVATION_STEPS

@@ -99,8 +99,10 @@ class _Entrance:
         if place not in self._made:
             scale, shift = at_quality(self.scale, *place), at_quality(self.shift, *place)
             convs = [
-                Conv.rounded(w * scale[:, None, None, None], offset=OFFSET).scaled(unit_in)
-                for w, unit_in in self.convs
+                Conv.rounded(
+                    w * scale[:, None, None, None], offset=OFFSET, channels=plane.channels
+                ).scaled(unit_in)
+                for (w, unit_in), plane in zip(self.convs, planes, strict=True)
             ]
             self._made[place] = convs, self.bias * scale + shift
         convs, bias = self._made[place]

@@ -7,6 +7,7 @@ Models before `SicConfig.rounded_sums` round sums to bfloat16 before biases are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,15 @@ from deepsic.coding.raw_pointers import keep, pointer
 from deepsic.models.sic.int8.dot_product import positions_of, uncounted_source
 from deepsic.models.sic.int8.layer import HALF, Conv, Layer, jit, layer_values
 from deepsic.models.sic.int8.planes import OFFSET, Plane
-from deepsic.threads import strips
 
-__all__ = ["IntegerLayer", "run_pass"]
+__all__ = ["IntegerLayer", "Predict", "known", "predictor"]
 
 F32 = NDArray[np.float32]
 I16 = NDArray[np.int16]
 U8 = NDArray[np.uint8]
+Predict = Callable[[int, int], tuple[I16, U8]]
+"""Means (P, K) in parts of a step and scale classes (P, K) 0 .. 63 at the P positions of rows
+from one to before another."""
 _TOP = 127
 """Largest activation."""
 _WIDE = 4
@@ -70,42 +73,51 @@ class IntegerLayer:
         layer.to_bytes(out, count=self.conv.outputs, most=_TOP, offset=OFFSET, phases=phases)
 
 
-def run_pass(
+def predictor(
     layers: tuple[IntegerLayer, IntegerLayer, IntegerLayer], state: Plane,
     seen: tuple[IntegerLayer, Plane] | None, grid: MeanGrid,
-) -> tuple[I16, U8]:  # fmt: skip
-    """A pass's three layers in one sweep.
+) -> Predict:  # fmt: skip
+    """A pass's three layers in one sweep, rows by rows.
 
     Args:
         layers: from the state, hidden, and out.
         state: of the level.
         seen: layer and plane of what the passes before it coded, if there were any.
         grid: in which means are counted; the last layer's sums are in sixteenths of a step.
-
-    Returns:
-        Means (H * W, K) in parts of a step, scale classes (H * W, K) 0 .. 63.
     """
     from_state, hidden, out = layers
     second = None if seen is None else (seen[0].conv, seen[1])
     layer = Layer.of(from_state.conv, state, from_state.bias, second, rounded=from_state.rounded)
     count = out.conv.outputs // 2
-    means = np.empty((state.height * state.width, count), np.int16)
-    classes = np.empty(means.shape, np.uint8)
+    nothing = layer.second._replace(segments=0)
+    hidden_bias, out_bias = _padded(hidden), _padded(out)
     channels = len(layer.bias)
 
-    def run(top: int, bottom: int) -> None:
+    def predict(top: int, bottom: int) -> tuple[I16, U8]:
+        means = np.empty(((bottom - top) * state.width, count), np.int16)
+        classes = np.empty(means.shape, np.uint8)
         # Both inner layers read what the sweep has at hand.
         inside = np.empty(positions_of(_WIDE) * channels, np.uint8)
         room = Plane(inside, 1, 1, channels)
         inner = [each.conv.on(room)._replace(base=0, row=0) for each in (hidden, out)]
         _run_pass(
-            layer.first, layer.second, layer.bias, inner[0], _padded(hidden), inner[1],
-            _padded(out), layer.second._replace(segments=0), inside, means, classes,
+            layer.first, layer.second, layer.bias, inner[0], hidden_bias, inner[1],
+            out_bias, nothing, inside, means, classes,
             layer.rounded, grid.parts, grid.limit, state.width, top, bottom,
         )  # fmt: skip
+        return means, classes
 
-    strips(run, state.height)
-    return means, classes
+    return predict
+
+
+def known(means: I16, classes: U8, width: int) -> Predict:
+    """Of a pass that is predicted as a whole: (H * W, K) each."""
+
+    def predict(top: int, bottom: int) -> tuple[I16, U8]:
+        rows = slice(top * width, bottom * width)
+        return means[rows], classes[rows]
+
+    return predict
 
 
 def _padded(layer: IntegerLayer) -> F32:
@@ -147,7 +159,7 @@ def _run_pass(
             _activate(values, used, seen)
             layer_values(out, nothing, bias3, rounded, 0, 0, sums, values, more)
             for m in range(min(step, width - x)):
-                p, at = (y * width + x + m) * count, m * outputs
+                p, at = ((y - top) * width + x + m) * count, m * outputs
                 for k in range(count):
                     mean = np.floor(values[at + k] * scale + HALF)
                     mean_out[p + k] = np.int16(np.int32(min(max(mean, -limit), limit)))

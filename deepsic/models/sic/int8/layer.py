@@ -78,12 +78,19 @@ class Conv:
         )  # fmt: skip
 
     @classmethod
-    def rounded(cls, weight: NDArray[Any], *, offset: int, vectors: int = 0) -> Conv:
-        """From float weights: each output's are rounded to 127 steps of its own."""
+    def rounded(
+        cls, weight: NDArray[Any], *, offset: int, vectors: int = 0, channels: int | None = None
+    ) -> Conv:
+        """From float weights: each output's are rounded to 127 steps of its own.
+
+        Args:
+            channels: of the input, the first; None: all. Those behind them are zero.
+        """
         flat = weight.astype(np.float64).reshape(len(weight), -1)
         scale = np.maximum(np.abs(flat).max(1), 1e-12) / 127
         steps = np.rint(flat / scale[:, None]).astype(np.int8).reshape(weight.shape)
-        return cls.of(steps, scale.astype(np.float32), offset=offset, vectors=vectors)
+        used = steps[:, :channels]
+        return cls.of(used, scale.astype(np.float32), offset=offset, vectors=vectors)
 
     def scaled(self, factor: F32 | float) -> Conv:
         """With units worth `factor` times as much, a number or (D,)."""

@@ -22,7 +22,7 @@ from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
-from deepsic.models.sic.int8.integer_net import I16, U8
+from deepsic.models.sic.int8.integer_net import Predict, known
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.passes import PassPlan
@@ -127,10 +127,11 @@ class CountingEncoder(TileEncoder):
         self._count("ll", ll[1:, 1:-1] - guess, classes, np.minimum(2, activity // 4))
         return self.ll
 
-    def run(self, plan: PassPlan, means: I16, classes: U8) -> U8:
-        seen = super().run(plan, means, classes)
+    def run(self, plan: PassPlan, predict: Predict) -> U8:
+        height, width = (self.y8 if plan.tensor == 8 else self.y16).shape[:2]
+        means, classes = predict(0, height)
+        seen = super().run(plan, known(means, classes, width))
         symbols = (self.symbols8 if plan.tensor == 8 else self.symbols16).astype(np.int64)
-        height, width = seen.shape[:2]
         grid = classes.reshape(height, width, -1)
         before = -1
         for k, channel in enumerate(plan.channels):

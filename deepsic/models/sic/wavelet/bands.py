@@ -18,7 +18,10 @@ of luma and all of chroma; at level 1, chroma is a pass `c` of its own.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 COLOURS: Final = 3
 LL: Final = 3
@@ -51,6 +54,16 @@ def _phases(bands: int, factor: int, parity: int) -> list[int]:
         for dx in range(factor)
         if (dy + dx) % 2 == parity
     ]
+
+
+def coded8(quality: int) -> int:
+    """How many channels of y8 a quality codes, the first ones; the rest is zero."""
+    return Y8 if quality >= CHROMA_FROM else ALWAYS8
+
+
+def whole8(y8: NDArray[Any]) -> NDArray[Any]:
+    """All channels of y8, of those that are coded (H/8, W/8, C)."""
+    return np.pad(y8, ((0, 0), (0, 0), (0, Y8 - y8.shape[2])))
 
 
 LEVEL2_A: Final = _phases(LUMA_BANDS, 2, 0)

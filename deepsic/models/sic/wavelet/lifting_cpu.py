@@ -5,6 +5,7 @@ Three levels take the picture to 192 packed channels at 1/8, channels last, read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.models.sic.wavelet import filters
+from deepsic.threads import strips
 
 _A, _B, _C, _D = (np.float32(v) for v in filters.LIFTING)
 _S = np.float32(filters.SCALE)
@@ -19,6 +21,7 @@ _I = np.float32(1.0 / filters.SCALE)
 ROTATION = np.array(filters.ROTATION, np.float32)
 """Orthonormal colour rotation: `colours = ROTATION @ rgb`."""
 
+F32 = NDArray[np.float32]
 jit: Any = numba.njit(cache=True, nogil=True)
 """Without `fastmath`: two machines' results are equal."""
 
@@ -131,16 +134,19 @@ def _store_rows(
 
 
 @jit
-def _forward_level(x: Any, factor: int, start: int, out: Any, lowest: Any) -> None:
-    """One level of x (2 n, 2 w): three bands into `out`, the fourth (n, w) to `lowest`.
+def _forward_level(
+    x: Any, factor: int, start: int, out: Any, lowest: Any, top: int, bottom: int
+) -> None:
+    """Rows of one level of x (2 n, 2 w): three bands into `out`, the fourth (n, w) to `lowest`.
 
     Rows are lifted as they come and only the last four pairs are kept, so that all of it happens in
-    the first cache.
+    the first cache. Two pairs before the first row come in as well: it is made of them.
     """
     n, width = lowest.shape[0], x.shape[1]
     even, odd = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
-    _split_row(x[0], even[0])
-    for k in range(n):
+    early = max(top - 2, 0)
+    _split_row(x[2 * early], even[early & 3])
+    for k in range(early, min(bottom + 1, n)):
         _split_row(x[2 * k + 1], odd[k & 3])
         after = min(k + 1, n - 1)
         if after > k:
@@ -151,7 +157,10 @@ def _forward_level(x: Any, factor: int, start: int, out: Any, lowest: Any) -> No
         if k > 0:
             _lift(odd[before & 3], even[before & 3], even[k & 3], _C)
             _lift(even[before & 3], odd[before & 3], odd[max(k - 2, 0) & 3], _D)
-            _store_rows(even[before & 3], odd[before & 3], before, factor, start, out, lowest)
+            if before >= top:
+                _store_rows(even[before & 3], odd[before & 3], before, factor, start, out, lowest)
+    if bottom < n:
+        return
     last, before = n - 1, max(n - 2, 0)
     _lift(odd[last & 3], even[last & 3], even[last & 3], _C)
     _lift(even[last & 3], odd[last & 3], odd[before & 3], _D)
@@ -173,11 +182,13 @@ def _load_rows(
 
 
 @jit
-def _inverse_level(packed: Any, lowest: Any, factor: int, start: int, x: Any) -> None:
+def _inverse_level(
+    packed: Any, lowest: Any, factor: int, start: int, x: Any, top: int, bottom: int
+) -> None:
     """Inverse of `_forward_level`."""
     n, width = lowest.shape[0], x.shape[1]
     even, odd = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
-    for k in range(n + 2):
+    for k in range(max(top - 2, 0), bottom + 2):
         if k < n:
             _load_rows(packed, lowest, k, factor, start, even[k & 3], odd[k & 3])
             _lift(even[k & 3], odd[k & 3], odd[max(k - 1, 0) & 3], -_D)
@@ -185,7 +196,7 @@ def _inverse_level(packed: Any, lowest: Any, factor: int, start: int, x: Any) ->
             one = k - 1
             _lift(odd[one & 3], even[one & 3], even[min(k, n - 1) & 3], -_C)
             _lift(even[one & 3], odd[one & 3], odd[max(k - 2, 0) & 3], -_B)
-        if k >= 2:
+        if k >= top + 2:
             two = k - 2
             _lift(odd[two & 3], even[two & 3], even[min(k - 1, n - 1) & 3], -_A)
             _merge_row(even[two & 3], x[2 * two])
@@ -205,34 +216,11 @@ _STARTS = ((48, 96, 144), (12, 24, 36), (3, 6, 9))
 
 
 @jit
-def _forward_plane(plane: Any, colour: int, starts: Any, out: Any) -> None:
-    x = plane
-    for level in range(3):
-        lowest = np.empty((x.shape[0] // 2, x.shape[1] // 2), np.float32)
-        _forward_level(x, 4 >> level, starts[level, colour], out, lowest)
-        x = lowest
-    _copy(x, out[:, :, colour])
-
-
-@jit
-def _inverse_plane(
-    packed: Any, colour: int, starts: Any, height: int, width: int, shift: int
-) -> Any:
-    lowest = np.empty((height // 8, width // 8), np.float32)
-    _copy(packed[:, :, colour], lowest)
-    for level in range(2, shift - 1, -1):
-        x = np.empty((height >> level, width >> level), np.float32)
-        _inverse_level(packed, lowest, 4 >> level, starts[level, colour], x)
-        lowest = x
-    return lowest
-
-
-@jit
-def _rotate(rgb: Any, matrix: Any, out: Any) -> None:
-    """Pixels (H, W, 3) to rotated colours (3, H, W), centred on mid-gray."""
+def _rotate(rgb: Any, matrix: Any, out: Any, top: int, bottom: int) -> None:
+    """Rows of pixels (H, W, 3) to rotated colours (3, H, W), centred on mid-gray."""
     width = rgb.shape[1]
     rows = np.empty((3, width), np.float32)
-    for y in range(rgb.shape[0]):
+    for y in range(top, bottom):
         line = rgb[y]
         for x in range(width):
             rows[0, x] = line[x, 0]
@@ -248,14 +236,14 @@ def _rotate(rgb: Any, matrix: Any, out: Any) -> None:
 
 
 @jit
-def _to_rgb(p0: Any, p1: Any, p2: Any, matrix: Any, gain: Any, out: Any) -> None:
+def _to_rgb(planes: Any, matrix: Any, gain: Any, out: Any, top: int, bottom: int) -> None:
     width = out.shape[1]
     rows = np.empty((3, width), np.uint8)
     low, high, middle = np.float32(0.0), np.float32(255.0), np.float32(128.5)
-    for y in range(out.shape[0]):
+    for y in range(top, bottom):
         for c in range(3):
             a, b, d, row = matrix[0, c], matrix[1, c], matrix[2, c], rows[c]
-            first, second, third = p0[y], p1[y], p2[y]
+            first, second, third = planes[0, y], planes[1, y], planes[2, y]
             for x in range(width):
                 value = (a * first[x] + b * second[x] + d * third[x]) * gain + middle
                 row[x] = np.uint8(np.int32(min(max(value, low), high)))
@@ -269,7 +257,7 @@ _REACH = 3
 """Samples on either side that make one between them."""
 
 
-def _centred(plane: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+def _centred(plane: F32, shift: int) -> F32:
     """A lowest band (H, W), moved from the corners of its pixels to their centres.
 
     Its samples lie on every (2^shift)th of the whole picture, from the first on. A smaller
@@ -289,81 +277,96 @@ def _centred(plane: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
     return out
 
 
-_START_TABLE = np.array(_STARTS, np.int64)
-
-
-def forward8(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+def forward8(rgb: NDArray[np.uint8]) -> F32:
     """Picture (H, W, 3), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
     planes = np.empty((3, *rgb.shape[:2]), np.float32)
-    _rotate(rgb, ROTATION, planes)
+    strips(lambda top, bottom: _rotate(rgb, ROTATION, planes, top, bottom), len(rgb))
     return forward_planes(planes)
 
 
-def forward_planes(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+def forward_planes(planes: F32) -> F32:
     """Rotated colours (3, H, W), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
-    height, width = planes.shape[1:]
-    out = np.empty((height // 8, width // 8, 192), np.float32)
+    out = np.empty((planes.shape[1] // 8, planes.shape[2] // 8, 192), np.float32)
+    for level, starts in enumerate(_STARTS):
+        planes = _forward(planes, 4 >> level, starts, out)
     for colour in range(3):
-        _forward_plane(planes[colour], colour, _START_TABLE, out)
+        _copy(planes[colour], out[:, :, colour])
     return out
 
 
-def inverse_planes(packed: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+def _forward(planes: F32, factor: int, starts: Sequence[int], out: F32) -> F32:
+    """A level of planes (3, 2 n, 2 w): bands to `out`; returns the lowest, (3, n, w)."""
+    lowest = np.empty((3, planes.shape[1] // 2, planes.shape[2] // 2), np.float32)
+
+    def run(top: int, bottom: int) -> None:
+        for x, start, low in zip(planes, starts, lowest, strict=True):
+            _forward_level(x, factor, start, out, low, top, bottom)
+
+    strips(run, lowest.shape[1])
+    return lowest
+
+
+def _inverse(lowest: F32, factor: int, starts: Sequence[int], packed: F32) -> F32:
+    """Inverse of `_forward`."""
+    planes = np.empty((3, 2 * lowest.shape[1], 2 * lowest.shape[2]), np.float32)
+
+    def run(top: int, bottom: int) -> None:
+        for x, start, low in zip(planes, starts, lowest, strict=True):
+            _inverse_level(packed, low, factor, start, x, top, bottom)
+
+    strips(run, lowest.shape[1])
+    return planes
+
+
+def _inverse_planes(packed: F32, shift: int) -> F32:
+    """Coefficients (H/8, W/8, 192) to rotated colours (3, H >> shift, W >> shift)."""
+    planes = _planes(packed)
+    for level in range(2, shift - 1, -1):
+        planes = _inverse(planes, 4 >> level, _STARTS[level], packed)
+    return planes
+
+
+def _planes(packed: F32) -> F32:
+    """The first three channels, (3, H, W)."""
+    planes = np.empty((3, *packed.shape[:2]), np.float32)
+    for colour in range(3):
+        _copy(packed[:, :, colour], planes[colour])
+    return planes
+
+
+def inverse_planes(packed: F32, shift: int) -> F32:
     """Coefficients (H/8, W/8, 192) to rotated colours (H >> shift, W >> shift, 3), not centred."""
-    height, width = 8 * packed.shape[0], 8 * packed.shape[1]
-    planes = [_inverse_plane(packed, c, _START_TABLE, height, width, shift) for c in range(3)]
-    return np.stack(planes, 2)
+    return _inverse_planes(packed, shift).transpose(1, 2, 0)
 
 
-def inverse8(packed: NDArray[np.float32], shift: int = 0) -> NDArray[np.uint8]:
+def inverse8(packed: F32, shift: int = 0) -> NDArray[np.uint8]:
     """Coefficients (H/8, W/8, 192) to the picture (H, W, 3), rounded and clamped.
 
     `shift` leaves out so many of the finest levels, up to 3: both sides are halved so often. A
     smaller picture's pixels are centred in those that they stand for.
     """
-    height, width = 8 * packed.shape[0], 8 * packed.shape[1]
-    planes = [_inverse_plane(packed, c, _START_TABLE, height, width, shift) for c in range(3)]
+    planes = _inverse_planes(packed, shift)
     if shift:
-        planes = [_centred(plane, shift) for plane in planes]
-    out = np.empty((height >> shift, width >> shift, 3), np.uint8)
-    # Each level doubles the lowest band.
-    _to_rgb(*planes, ROTATION, np.float32(0.5**shift), out)
+        planes = np.stack([_centred(plane, shift) for plane in planes])
+    out = np.empty((*planes.shape[1:], 3), np.uint8)
+    gain = np.float32(0.5**shift)  # each level doubles the lowest band
+    strips(lambda top, bottom: _to_rgb(planes, ROTATION, gain, out, top, bottom), len(out))
     return out
 
 
-_LEVEL4 = np.array([3, 6, 9], np.int64)
+_LEVEL4 = (3, 6, 9)
 """First channel of each colour's bands at level 4."""
 
 
-@jit
-def _forward_lowest(ll: Any, starts: Any, out: Any) -> None:
-    for colour in range(3):
-        x = np.empty(ll.shape[:2], np.float32)
-        _copy(ll[:, :, colour], x)
-        lowest = np.empty(out.shape[:2], np.float32)
-        _forward_level(x, 1, starts[colour], out, lowest)
-        _copy(lowest, out[:, :, colour])
-
-
-@jit
-def _inverse_lowest(y16: Any, starts: Any, out: Any) -> None:
-    for colour in range(3):
-        lowest = np.empty(y16.shape[:2], np.float32)
-        _copy(y16[:, :, colour], lowest)
-        x = np.empty(out.shape[:2], np.float32)
-        _inverse_level(y16, lowest, 1, starts[colour], x)
-        _copy(x, out[:, :, colour])
-
-
-def forward16(ll: NDArray[np.float32]) -> NDArray[np.float32]:
+def forward16(ll: F32) -> F32:
     """The fourth level: the lowest band (H/8, W/8, 3) to coefficients (H/16, W/16, 12)."""
     out = np.empty((ll.shape[0] // 2, ll.shape[1] // 2, 12), np.float32)
-    _forward_lowest(ll, _LEVEL4, out)
+    lowest = _forward(_planes(ll), 1, _LEVEL4, out)
+    for colour in range(3):
+        _copy(lowest[colour], out[:, :, colour])
     return out
 
 
-def inverse16(y16: NDArray[np.float32]) -> NDArray[np.float32]:
+def inverse16(y16: F32) -> F32:
     """Inverse of `forward16`."""
-    out = np.empty((2 * y16.shape[0], 2 * y16.shape[1], 3), np.float32)
-    _inverse_lowest(y16, _LEVEL4, out)
-    return out
+    return np.ascontiguousarray(_inverse(_planes(y16), 1, _LEVEL4, y16).transpose(1, 2, 0))
