@@ -85,11 +85,13 @@ def strips(call: Callable[[int, int], object], rows: int) -> None:
     each(lambda k: call(edges[k], edges[k + 1]), range(parts))
 
 
-def in_turn(make: Callable[[int, int], T], take: Callable[[int, int, T], object], rows: int) -> None:
+def in_turn(
+    make: Callable[[int, int], T], take: Callable[[int, int, T], object], rows: int
+) -> None:
     """`make` strips of rows 0 .. rows, by several threads, and `take` each here, from the top on.
 
-    While others make strips, this thread takes those that are ready, or makes the last that nobody
-    has begun: what is serial costs no time of its own as long as there is something to make.
+    While others make strips, this thread takes those that are ready, or else makes the next that
+    nobody has begun: what is serial costs little time of its own.
     """
     parts = max(1, rows // _AT_ONCE)
     threads = min(thread_count(), parts)
@@ -102,7 +104,7 @@ def in_turn(make: Callable[[int, int], T], take: Callable[[int, int, T], object]
     try:
         for k, span in enumerate(spans):
             while k not in own and not others[k].done():
-                left = (j for j in range(parts - 1, k - 1, -1) if j not in own)
+                left = (j for j in range(k, parts) if j not in own)
                 free = next((j for j in left if others[j].cancel()), None)
                 if free is None:
                     break

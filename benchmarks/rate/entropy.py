@@ -126,7 +126,8 @@ def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
             y = self.y8 if plan.tensor == 8 else self.y16
             means, classes = predict(0, len(y))
             calls.append((plan, means, classes))
-            return super().run(plan, known(means, classes, y.shape[1]))
+            seen: U8 = super().run(plan, known(means, classes, y.shape[1]))
+            return seen
 
     counts = np.zeros((binarisation.COUNT, 2), np.int64)
     with torch.inference_mode():

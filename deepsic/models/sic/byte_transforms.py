@@ -118,16 +118,17 @@ class ByteTransforms:
         """Decoded latents in steps to (H, W, 3).
 
         Args:
-            latents: v8 (H/8, W/8, `bands.coded8`), v16 (H/16, W/16, 12) and, where the synthesis reads it, the
-                probability model's last state (H/8, W/8, C), bytes.
+            latents: v8 (H/8, W/8, `bands.coded8`), v16 (H/16, W/16, 12) and, where the synthesis
+                reads it, the probability model's last state (H/8, W/8, C), bytes.
         """
         v8, v16 = latents[:2]
         step, step8, step16 = self.steps(quality)
         inverse = np.float32(1.0 / step)
         y16 = v16 * step16
         ll = lifting_cpu.inverse16(y16)
-        c8 = np.empty((*v8.shape[:2], bands.COEFFICIENTS8), np.float32)
-        x8 = Plane.empty(*v8.shape[:2], bands.LL + v8.shape[2])
+        height, width, count = v8.shape
+        c8 = np.empty((height, width, bands.COEFFICIENTS8), np.float32)
+        x8 = Plane.empty(height, width, bands.LL + count)
         strips(
             lambda t, b: _dequantise(v8, step8, ll, c8, x8.data, x8.layout, inverse, t, b), len(c8)
         )

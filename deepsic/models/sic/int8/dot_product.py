@@ -1,9 +1,9 @@
 """Sums of products of bytes: the inner loop of every network here.
 
-`products` computes some positions of a convolution at once, a block of M positions times 16 V
-outputs in registers. CPUs with AVX-512 VNNI have an instruction for four products and their sum;
-elsewhere they are 16-bit products, which every vector unit has. Sums are 32-bit integers: exact,
-and so the same, everywhere.
+`scaled_products` computes some positions of a convolution at once, a block of M positions times
+16 V outputs that stay in registers until each is what it is worth. CPUs with AVX-512 VNNI have an
+instruction for four products and their sum; elsewhere they are 16-bit products, which every vector
+unit has. Sums are 32-bit integers: exact, and so the same, everywhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "UncountedSource",
     "pack",
     "positions_of",
-    "products",
+    "scaled_products",
     "uncounted_source",
     "width_of",
 ]
@@ -35,6 +35,7 @@ __all__ = [
 _LANES = 16
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _SUMS = ir.VectorType(_I32, _LANES)
+_VALUES = ir.VectorType(ir.FloatType(), _LANES)
 _VNNI = "+avx512vnni" in str(cpu_target.target_context.codegen().magic_tuple()[2])
 """Whether the CPU that numba compiles for multiplies and adds bytes in one instruction."""
 if _VNNI:
@@ -42,7 +43,7 @@ if _VNNI:
 _POSITIONS = {3: 8, 4: 6} if _VNNI else {3: 2, 4: 2}
 """M by V: as many sums as there are registers for."""
 MOST = max(_POSITIONS.values())
-"""The most positions that `products` computes at once."""
+"""The most positions that `scaled_products` computes at once."""
 
 
 class Source(NamedTuple):
@@ -93,7 +94,7 @@ def width_of(outputs: int) -> int:
 
 
 def pack(weight: NDArray[np.int8], vectors: int) -> NDArray[np.int8]:
-    """Weights (D, C, k, k) in the order that `products` reads them: flat.
+    """Weights (D, C, k, k) in the order that `scaled_products` reads them: flat.
 
     Channels are padded with zeros to a multiple of 4, outputs to one of 16 V.
     """
@@ -138,6 +139,19 @@ def _broadcast(builder: Any, address: Any) -> Any:
     return builder.shuffle_vector(one, undefined, ir.Constant(_SUMS, [0] * _LANES))
 
 
+def _vector(builder: Any, array: Any, start: Any, kind: Any, v: int) -> Any:
+    """The address of the v-th vector from a place of an array of 32-bit numbers on."""
+    plain = builder.bitcast(array, kind.element.as_pointer())
+    place = builder.add(start, _number(_LANES * v))
+    return builder.bitcast(builder.gep(plain, [place]), kind.as_pointer())
+
+
+def _loaded(builder: Any, address: Any) -> Any:
+    vector = builder.load(address)
+    vector.align = 4
+    return vector
+
+
 def _cell(builder: Any, value: Any) -> Any:
     """A place on the stack that holds a value: a register, once the compiler is done."""
     place = cgutils.alloca_once(builder, value.type)  # type: ignore[no-untyped-call]
@@ -146,24 +160,25 @@ def _cell(builder: Any, value: Any) -> Any:
 
 
 def _block_of(vectors: int) -> Any:
-    """The kernel of one V, for numba: (data, start, pixel, segments, row, quads, weights,
-    weight_start, sums, sum_start, outputs), all numbers but the three pointers int64."""
+    """The kernel of one V, for numba: see `scaled_products`. All numbers are int64."""
     positions = _POSITIONS[vectors]
     cells = [(m, v) for m in range(positions) for v in range(vectors)]
 
     @intrinsic
     def block(
         typing_context: Any, data: Any, start: Any, pixel: Any, segments: Any, row: Any,
-        quads: Any, weights: Any, weight_start: Any, sums: Any, sum_start: Any, outputs: Any,
+        quads: Any, weights: Any, weight_start: Any, correction: Any, scale: Any, values: Any,
+        place: Any, outputs: Any, more: Any,
     ) -> Any:  # fmt: skip
         n = types.int64
-        signature = types.void(data, n, n, n, n, n, weights, n, sums, n, n)
+        signature = types.void(
+            data, n, n, n, n, n, weights, n, correction, scale, values, n, n, types.boolean
+        )
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             data, start, pixel, segments, row, quads, weights, weight_start = args[:8]
-            sums, sum_start, outputs = args[8:]
-            zero = ir.Constant(_SUMS, [0] * _LANES)
-            totals = {cell: _cell(builder, zero) for cell in cells}
+            correction, scale, values, place, outputs, more = args[8:]
+            totals = {cell: _cell(builder, ir.Constant(_SUMS, [0] * _LANES)) for cell in cells}
             first = builder.gep(builder.bitcast(data, _I8.as_pointer()), [start])
             plain = builder.gep(builder.bitcast(weights, _I8.as_pointer()), [weight_start])
             weight = _cell(builder, builder.bitcast(plain, _SUMS.as_pointer()))
@@ -171,23 +186,41 @@ def _block_of(vectors: int) -> Any:
                 line = builder.gep(first, [builder.mul(outer.index, row)])
                 at = [builder.gep(line, [builder.mul(pixel, _number(m))]) for m in range(positions)]
                 with cgutils.for_range(builder, quads) as inner:
-                    place = builder.mul(inner.index, _number(4))
+                    four = builder.mul(inner.index, _number(4))
                     here = builder.load(weight)
                     held = [builder.load(builder.gep(here, [_number(v)])) for v in range(vectors)]
                     for load in held:
                         load.align = 1
                     builder.store(builder.gep(here, [_number(vectors)]), weight)
                     for m in range(positions):
-                        a = _broadcast(builder, builder.gep(at[m], [place]))
+                        a = _broadcast(builder, builder.gep(at[m], [four]))
                         for v in range(vectors):
                             total = builder.load(totals[m, v])
                             total = _add_products(builder, total, a, held[v])
                             builder.store(total, totals[m, v])
-            out = builder.gep(builder.bitcast(sums, _I32.as_pointer()), [sum_start])
+            offsets = [_vector(builder, correction, place, _SUMS, v) for v in range(vectors)]
+            factors = [_vector(builder, scale, place, _VALUES, v) for v in range(vectors)]
+            offsets = [_loaded(builder, address) for address in offsets]
+            factors = [_loaded(builder, address) for address in factors]
+            worth = {}
             for m, v in cells:
-                place = builder.add(builder.mul(outputs, _number(m)), _number(_LANES * v))
-                target = builder.bitcast(builder.gep(out, [place]), _SUMS.as_pointer())
-                builder.store(builder.load(totals[m, v]), target).align = 4
+                whole = builder.sub(builder.load(totals[m, v]), offsets[v])
+                worth[m, v] = builder.fmul(builder.sitofp(whole, _VALUES), factors[v])
+            targets = {
+                (m, v): _vector(
+                    builder, values, builder.add(place, builder.mul(outputs, _number(m))),
+                    _VALUES, v,
+                )
+                for m, v in cells
+            }  # fmt: skip
+            with builder.if_else(more) as (after_another, alone):
+                with after_another:
+                    for cell, target in targets.items():
+                        total = builder.fadd(_loaded(builder, target), worth[cell])
+                        builder.store(total, target).align = 4
+                with alone:
+                    for cell, target in targets.items():
+                        builder.store(worth[cell], target).align = 4
             return context.get_dummy_value()
 
         return signature, generate
@@ -201,13 +234,14 @@ _jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
 
 
 @_jit
-def products(source: Any, y: int, x: int, sums: Any) -> None:
-    """Sums at M positions of row y, from x on, see `positions_of`.
+def scaled_products(source: Any, y: int, x: int, values: Any, more: bool) -> None:
+    """`(sums - correction) * scale` at M positions of row y, from x on, see `positions_of`.
 
-    source: an `UncountedSource`. sums: to (M * D,) int32. Bytes behind the row's end are read as if
-    they were positions of it.
+    source: an `UncountedSource`. values: to (M * D,) float32; more: added to what is there. Bytes
+    behind the row's end are read as if they were positions of it.
     """
-    outputs, data, weights, out = source.outputs, source.data, source.weights, sums
+    outputs, data, weights = source.outputs, source.data, source.weights
+    correction, scale = source.correction, source.scale
     start = source.base + y * source.row + x * source.pixel
     segments, quads = source.segments, source.quads
     step = 16 * source.vectors
@@ -216,12 +250,12 @@ def products(source: Any, y: int, x: int, sums: Any) -> None:
         if source.vectors == 4:
             _block4(
                 data, start, source.pixel, segments, source.row, quads, weights, b * size,
-                out, b * step, outputs,
+                correction, scale, values, b * step, outputs, more,
             )  # fmt: skip
         else:
             _block3(
                 data, start, source.pixel, segments, source.row, quads, weights, b * size,
-                out, b * step, outputs,
+                correction, scale, values, b * step, outputs, more,
             )  # fmt: skip
 
 

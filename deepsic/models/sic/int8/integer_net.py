@@ -125,11 +125,12 @@ def _padded(layer: IntegerLayer) -> F32:
 
 
 @jit
-def _activate(values: Any, count: int, out: Any) -> None:
+def _activate(values: Any, bias: Any, many: int, count: int, out: Any) -> None:
     low, high, offset = np.float32(0.0), np.float32(_TOP), np.float32(OFFSET)
-    for c in range(count):
-        value = min(max(np.floor(values[c] + HALF), low), high)
-        out[c] = np.uint8(np.int32(value + offset))
+    for m in range(many):
+        for c in range(count):
+            value = np.floor((values[m * count + c] + bias[c]) + HALF)
+            out[m * count + c] = np.uint8(np.int32(min(max(value, low), high) + offset))
 
 
 @jit
@@ -143,9 +144,9 @@ def _run_pass(
     )  # fmt: skip
     hidden, out = uncounted_source(hidden), uncounted_source(out)
     step, channels, outputs = positions_of(first.vectors), first.outputs, out.outputs
-    used, size = step * channels, step * max(channels, outputs)
-    room = np.empty(size, np.int32), np.empty(size, np.float32), np.empty(size, np.float32)
-    sums, values, more = pointer(room[0]), pointer(room[1]), pointer(room[2])
+    size = step * max(channels, outputs)
+    room = np.empty(size, np.float32), np.empty(size, np.float32)
+    values, more = pointer(room[0]), pointer(room[1])
     seen, mean_out, class_out = pointer(inside), pointer(means), pointer(classes)
     bias1, bias2, bias3 = pointer(bias), pointer(hidden_bias), pointer(out_bias)
     count = means.shape[1]
@@ -153,17 +154,17 @@ def _run_pass(
     scale = np.float32(parts / 16)
     for y in range(top, bottom):
         for x in range(0, width, step):
-            layer_values(first, second, bias1, rounded, y, x, sums, values, more)
-            _activate(values, used, seen)
-            layer_values(hidden, nothing, bias2, rounded, 0, 0, sums, values, more)
-            _activate(values, used, seen)
-            layer_values(out, nothing, bias3, rounded, 0, 0, sums, values, more)
+            layer_values(first, second, rounded, y, x, values, more)
+            _activate(values, bias1, step, channels, seen)
+            layer_values(hidden, nothing, rounded, 0, 0, values, more)
+            _activate(values, bias2, step, channels, seen)
+            layer_values(out, nothing, rounded, 0, 0, values, more)
             for m in range(min(step, width - x)):
                 p, at = ((y - top) * width + x + m) * count, m * outputs
                 for k in range(count):
-                    mean = np.floor(values[at + k] * scale + HALF)
+                    mean = np.floor((values[at + k] + bias3[k]) * scale + HALF)
                     mean_out[p + k] = np.int16(np.int32(min(max(mean, -limit), limit)))
                 for k in range(count):
-                    index = np.floor(values[at + count + k] + HALF)
+                    index = np.floor((values[at + count + k] + bias3[count + k]) + HALF)
                     class_out[p + k] = np.uint8(np.int32(min(max(index, low), high)))
     keep(room)

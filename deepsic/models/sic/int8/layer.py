@@ -25,7 +25,7 @@ from deepsic.models.sic.int8.dot_product import (
     Source,
     pack,
     positions_of,
-    products,
+    scaled_products,
     uncounted_source,
     width_of,
 )
@@ -192,43 +192,31 @@ def _round_bf16(bits: Any, count: int) -> None:
 
 
 @jit
-def _scaled_sums(source: Any, y: int, x: int, rounded: bool, sums: Any, values: Any) -> None:
-    """One input's part of v."""
-    products(source, y, x, sums)
-    outputs, correction, scale = source.outputs, source.correction, source.scale
-    many = positions_of(source.vectors)
-    for m in range(many):
-        for c in range(outputs):
-            at = m * outputs + c
-            values[at] = np.float32(np.int32(sums[at] - correction[c])) * scale[c]
-    if rounded:
-        _round_bf16(bits_of(values), many * outputs)
-
-
-@jit
 def layer_values(
-    first: Any, second: Any, bias: Any, rounded: bool, y: int, x: int, sums: Any, values: Any,
-    more: Any,
-) -> None:  # fmt: skip
-    """v at M positions of row y, from x on, to `values` (M * D,).
+    first: Any, second: Any, rounded: bool, y: int, x: int, values: Any, room: Any
+) -> None:
+    """v without its bias at M positions of row y, from x on, to `values` (M * D,).
 
-    All by pointers; `sums` and `more` are room of the same size.
+    All by pointers; `room` is of the same size.
     """
-    _scaled_sums(first, y, x, rounded, sums, values)
-    outputs, many = first.outputs, positions_of(first.vectors)
+    scaled_products(first, y, x, values, False)
+    if not rounded:
+        if second.segments:
+            scaled_products(second, y, x, values, True)
+        return
+    count = positions_of(first.vectors) * first.outputs
+    _round_bf16(bits_of(values), count)
     if second.segments:
-        _scaled_sums(second, y, x, rounded, sums, more)
-        for at in range(many * outputs):
-            values[at] += more[at]
-    for m in range(many):
-        for c in range(outputs):
-            values[m * outputs + c] += bias[c]
+        scaled_products(second, y, x, room, False)
+        _round_bf16(bits_of(room), count)
+        for at in range(count):
+            values[at] += room[at]
 
 
 @jit
 def _room(first: Any) -> Any:
     size = positions_of(first.vectors) * first.outputs
-    return np.empty(size, np.int32), np.empty(size, np.float32), np.empty(size, np.float32)
+    return np.empty(size, np.float32), np.empty(size, np.float32)
 
 
 @jit
@@ -240,7 +228,7 @@ def _to_bytes(
     step = positions_of(first.vectors)
     first, second = uncounted_source(first), uncounted_source(second)
     room = _room(first)
-    sums, values, more = pointer(room[0]), pointer(room[1]), pointer(room[2])
+    values, more = pointer(room[0]), pointer(room[1])
     added = pointer(bias)
     target = pointer(out)
     share, outputs = count // phases, bias.size
@@ -248,15 +236,16 @@ def _to_bytes(
     low = np.float32(0.0)
     for y in range(top, bottom):
         for x in range(0, width, step):
-            layer_values(first, second, added, rounded, y, x, sums, values, more)
+            layer_values(first, second, rounded, y, x, values, more)
             for m in range(min(step, width - x)):
                 for phase in range(phases):
                     at = base + (side * y + phase // 2) * row
                     at += (side * (x + m) + phase % 2) * pixel
-                    start = m * outputs + phase * share
+                    own = phase * share
+                    start = m * outputs + own
                     for c in range(share):
-                        value = min(max(np.floor(values[start + c] + HALF), low), most)
-                        target[at + c] = np.uint8(np.int32(value + offset))
+                        value = np.floor((values[start + c] + added[own + c]) + HALF)
+                        target[at + c] = np.uint8(np.int32(min(max(value, low), most) + offset))
     keep(room)
 
 
@@ -269,7 +258,7 @@ def _to_stream(
     step = positions_of(first.vectors)
     first, second = uncounted_source(first), uncounted_source(second)
     room = _room(first)
-    sums, values, more = pointer(room[0]), pointer(room[1]), pointer(room[2])
+    values, more = pointer(room[0]), pointer(room[1])
     added = pointer(bias)
     count, outputs = stream.shape[2], bias.size
     target, total = pointer(out), pointer(stream)
@@ -277,19 +266,22 @@ def _to_stream(
     low, high = np.float32(0.0), np.float32(255.0)
     for y in range(top, bottom):
         for x in range(0, width, step):
-            layer_values(first, second, added, False, y, x, sums, values, more)
+            layer_values(first, second, False, y, x, values, more)
             for m in range(min(step, width - x)):
                 for phase in range(phases):
                     down, across = side * y + phase // 2, side * (x + m) + phase % 2
                     at = base + down * row + across * pixel
-                    start = m * outputs + phase * count
+                    own = phase * count
+                    start = m * outputs + own
                     here = (down * stream.shape[1] + across) * count
                     if add:
                         for c in range(count):
-                            values[start + c] += total[here + c]
+                            total[here + c] += values[start + c] + added[own + c]
+                    else:
+                        for c in range(count):
+                            total[here + c] = values[start + c] + added[own + c]
                     for c in range(count):
-                        value = values[start + c]
-                        total[here + c] = value
+                        value = total[here + c]
                         value = min(max(value * inverse, low) + HALF, high)
                         target[at + c] = np.uint8(np.int32(value))
     keep(room)
@@ -303,17 +295,18 @@ def _correct(
     step = positions_of(first.vectors)
     first, second = uncounted_source(first), uncounted_source(second)
     room = _room(first)
-    sums, values, more = pointer(room[0]), pointer(room[1]), pointer(room[2])
+    values, more = pointer(room[0]), pointer(room[1])
     added = pointer(bias)
     count, outputs = out.shape[2], bias.size
     skip = x.shape[2] - count
     plain, target, factor = pointer(x), pointer(out), pointer(gain)
     for y in range(top, bottom):
         for at in range(0, width, step):
-            layer_values(first, second, added, False, y, at, sums, values, more)
+            layer_values(first, second, False, y, at, values, more)
             for m in range(min(step, width - at)):
                 before = (y * width + at + m) * (count + skip) + skip
                 after, start = (y * width + at + m) * count, m * outputs
                 for c in range(count):
-                    target[after + c] = (plain[before + c] + values[start + c]) * factor[c]
+                    value = values[start + c] + added[c]
+                    target[after + c] = (plain[before + c] + value) * factor[c]
     keep(room)

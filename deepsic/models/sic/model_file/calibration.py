@@ -22,7 +22,7 @@ from deepsic.models.sic.engine import SicEngine
 from deepsic.models.sic.entropy_model import likelihood
 from deepsic.models.sic.entropy_model.context import State
 from deepsic.models.sic.entropy_model.serial import Colour, HyperNet
-from deepsic.models.sic.int8.integer_net import Predict, known
+from deepsic.models.sic.int8.integer_net import U8, Predict, known
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.passes import PassPlan
