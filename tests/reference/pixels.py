@@ -144,29 +144,35 @@ class Synthesis:
         self.step8 = steps(tensors["net.gain8.table"], quality, self.step)
         self.step16 = steps(tensors["net.gain16.table"], quality, self.step)
 
-    def correction(self, c8: np.ndarray, state: np.ndarray) -> np.ndarray:
-        """What the network adds to coefficients (H/8, W/8, 192)."""
+    def part(self, name: str) -> np.ndarray:
+        return self.t["net.g_s." + name]
 
-        def part(name: str) -> np.ndarray:
-            return self.t["net.g_s." + name]
-
+    def features(self, c8: np.ndarray, state: np.ndarray) -> list[np.ndarray]:
+        """(H/8, W/8, C) behind the network's entrance, and behind each block."""
         seen = np.concatenate((contrast(c8[..., :3]), c8[..., 3:]), 2) * (ONE / self.step)
         units, sixteenth = self.t["unit.g_s"], np.float32(1 / 16)
-        scale = at_quality(part("modulate8.scale.table"), self.quality)
-        shift = at_quality(part("modulate8.shift.table"), self.quality)
+        scale = at_quality(self.part("modulate8.scale.table"), self.quality)
+        shift = at_quality(self.part("modulate8.shift.table"), self.quality)
         rows = scale[:, None, None, None]
-        stream = layer(companded(seen), part("in8.weight") * rows, sixteenth)
-        stream = stream + layer(state, part("in_state.weight") * rows, sixteenth)
-        stream = stream + (part("in8.bias") * scale + shift)
+        y = layer(companded(seen), self.part("in8.weight") * rows, sixteenth)
+        y = y + layer(state, self.part("in_state.weight") * rows, sixteenth)
+        y = y + (self.part("in8.bias") * scale + shift)
+        found = [y]
         for k in range(len(units) // 2):
-            name, unit, between = f"blocks.{k}.", units[2 * k], units[2 * k + 1]
-            x = layer(rectified(stream, unit), part(name + "conv1.weight"), unit / between)
-            x = np.floor(x + part(name + "conv1.bias") / between + HALF)
-            x = np.minimum(np.maximum(x, 0), MOST).astype(np.int64)
-            x = layer(x, part(name + "conv2.weight"), between) + part(name + "conv2.bias")
-            stream = stream + x
-        x = layer(rectified(stream, units[-1]), part("out8.weight"), units[-1], self.step)
-        return x + part("out8.bias") * self.step
+            name, p, q = f"blocks.{k}.", units[2 * k], units[2 * k + 1]
+            h = layer(rectified(y, p), self.part(name + "conv1.weight"), p / q)
+            h = np.floor(h + self.part(name + "conv1.bias") / q + HALF)
+            h = np.minimum(np.maximum(h, 0), MOST).astype(np.int64)
+            h = layer(h, self.part(name + "conv2.weight"), q) + self.part(name + "conv2.bias")
+            y = y + h
+            found.append(y)
+        return found
+
+    def corrected(self, c8: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Coefficients (H/8, W/8, 192) with what the last of `features` adds."""
+        unit = self.t["unit.g_s"][-1]
+        x = layer(rectified(y, unit), self.part("out8.weight"), unit, self.step)
+        return c8 + (x + self.part("out8.bias") * self.step)
 
     def coefficients(self, y16: np.ndarray, y8: np.ndarray) -> np.ndarray:
         """Latents in 64ths of a step, dequantised, level 4 merged: (H/8, W/8, 192)."""
@@ -180,7 +186,7 @@ class Synthesis:
         """(H, W, 3) uint8, both sides halved so often; `state` is that of level 1."""
         c8 = self.coefficients(y16, y8)
         if not halvings:
-            c8 = c8 + self.correction(c8, state)
+            c8 = self.corrected(c8, self.features(c8, state)[-1])
         planes = [centred(merged_to(c8, colour, halvings), halvings) for colour in range(3)]
         return to_rgb(planes, halvings)
 
