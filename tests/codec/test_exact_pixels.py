@@ -18,7 +18,8 @@ from deepsic import weights
 from deepsic.bitstream import unpack
 from deepsic.codec import Codec
 from deepsic.models.quality_tables import base_step_of
-from deepsic.models.sic.int8.layer import Layer
+from deepsic.models.sic.int8.layer import Conv, Layer
+from deepsic.models.sic.int8.planes import Plane
 from deepsic.models.sic.wavelet import lifting_cpu
 from deepsic.models.tiles import tiling
 from tests.reference import pixels
@@ -105,6 +106,18 @@ def test_floats_before_they_are_rounded(
     for fast, slow in zip(seen, [*features, plain.corrected(c8, features[-1])], strict=True):
         assert slow.dtype == np.float32
         assert np.array_equal(fast, slow)
+
+
+def test_features_become_bytes() -> None:
+    """Those where a last bit decides how they are rounded, in each of the model's units."""
+    nothing = Conv.rounded(np.zeros((16, 4, 1, 1)), offset=0)
+    layer = Layer.of(nothing, Plane.of(np.zeros((32, 32, 4), np.uint8), border=0))
+    for unit in tensors_of(weights.resolve("sic"))["unit.g_s"]:
+        halves = np.random.default_rng(0).integers(-9, 300, (32, 32, 16)) + 0.5
+        stream = (halves * unit).astype(np.float32)
+        seen = Plane.empty(32, 32, 16, border=0)
+        layer.to_stream(stream, seen, float(unit), add=True)
+        assert np.array_equal(seen.inner, pixels.rectified(stream, unit))
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 2, 3])
