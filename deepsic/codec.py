@@ -161,6 +161,7 @@ class Codec:
         """
         goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
         tuning = self.tunings.index(self.tune)
+        coder = registry.coder_of(self.engine, tuning, fitted=refiner is not None)
         if refiner is None:
             refiner = self._descent
         elif refiner.identity != self.identity:
@@ -173,14 +174,14 @@ class Codec:
         semantics = self._seen(picture, labels, labeler)
 
         def plain(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics, tuning)
+            return self._encode_at(picture, quality, zone, semantics, coder)
 
         @cache
         def latents(quality: int) -> tuple[F32, F32] | None:
             return None if refiner is None else refiner.latents(picture.rgb, quality, tuning)
 
         def refined(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics, tuning, latents(quality))
+            return self._encode_at(picture, quality, zone, semantics, coder, latents(quality))
 
         target = goal.target(picture.size[0] * picture.size[1])
         if target is None:
@@ -358,18 +359,18 @@ class Codec:
 
     def _encode_at(
         self, picture: LoadedImage, quality: int, zone: float, semantics: Semantics | bool,
-        tuning: int, refined: tuple[F32, F32] | None = None,
+        coder: int, refined: tuple[F32, F32] | None = None,
     ) -> bytes:  # fmt: skip
         width, height = picture.size
         tile_log2 = 0 if max(width, height) <= tiling.ONE_TILE else tiling.TILE_LOG2
         header = Header(
             width=width, height=height, model_id=self.identity, quality=quality,
             tile_log2=tile_log2, gray=picture.gray, alpha=picture.alpha is not None,
-            sixteen_bit=picture.sixteen_bit, coder=tuning,
+            sixteen_bit=picture.sixteen_bit, coder=coder,
         )  # fmt: skip
         grid = tiles(height, width, _side(tile_log2))
         encoding = Encoding(
-            engine=registry.tuned(self.engine, tuning), reader=self.reader,
+            engine=registry.tuned(self.engine, coder), reader=self.reader,
             quick=efforts.is_quick(self.effort), refined=refined,
         )  # fmt: skip
         coded = encoding.tiles(picture.rgb, grid, quality, zone)

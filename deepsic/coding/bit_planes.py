@@ -28,9 +28,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.coding.context_kernels import take
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability
 from deepsic.coding.raw_pointers import pointer, uncounted
+from deepsic.coding.symbol_kernels import take
 
 PLANES: Final = 6
 NODES: Final = 1 << PLANES

@@ -7,7 +7,8 @@ pass at the P positions of rows top .. bottom. How many parts a step has, 16 or 
 `MeanGrid`.
 
 Coder and decoder of each kind stand side by side in full: numba compiles each as one loop whose
-state stays in registers, and a function for both would carry the branch into every symbol.
+state stays in registers, and a function for both would carry the branch into every symbol. `hiding`
+is of `hidden_signs`, and says where a row's groups of symbols end.
 """
 
 from __future__ import annotations
@@ -16,154 +17,26 @@ import math
 from functools import cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.coding.binarisation import (
-    ESCAPE_AT,
-    ESCAPES,
-    MORE_AT,
-    ONE_AT,
-    PER_CLASS,
-    SKIP,
-    UNARY,
-    ZERO_AT,
-)
-from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, adapt, narrow, probability, refill
+from deepsic.coding.binarisation import PER_CLASS, SKIP
+from deepsic.coding.hidden_signs import LEAST, hide
+from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, narrow
 from deepsic.coding.raw_pointers import pointer
+from deepsic.coding.symbol_kernels import (
+    NONE,
+    PLAIN,
+    SYMBOL_LIMIT,
+    decode_symbol,
+    encode_symbol,
+    inline,
+    jit,
+    take,
+)
 
 ROUNDING = 0.49
 """The most, in steps, that symbols are rounded toward zero."""
-SYMBOL_LIMIT = 32000
-
-jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
-inline: Any = numba.njit(inline="always")
-
-
-@jit
-def encode_escape(low: Any, span: Any, position: int, out: Any, states: Any, rest: int) -> Any:
-    """Exp-Golomb of rest >= 1; rare, so not inlined."""
-    width = 0
-    while (rest >> (width + 1)) > 0:
-        width += 1
-    for k in range(width + 1):
-        context = ESCAPE_AT + min(k, ESCAPES - 1)
-        bit = 1 if k < width else 0
-        p = probability(states, context)
-        low, span, position = narrow(low, span, out, position, p, bit)
-        adapt(states, context, bit)
-    for k in range(width - 1, -1, -1):
-        low, span, position = narrow(low, span, out, position, 32768, (rest >> k) & 1)
-    return low, span, position
-
-
-@inline
-def encode_symbol(
-    low: Any, span: Any, position: int, out: Any, states: Any, base: int, near: int, symbol: int,
-    sign: int = -1,
-) -> Any:  # fmt: skip
-    """One symbol of the class whose contexts start at `base`; returns low, range, position.
-
-    sign: context of its sign; -1: none, a plain bit.
-    """
-    context = base + ZERO_AT + near
-    bit = 1 if symbol != 0 else 0
-    low, span, position = narrow(low, span, out, position, probability(states, context), bit)
-    adapt(states, context, bit)
-    if bit:
-        bit = 1 if symbol < 0 else 0
-        if sign < 0:
-            low, span, position = narrow(low, span, out, position, 32768, bit)
-        else:
-            low, span, position = narrow(low, span, out, position, probability(states, sign), bit)
-            adapt(states, sign, bit)
-        size = abs(symbol)
-        context = base + ONE_AT + near
-        level = 1
-        while level < UNARY:
-            bit = 1 if size > level else 0
-            p = probability(states, context)
-            low, span, position = narrow(low, span, out, position, p, bit)
-            adapt(states, context, bit)
-            if not bit:
-                break
-            context = base + MORE_AT + level - 1
-            level += 1
-        if level == UNARY:
-            low, span, position = encode_escape(low, span, position, out, states, size - UNARY + 1)
-    return low, span, position
-
-
-@inline
-def take(code: Any, span: Any, data: Any, end: int, position: int, p: int) -> Any:
-    """Decode one bit whose 0 has probability p / 65536; returns bit, code, range, position."""
-    bound = (span >> U64(16)) * U64(p)
-    bit = 0
-    if code >= bound:
-        code -= bound
-        span -= bound
-        bit = 1
-    else:
-        span = bound
-    if span < U64(1 << 32):
-        code = (code << U64(32)) | refill(data, end, position)
-        span <<= U64(32)
-        position += 4
-    return bit, code, span, position
-
-
-@jit
-def decode_escape(code: Any, span: Any, data: Any, end: int, position: int, states: Any) -> Any:
-    """Inverse of `encode_escape`; bounded, whatever the stream holds."""
-    width = 0
-    bit = 1
-    while bit and width < 16:
-        context = ESCAPE_AT + min(width, ESCAPES - 1)
-        p = probability(states, context)
-        bit, code, span, position = take(code, span, data, end, position, p)
-        adapt(states, context, bit)
-        width += bit
-    rest = 1
-    for _ in range(width):
-        bit, code, span, position = take(code, span, data, end, position, 32768)
-        rest = rest * 2 + bit
-    return min(rest, SYMBOL_LIMIT), code, span, position
-
-
-@inline
-def decode_symbol(
-    code: Any, span: Any, data: Any, end: int, position: int, states: Any, base: int, near: int,
-    sign: int = -1,
-) -> Any:  # fmt: skip
-    """Inverse of `encode_symbol`: symbol, code, range, position."""
-    context = base + ZERO_AT + near
-    bit, code, span, position = take(code, span, data, end, position, probability(states, context))
-    adapt(states, context, bit)
-    symbol = 0
-    if bit:
-        p = 32768 if sign < 0 else probability(states, sign)
-        negative, code, span, position = take(code, span, data, end, position, p)
-        if sign >= 0:
-            adapt(states, sign, negative)
-        context = base + ONE_AT + near
-        symbol = 1
-        while symbol < UNARY:
-            p = probability(states, context)
-            bit, code, span, position = take(code, span, data, end, position, p)
-            adapt(states, context, bit)
-            if not bit:
-                break
-            context = base + MORE_AT + symbol - 1
-            symbol += 1
-        if symbol == UNARY:
-            rest, code, span, position = decode_escape(code, span, data, end, position, states)
-            symbol += rest - 1
-        if negative:
-            symbol = -symbol
-    return symbol, code, span, position
-
-
 OFFSET = 128
 """What a byte that the nets see holds more than the number it stands for."""
 
@@ -231,88 +104,183 @@ def settle(
 
 
 @jit
-def encode_pass(
-    state: Any, out: Any, states: Any, group: int, v: Any, channels: Any,
-    means: Any, classes: Any, zone: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
-    top: int, bottom: int,
+def quantise_pass(
+    group: int, v: Any, channels: Any, means: Any, classes: Any, zone: Any, symbols: Any,
+    y_hat: Any, seen: Any, parts: int, hiding: Any, top: int, bottom: int,
 ) -> None:  # fmt: skip
-    """Quantise and code rows of one pass, after `settle`.
+    """Symbols of rows of one pass, after `settle`, to be coded by `encode_pass`.
 
     v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (P, K).
     zone: (64,) dead zones, steps. y_hat: (H, W, C) float32, written where a symbol isn't zero.
     seen: (H, W, K) bytes for the nets, likewise. parts: of a step, as in `MeanGrid`.
     """
     part = 1.0 / parts
-    out, states = pointer(out), pointer(states)
-    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     width, count = v.shape[1], channels.size
+    weights, limit, first = hiding.weights, hiding.limit, group // PER_CLASS
+    # Of a group's symbols: where they are, row of `hiding`, magnitude, what it stands for.
+    places = np.empty((width * count, 2), np.int64)
+    rows, sizes = np.empty(width * count, np.int64), np.empty(width * count, np.int64)
+    residuals = np.empty(width * count, np.float64)
+    target = symbols, y_hat, seen
     for y in range(top, bottom):
+        used, expected = 0, 0
         for x in range(width):
             p = (y - top) * width + x
             for k in range(count):
                 index = np.int64(classes[p, k])
                 if index <= SKIP:
                     continue
-                c = channels[k]
-                mean = np.int64(means[p, k])
-                residual = v[y, x, c] - mean * part
+                residual = v[y, x, channels[k]] - np.int64(means[p, k]) * part
                 reach = abs(residual) + 0.5
                 size = int(reach - zone[index])
-                symbol = 0
-                if size > 0:
-                    # A zone of more than half a step decides what is zero, not how to round.
-                    if zone[index] > ROUNDING:
-                        size = int(reach - ROUNDING)
-                    size = min(size, SYMBOL_LIMIT)
-                    symbol = -size if residual < 0 else size
-                near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
-                if k > 0:
-                    near += abs(symbols[y + 1, x + 1, channels[k - 1]])
-                near = min(near, 2)
-                base = group + index * PER_CLASS
-                low, span, position = encode_symbol(
-                    low, span, position, out, states, base, near, symbol
-                )
-                if symbol:
-                    symbols[y + 1, x + 1, c] = symbol
-                    value = symbol * parts + mean
-                    y_hat[y, x, c] = value * part
-                    seen[y, x, k] = compand(value, parts)
+                # A zone of more than half a step decides what is zero, not how to round.
+                if size > 0 and zone[index] > ROUNDING:
+                    size = int(reach - ROUNDING)
+                places[used, 0], places[used, 1], rows[used] = x, k, first + index
+                sizes[used], residuals[used] = min(max(size, 0), SYMBOL_LIMIT), residual
+                used += 1
+                expected += weights[first + index]
+                if limit and expected >= limit:
+                    hide(sizes, residuals, rows, used, hiding.costs)
+                    _place(places, sizes, residuals, used, channels, means, parts, y, top, target)
+                    used, expected = 0, 0
+        if limit:
+            hide(sizes, residuals, rows, used, hiding.costs)
+        _place(places, sizes, residuals, used, channels, means, parts, y, top, target)
+
+
+@jit
+def _place(
+    places: Any, sizes: Any, residuals: Any, used: int, channels: Any, means: Any, parts: int,
+    y: int, top: int, target: Any,
+) -> None:  # fmt: skip
+    """A group's symbols to where they belong."""
+    symbols, y_hat, seen = target
+    for i in range(used):
+        if sizes[i]:
+            x, k = places[i]
+            c = channels[k]
+            symbol = -sizes[i] if residuals[i] < 0 else sizes[i]
+            symbols[y + 1, x + 1, c] = symbol
+            value = symbol * parts + np.int64(means[(y - top) * y_hat.shape[1] + x, k])
+            y_hat[y, x, c], seen[y, x, k] = value * (1.0 / parts), compand(value, parts)
+
+
+@inline
+def _near(symbols: Any, y: int, x: int, channels: Any, k: int) -> Any:
+    """How large the coded neighbours are: 0, 1 or 2."""
+    c = channels[k]
+    near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
+    if k > 0:
+        near += abs(symbols[y + 1, x + 1, channels[k - 1]])
+    return min(near, 2)
+
+
+@jit
+def encode_pass(
+    state: Any, out: Any, states: Any, group: int, channels: Any, classes: Any, symbols: Any,
+    hiding: Any, top: int, bottom: int,
+) -> None:  # fmt: skip
+    """Code rows of one pass, after `quantise_pass`."""
+    out, states = pointer(out), pointer(states)
+    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    width, count = symbols.shape[1] - 2, channels.size
+    weights, limit, first_row = hiding.weights, hiding.limit, group // PER_CLASS
+    for y in range(top, bottom):
+        expected, nonzero, negative = 0, 0, False
+        for x in range(width):
+            p = (y - top) * width + x
+            for k in range(count):
+                index = np.int64(classes[p, k])
+                if index > SKIP:
+                    symbol = np.int64(symbols[y + 1, x + 1, channels[k]])
+                    near = _near(symbols, y, x, channels, k)
+                    sign = NONE if limit and not nonzero else PLAIN
+                    low, span, position = encode_symbol(
+                        low, span, position, out, states, group + index * PER_CLASS, near, symbol,
+                        sign,
+                    )  # fmt: skip
+                    if symbol and not nonzero:
+                        negative = symbol < 0
+                    nonzero += symbol != 0
+                    expected += weights[first_row + index]
+                last = x == width - 1 and k == count - 1
+                if limit and (last or expected >= limit):
+                    if 0 < nonzero < LEAST:
+                        bit = 1 if negative else 0
+                        low, span, position = narrow(low, span, out, position, 32768, bit)
+                    expected, nonzero = 0, 0
     state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
 
 @jit
 def decode_pass(
     state: Any, data: Any, states: Any, group: int, channels: Any,
-    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any, parts: int, top: int,
-    bottom: int,
+    means: Any, classes: Any, symbols: Any, y_hat: Any, seen: Any, parts: int, hiding: Any,
+    top: int, bottom: int,
 ) -> None:  # fmt: skip
     """Inverse of `encode_pass`."""
     part = 1.0 / parts
     data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     width, count = y_hat.shape[1], channels.size
+    weights, limit, first_row = hiding.weights, hiding.limit, group // PER_CLASS
+    first_x, first_k = 0, 0
     for y in range(top, bottom):
+        expected, nonzero, total = 0, 0, 0
         for x in range(width):
             p = (y - top) * width + x
             for k in range(count):
                 index = np.int64(classes[p, k])
                 if index <= SKIP:
                     continue
-                c = channels[k]
-                near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
-                if k > 0:
-                    near += abs(symbols[y + 1, x + 1, channels[k - 1]])
-                near = min(near, 2)
+                c, near = channels[k], _near(symbols, y, x, channels, k)
+                sign = NONE if limit and not nonzero else PLAIN
                 symbol, code, span, position = decode_symbol(
-                    code, span, data, end, position, states, group + index * PER_CLASS, near
+                    code, span, data, end, position, states, group + index * PER_CLASS, near, sign
                 )
                 if symbol:
+                    # The first of a group counts as positive until the group ends.
+                    if not nonzero:
+                        first_x, first_k = x, k
+                    nonzero += 1
+                    total += abs(symbol)
                     symbols[y + 1, x + 1, c] = symbol
                     value = symbol * parts + np.int64(means[p, k])
-                    y_hat[y, x, c] = value * part
-                    seen[y, x, k] = compand(value, parts)
+                    y_hat[y, x, c], seen[y, x, k] = value * part, compand(value, parts)
+                expected += weights[first_row + index]
+                if limit and expected >= limit:
+                    code, span, position = _sign_first(
+                        (code, span, position), data, end, nonzero, total, (y, first_x, first_k),
+                        channels, means[(y - top) * width :], symbols, y_hat, seen, parts,
+                    )  # fmt: skip
+                    expected, nonzero, total = 0, 0, 0
+        if limit:
+            code, span, position = _sign_first(
+                (code, span, position), data, end, nonzero, total, (y, first_x, first_k),
+                channels, means[(y - top) * width :], symbols, y_hat, seen, parts,
+            )  # fmt: skip
     state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
+
+
+@jit
+def _sign_first(
+    coder: Any, data: Any, end: int, nonzero: int, total: int, place: Any, channels: Any,
+    means: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
+) -> Any:  # fmt: skip
+    """Give a group's first nonzero symbol its sign; returns code, range, position."""
+    code, span, position = coder
+    negative = 0 if nonzero == 0 else total & 1
+    if 0 < nonzero < LEAST:
+        negative, code, span, position = take(code, span, data, end, position, 32768)
+    if negative:
+        y, x, k = place
+        c = channels[k]
+        symbol = -np.int64(symbols[y + 1, x + 1, c])
+        symbols[y + 1, x + 1, c] = symbol
+        value = symbol * parts + np.int64(means[x, k])
+        y_hat[y, x, c], seen[y, x, k] = value * (1.0 / parts), compand(value, parts)
+    return code, span, position
 
 
 @inline

@@ -26,15 +26,10 @@ from deepsic.coding.binarisation import (
     SIGN_CLASSES,
     SKIP,
 )
-from deepsic.coding.context_kernels import (
-    SYMBOL_LIMIT,
-    companded,
-    decode_symbol,
-    encode_symbol,
-    predict,
-)
+from deepsic.coding.context_kernels import companded, predict
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64
 from deepsic.coding.raw_pointers import pointer
+from deepsic.coding.symbol_kernels import SYMBOL_LIMIT, decode_symbol, encode_symbol
 
 F32 = NDArray[np.float32]
 # Sums may be taken in any order: they are exact.

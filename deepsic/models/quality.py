@@ -20,6 +20,8 @@ STEP_PER_LAMBDA = 4.9
 """Base step = 4.9 / sqrt(lambda): where dR/dD of a uniform quantiser meets the Lagrangian."""
 TUNINGS = ("psnr", "ssim")
 """By number, as a file's header and a model's tables count them."""
+HIDING = 2
+"""What the coder numbers have more whose streams hide signs."""
 APART = 2.0
 KNEE = 0.2
 """Share of the scale at each end that a wide one stretches, to twice its length."""

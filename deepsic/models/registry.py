@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.errors import UnknownModelError, UnknownVersionError, UsageError
+from deepsic.models.quality import HIDING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +38,7 @@ __all__ = [
     "Quick",
     "Scalable",
     "Tunable",
+    "coder_of",
     "load",
     "preset",
     "tuned",
@@ -92,14 +94,20 @@ class Quick(Protocol):
 
 @runtime_checkable
 class Tunable(Protocol):
-    """What an engine or a reader has besides if its model is tuned in more than one way."""
+    """What an engine or a reader has besides if its model has several coders: tunings, and for each
+    one that hides signs."""
 
     @property
     def tunings(self) -> int:
-        """How many ways."""
+        """How many ways there are to tune it."""
 
-    def tuned(self, tuning: int) -> Any:
-        """The same of one tuning, by its number in `deepsic.models.quality.TUNINGS`."""
+    @property
+    def coders(self) -> tuple[int, ...]:
+        """Their numbers, see `tuned`."""
+
+    def tuned(self, coder: int) -> Any:
+        """The same for files of one coder: a tuning by its number in `TUNINGS` of
+        `deepsic.models.quality`, and `HIDING` more where signs are hidden."""
 
 
 class LabelReader(Protocol):
@@ -247,16 +255,28 @@ def load(reference: str) -> Any:
         raise UsageError("this model needs torch; pip install 'deepsic[torch]'") from error
 
 
-def tuned(part: Any, tuning: int) -> Any:
-    """An engine or reader for files of a tuning.
+def tuned(part: Any, coder: int) -> Any:
+    """An engine or reader for files of a coder.
 
     Raises:
         UnknownVersionError: the model hasn't that.
     """
-    if tuning == 0:
+    if coder == 0:
         return part
-    if not isinstance(part, Tunable) or tuning >= part.tunings:
+    if not isinstance(part, Tunable) or coder not in part.coders:
         raise UnknownVersionError(
-            f"the file is of tuning {tuning}, which its model doesn't have: update deepsic"
+            f"the file is of coder {coder}, which its model doesn't have: update deepsic"
         )
-    return part.tuned(tuning)
+    return part.tuned(coder)
+
+
+def coder_of(engine: Any, tuning: int, fitted: bool = False) -> int:
+    """The coder that gives a tuning's smallest files.
+
+    Args:
+        fitted: whether the latents are fitted to networks, which the symbols that hiding a sign
+            moves would undo.
+    """
+    hiding = HIDING + tuning
+    hides = isinstance(engine, Tunable) and hiding in engine.coders and not fitted
+    return hiding if hides else tuning

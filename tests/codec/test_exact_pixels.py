@@ -81,7 +81,7 @@ def test_floats_before_they_are_rounded(
     The network sees them as bytes that were nearly rounded the other way. A lowest band that is
     nearly even and very bright has a contrast of few bits.
     """
-    tensors = pixels.of_coder(tensors_of(weights.resolve("sic")), 0)
+    tensors = pixels.of_tuning(tensors_of(weights.resolve("sic")), 0)
     plain = pixels.Synthesis(tensors, quality, wide=True)
     rng = np.random.default_rng(0)
     turns = np.arange(-80, 80) + 0.5  # where companded steps are rounded the other way

@@ -19,7 +19,7 @@ from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.net import SSIM_STEPS8, SSIM_STEPS16, SicNet
 from deepsic.models.sic.wavelet import bands
 from tests.reference.decoder import StreamDecoder
-from tests.reference.pixels import of_coder
+from tests.reference.pixels import of_tuning
 from tests.support.small_model import photograph, small_net
 
 
@@ -30,7 +30,7 @@ def test_a_file_says_how_it_was_tuned(two_tunings: Path) -> None:
     image = photograph(64, 96)
     blobs = {tune: each.encode(image, quality=70) for tune, each in tuned.items()}
     headers = [unpack(blob).header for blob in blobs.values()]
-    assert [header.coder for header in headers] == [0, 1]
+    assert [header.coder for header in headers] == [2, 3]
     assert blobs["ssim"] == codec.encode(image, quality=70)
     for tune, blob in blobs.items():
         again = pickle.loads(pickle.dumps(tuned[tune]))
@@ -48,7 +48,7 @@ def test_a_decoder_of_plain_integers_agrees_on_the_second(two_tunings: Path, qua
     y8, y16 = engine.decode(stream, 64, 96, quality)[:2]
     both = weights.read_arrays(two_tunings).tensors
     assert len(both["table.z_classes"]) == 200
-    tensors = of_coder(both, 1)
+    tensors = of_tuning(both, 1)
     _, _, slow16, slow8 = StreamDecoder(tensors, stream, 64, 96, quality, False, 64).decode()
     assert np.array_equal(y16 * 64, slow16)
     assert np.array_equal(bands.whole8(y8) * 64, slow8)
@@ -58,11 +58,11 @@ def test_a_decoder_of_plain_integers_agrees_on_the_second(two_tunings: Path, qua
 def test_what_a_model_lacks_is_named(model_path: Path, two_tunings: Path) -> None:
     with pytest.raises(UsageError, match="can't tune for 'ssim'; it has psnr"):
         Codec.load(model_path, device="cpu", tune="ssim")
-    for path, coder in ((model_path, 1), (two_tunings, 2)):
+    for path, coder in ((model_path, 1), (model_path, 2), (two_tunings, 4)):
         codec = Codec.load(path, device="cpu")
         container = unpack(codec.encode(photograph(32, 32)))
         later = pack(replace(container, header=replace(container.header, coder=coder)))
-        with pytest.raises(UnknownVersionError, match=f"tuning {coder}"):
+        with pytest.raises(UnknownVersionError, match=f"coder {coder}"):
             codec.decode(later)
     with pytest.raises(UsageError, match="tunings=3"):
         SicConfig(revision=2, tunings=3)

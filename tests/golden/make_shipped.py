@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deepsic.bitstream import unpack
 from deepsic.codec import Codec
-from deepsic.models.quality import TUNINGS
+from deepsic.models.quality import HIDING, TUNINGS
 from tests.golden.make_codec import symbols_digest
 from tests.support.small_model import photograph
 
@@ -38,8 +39,9 @@ def main(models: list[str]) -> None:
         for tune in TUNINGS[: len(codec.tunings)]:
             tuned = Codec.load(model, device="cpu", tune=tune)
             for quality in (12, 70):
-                name = f"{codec.identity.hex()}-{tune}-{quality}.sic"
                 blob = tuned.encode(photograph(140, 180, 5), quality=quality)
+                hidden = "-hidden" if unpack(blob).header.coder >= HIDING else ""
+                name = f"{codec.identity.hex()}-{tune}-{quality}{hidden}.sic"
                 (HERE / name).write_bytes(blob)
                 facts[name] = {"model": model, "symbols": symbols_digest(codec, blob)}
                 if getattr(getattr(codec.engine, "transforms", None), "with_state", False):

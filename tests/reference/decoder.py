@@ -47,11 +47,13 @@ class BitDecoder:
                     states[context] += (2**20 - states[context]) >> rate
         return value
 
-    def symbol(self, group: str, index: int, near: int, sign: int | None = None) -> int:
+    def symbol(
+        self, group: str, index: int, near: int, sign: int | None = None, signed: bool = True
+    ) -> int:
         base = (GROUPS[group] * CLASSES + index) * PER_CLASS
         if not self.bit(base + near):
             return 0
-        negative = self.bit(sign)
+        negative = self.bit(sign) if signed else 0
         size, context = 1, base + NEAR + near
         while size < UNARY and self.bit(context):
             context = base + 2 * NEAR + size - 1
@@ -124,9 +126,9 @@ class StreamDecoder:
 
     def __init__(
         self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int,
-        rounded: bool = False, parts: int = 16,
+        rounded: bool = False, parts: int = 16, hides: bool = False,
     ) -> None:  # fmt: skip
-        self.rounded, self.parts = rounded, parts
+        self.rounded, self.parts, self.hides = rounded, parts, hides
         self.t = {k: v.astype(np.int64) for k, v in tensors.items() if v.dtype.kind in "iu"}
         self.bits = BitDecoder(stream, self.t["table.start"])
         self.h, self.w, self.q = h, w, q
@@ -276,16 +278,42 @@ class StreamDecoder:
         classes = np.clip(self.whole(sums, out)[..., count:], 0, 63)
         values, symbols = (self.y16, self.s16) if name[0] == "4" else (self.y8, self.s8)
         shown = np.zeros((*state.shape[:2], count), np.int64)
-        for y, x_ in np.ndindex(*state.shape[:2]):
-            before = -1
-            for k, c in enumerate(channels):
-                if parity[k] < 0 or (y + x_) % 2 == parity[k]:
-                    if classes[y, x_, k] > 2:
-                        near = self.near(symbols, y, x_, c, before)
-                        symbols[y, x_, c] = self.bits.symbol(name[0], int(classes[y, x_, k]), near)
-                    values[y, x_, c] = self.parts * symbols[y, x_, c] + means[y, x_, k]
-                    shown[y, x_, k] = compand(int(values[y, x_, c]), self.parts)
-                before = c
+
+        def place(y: int, x: int, k: int, symbol: int) -> None:
+            symbols[y, x, channels[k]] = symbol
+            value = self.parts * symbol + means[y, x, k]
+            values[y, x, channels[k]] = value
+            shown[y, x, k] = compand(int(value), self.parts)
+
+        for y in range(len(state)):
+            group: list[tuple[int, int]] = []  # places of nonzero symbols in this row
+            expected = 0
+            for x in range(state.shape[1]):
+                before = -1
+                for k, c in enumerate(channels):
+                    index = int(classes[y, x, k])
+                    if parity[k] >= 0 and (y + x) % 2 != parity[k]:
+                        pass
+                    elif index <= 2:
+                        place(y, x, k, 0)
+                    else:
+                        near = self.near(symbols, y, x, c, before)
+                        signed = not self.hides or bool(group)
+                        symbol = self.bits.symbol(name[0], index, near, signed=signed)
+                        place(y, x, k, symbol)
+                        group += [(x, k)] * bool(symbol)
+                        base = (GROUPS[name[0]] * CLASSES + index) * PER_CLASS
+                        expected += 65536 - int(self.t["table.start"][base])
+                    before = c
+                    last = x == state.shape[1] - 1 and k == len(channels) - 1
+                    if self.hides and (last or expected >= 4 * 65536):
+                        if group:
+                            total = sum(abs(int(symbols[y, u, channels[j]])) for u, j in group)
+                            negative = total % 2 if len(group) > 1 else self.bits.bit(None)
+                            u, j = group[0]
+                            size = int(symbols[y, u, channels[j]])
+                            place(y, u, j, -size if negative else size)
+                        group, expected = [], 0
         return shown
 
     def spatial(self, level: str, state: np.ndarray, start: int) -> np.ndarray:

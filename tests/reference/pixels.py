@@ -37,13 +37,13 @@ HALO = 96
 HALF, ONE, EIGHT, MOST = map(np.float32, (0.5, 1, 8, 255))
 
 
-def of_coder(tensors: dict[str, np.ndarray], coder: int) -> dict[str, np.ndarray]:
+def of_tuning(tensors: dict[str, np.ndarray], tuning: int) -> dict[str, np.ndarray]:
     """The tensors with the tables of one tuning."""
 
     def own(name: str, value: np.ndarray) -> np.ndarray:
         if name.startswith("table.shift.") or name == "table.z_classes":
-            return value[100 * coder :][:100]
-        return value[8 * coder :][:8] if name.endswith(".table") else value
+            return value[100 * tuning :][:100]
+        return value[8 * tuning :][:8] if name.endswith(".table") else value
 
     return {name: own(name, value) for name, value in tensors.items()}
 
@@ -136,7 +136,7 @@ def layer(x: np.ndarray, weight: np.ndarray, *units: np.float32) -> np.ndarray:
 
 
 class Synthesis:
-    """A model's tensors at one quality, those `of_coder`; latents to pixels."""
+    """A model's tensors at one quality, those `of_tuning`; latents to pixels."""
 
     def __init__(self, tensors: dict[str, np.ndarray], quality: int, wide: bool) -> None:
         self.t, self.quality = tensors, quality
@@ -245,7 +245,8 @@ def image(
         header: of the file: height, width, quality, coder, tile_log2.
         halvings: 0 to 3, of both sides.
     """
-    tensors = of_coder(tensors, header.coder)
+    hides, tuning = divmod(header.coder, 2)
+    tensors = of_tuning(tensors, tuning)
     synthesis = Synthesis(tensors, header.quality, wide)
     height, width, n = header.height, header.width, 2**halvings
     side = 2**header.tile_log2 if header.tile_log2 else up(max(height, width))
@@ -254,7 +255,7 @@ def image(
     whole = [np.zeros((up(height) // s, up(width) // s, count), np.int64) for s, count in sizes]
     for (top, left), stream in zip(tiles, streams, strict=True):
         h, w = up(min(side, height - top)), up(min(side, width - left))
-        decoder = StreamDecoder(tensors, stream, h, w, header.quality, parts=64)
+        decoder = StreamDecoder(tensors, stream, h, w, header.quality, parts=64, hides=bool(hides))
         _, _, y16, y8 = decoder.decode()
         for all_of_it, own, (s, _) in zip(whole, (y16, y8, decoder.last), sizes, strict=True):
             all_of_it[top // s : (top + h) // s, left // s : (left + w) // s] = own

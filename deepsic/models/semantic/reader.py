@@ -50,6 +50,11 @@ class SemanticReader:
         self._custom = labels if is_custom(labels) else ""
 
     @property
+    def coders(self) -> tuple[int, ...]:
+        """As the engine's."""
+        return self.engine.coders
+
+    @property
     def tunings(self) -> int:
         """As the engine's."""
         return self.engine.tunings

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.models.quality import HIDING
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.probability import LEVELS, ProbabilityModel, TileDecoder, TileEncoder
 from deepsic.models.tiles.tiling import Latents
@@ -38,12 +39,19 @@ class SicEngine:
         self.probabilities = probabilities
         self.tunings = transforms.tunings
         """How many ways there are to tune it: 1, or 2 with structural similarity."""
+        self.coders = tuple(range(self.tunings))
+        """Numbers of the coders that it knows, see `tuned`."""
+        if transforms.with_state:
+            self.coders += tuple(HIDING + number for number in self.coders)
         self.strides = (8, 16, 8) if transforms.with_state else (8, 16)
         """Pixels a side behind each vector of the arrays that `decode` gives."""
 
-    def tuned(self, tuning: int) -> SicEngine:
-        """The engine of one tuning, by its number in `deepsic.models.quality.TUNINGS`."""
-        return SicEngine(self.transforms.tuned(tuning), self.probabilities.tuned(tuning))
+    def tuned(self, coder: int) -> SicEngine:
+        """The engine of one coder: a tuning by its number in `deepsic.models.quality.TUNINGS`, and
+        `HIDING` more where signs are hidden."""
+        hides, tuning = divmod(coder, HIDING)
+        probabilities = self.probabilities.tuned(tuning, bool(hides))
+        return SicEngine(self.transforms.tuned(tuning), probabilities)
 
     def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Any]:
         """Latents in steps and semantic features of a window, see `ByteTransforms.analyse`."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.coding import binarisation, context_kernels, range_coder, serial_kernels
+from deepsic.coding import binarisation, context_kernels, hidden_signs, range_coder, serial_kernels
 from deepsic.errors import CorruptFileError, counted
 from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
@@ -42,12 +42,15 @@ class EntropyTables:
     """Networks that code the hyper-latent and the lowest band, if the model has them."""
     grid: context_kernels.MeanGrid
     """How finely means are counted."""
+    hides: bool = False
+    """Whether signs are hidden."""
 
-    def tuned(self, tuning: int) -> EntropyTables:
+    def tuned(self, tuning: int, hides: bool) -> EntropyTables:
         """Those of one tuning alone."""
         rows = slice(QUALITIES * tuning, QUALITIES * (tuning + 1))
         return replace(
             self,
+            hides=hides,
             z_classes=self.z_classes[rows],
             shifts={name: shift[rows] for name, shift in self.shifts.items()},
             serial=None if self.serial is None else self.serial.tuned(rows),
@@ -87,6 +90,8 @@ class _Base:
         self.hyper_classes = np.tile(tables.z_classes[quality - 1], (positions, 1))
         self.hyper_channels = np.arange(bands.HYPER, dtype=np.int32)
         self.serial = None if tables.serial is None else tables.serial.at(quality)
+        self.shown = hidden_signs.hiding(tables.start, False)
+        self.hiding = hidden_signs.hiding(tables.start, tables.hides)
 
     def bordered_hyper(self) -> NDArray[np.int32]:
         """Room for the hyper-latent with a border of zeros."""
@@ -99,21 +104,28 @@ class _Base:
         seen = np.empty((*y.shape[:2], len(plan.channels)), np.uint8)
         grid = self.tables.grid
 
-        def settled(top: int, bottom: int) -> tuple[I16, U8]:
+        def make(top: int, bottom: int) -> tuple[I16, U8]:
             means, classes = predict(top, bottom)
             context_kernels.settle(
                 means, classes, plan.channels, plan.parity, y, seen, grid, top, bottom
             )
+            self.choose(plan, means, classes, symbols, y, seen, top, bottom)
             return means, classes
 
         def code(top: int, bottom: int, made: tuple[I16, U8]) -> None:
-            self.code(plan, *made, symbols, y, seen, grid.parts, top, bottom)
+            self.code(plan, *made, symbols, y, seen, top, bottom)
 
-        in_turn(settled, code, len(y))
+        in_turn(make, code, len(y))
         return seen
 
-    def code(self, plan: PassPlan, *rows: Any) -> None:
-        """Code rows: means, classes and what follows in `context_kernels.decode_pass`."""
+    def choose(self, plan: PassPlan, *rows: Any) -> None:
+        """Choose the symbols of rows, if they aren't to be decoded: arguments as `code`'s."""
+
+    def code(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, top: int,
+        bottom: int,
+    ) -> None:  # fmt: skip
+        """Code rows."""
         raise NotImplementedError
 
     def finish_lowest(self) -> NDArray[np.int32]:
@@ -149,10 +161,15 @@ class TileEncoder(_Base):
         h, w, _ = self.hyper_shape
         symbols = np.zeros((h + 1, w + 2, bands.HYPER), np.int16)
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
+        group = binarisation.group_start("z")
+        context_kernels.quantise_pass(
+            group, self.z, self.hyper_channels, self.hyper_means, self.hyper_classes,
+            np.zeros(64, np.float32), symbols, z_hat, seen, self.tables.grid.parts, self.shown, 0,
+            h,
+        )  # fmt: skip
         context_kernels.encode_pass(
-            self.state, self.out, self.states, binarisation.group_start("z"), self.z,
-            self.hyper_channels, self.hyper_means, self.hyper_classes, np.zeros(64, np.float32),
-            symbols, z_hat, seen, self.tables.grid.parts, 0, h,
+            self.state, self.out, self.states, group, self.hyper_channels, self.hyper_classes,
+            symbols, self.shown, 0, h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -166,11 +183,21 @@ class TileEncoder(_Base):
             serial_kernels.encode_lowest(*coder, self.serial[0], self.ll, self.lowest_marks)
         return self.finish_lowest()
 
-    def code(self, plan: PassPlan, means: I16, classes: U8, *rows: Any) -> None:
+    def choose(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
         v = self.v8 if plan.tensor == 8 else self.v16
+        context_kernels.quantise_pass(
+            plan.group, v, plan.channels, means, classes, self.zone, symbols, y, seen,
+            self.tables.grid.parts, self.hiding, *rows,
+        )  # fmt: skip
+
+    def code(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
         context_kernels.encode_pass(
-            self.state, self.out, self.states, plan.group, v, plan.channels,
-            means, classes, self.zone, *rows,
+            self.state, self.out, self.states, plan.group, plan.channels, classes, symbols,
+            self.hiding, *rows,
         )  # fmt: skip
 
     def finish(self) -> bytes:
@@ -201,8 +228,8 @@ class TileDecoder(_Base):
         z_hat, seen = np.zeros(self.hyper_shape, np.float32), np.empty(self.hyper_shape, np.uint8)
         context_kernels.decode_pass(
             self.state, self.data, self.states, binarisation.group_start("z"), self.hyper_channels,
-            self.hyper_means, self.hyper_classes, symbols, z_hat, seen, self.tables.grid.parts, 0,
-            h,
+            self.hyper_means, self.hyper_classes, symbols, z_hat, seen, self.tables.grid.parts,
+            self.shown, 0, h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -215,10 +242,13 @@ class TileDecoder(_Base):
             serial_kernels.decode_lowest(*coder, self.serial[0], self.ll)
         return self.finish_lowest()
 
-    def code(self, plan: PassPlan, *rows: Any) -> None:
+    def code(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
         context_kernels.decode_pass(
-            self.state, self.data, self.states, plan.group, plan.channels, *rows
-        )
+            self.state, self.data, self.states, plan.group, plan.channels, means, classes, symbols,
+            y, seen, self.tables.grid.parts, self.hiding, *rows,
+        )  # fmt: skip
 
     def finish(self) -> None:
         """Check that the stream wasn't longer than what was read.
@@ -247,9 +277,9 @@ class ProbabilityModel:
         self.channels = layers["state1.conv"].conv.outputs
         """Of a state."""
 
-    def tuned(self, tuning: int) -> ProbabilityModel:
-        """The same nets with the tables of one tuning."""
-        return ProbabilityModel(self.layers, self.tables.tuned(tuning))
+    def tuned(self, tuning: int, hides: bool) -> ProbabilityModel:
+        """The same nets with the tables of one tuning, and whether signs are hidden."""
+        return ProbabilityModel(self.layers, self.tables.tuned(tuning, hides))
 
     def run(self, code: TileCoder, quality: int, last: str = "1") -> U8:
         """Code one tile at quality 1 .. 100.

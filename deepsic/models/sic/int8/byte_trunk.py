@@ -92,11 +92,12 @@ class _Entrance:
         self.bias = weights(f"{names[0]}.bias")
         self.scale = weights(f"{modulation}.scale.table")
         self.shift = weights(f"{modulation}.shift.table")
-        self._made: dict[Place, tuple[list[Conv], F32]] = {}
+        self._made: dict[tuple[int, ...], tuple[list[Conv], F32]] = {}
 
     def __call__(self, planes: Sequence[Plane], place: Place, unit: float) -> tuple[F32, Plane]:
         """The stream (H, W, D) and what is seen of it, in steps of `unit`."""
-        if place not in self._made:
+        known = *place, *(plane.channels for plane in planes)
+        if known not in self._made:
             scale, shift = at_quality(self.scale, *place), at_quality(self.shift, *place)
             convs = [
                 Conv.rounded(
@@ -104,8 +105,8 @@ class _Entrance:
                 ).scaled(unit_in)
                 for (w, unit_in), plane in zip(self.convs, planes, strict=True)
             ]
-            self._made[place] = convs, self.bias * scale + shift
-        convs, bias = self._made[place]
+            self._made[known] = convs, self.bias * scale + shift
+        convs, bias = self._made[known]
         x = planes[0]
         stream = np.empty((x.height, x.width, convs[0].outputs), np.float32)
         seen = Plane.empty(x.height, x.width, convs[0].outputs, border=0)
