@@ -183,7 +183,8 @@ def encode_pass(
 ) -> None:  # fmt: skip
     """Code rows of one pass, after `quantise_pass`."""
     out, states = pointer(out), pointer(states)
-    low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
+    low, span = state[LOW], state[RANGE]
+    position: Any = np.int64(state[POSITION])
     width, count = symbols.shape[1] - 2, channels.size
     weights, limit, first_row = hiding.weights, hiding.limit, group // PER_CLASS
     for y in range(top, bottom):
@@ -201,14 +202,15 @@ def encode_pass(
                         sign,
                     )  # fmt: skip
                     if symbol and not nonzero:
-                        negative = symbol < 0
-                    nonzero += symbol != 0
+                        negative = bool(symbol < 0)
+                    nonzero += 1 if symbol else 0
                     expected += weights[first_row + index]
                 last = x == width - 1 and k == count - 1
                 if limit and (last or expected >= limit):
                     if 0 < nonzero < LEAST:
-                        bit = 1 if negative else 0
-                        low, span, position = narrow(low, span, out, position, 32768, bit)
+                        low, span, position = narrow(
+                            low, span, out, position, 32768, 1 if negative else 0
+                        )
                     expected, nonzero = 0, 0
     state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
