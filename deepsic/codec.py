@@ -164,9 +164,9 @@ class Codec:
         coder = registry.coder_of(self.engine, tuning, fitted=refiner is not None)
         if refiner is None:
             refiner = self._descent
-        elif refiner.identity != self.identity:
+        elif getattr(refiner, "identity", None) != self.identity:
             raise UsageError(
-                f"the refiner was loaded with another model; load it with {self.name!r}"
+                f"no refiner of this model: deepsic.load_refiner({self.name!r}, NETWORKS) gives one"
             )
         picture = load_image(image, self.limits)
         if not metadata:

@@ -148,7 +148,9 @@ def test_descent_that_does_not_help_is_undone(
 
 
 def test_bad_input(codec: Codec, refiner: Refiner, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="another model"):
+    with pytest.raises(UsageError, match="no refiner of this model"):
+        codec.encode(photograph(32, 32), refiner="efficientnet-lite0")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no refiner of this model"):
         Codec.load("sic", device="cpu").encode(photograph(32, 32), refiner=refiner)
     with pytest.raises(UnknownModelError, match="only preset sic"):
         Refiner.load("deepsic-pre", [LITE0])
