@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.passes import PLANS, PassPlan
 from deepsic.models.sic.wavelet import bands
-from deepsic.threads import in_turn
+from deepsic.threads import each, in_turn
 
 MARKS = 4
 """What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
@@ -266,6 +267,8 @@ LEVELS = ("1", "2", "3", "4")
 SHUFFLED = ("hyper2", "up")
 """Layers before a pixel shuffle: their rows come phase by phase, see `layout.phases_first`."""
 _PHASES = 4
+_SLOPES = 2 * bands.LL
+"""Channels of `_slopes`."""
 
 
 class ProbabilityModel:
@@ -292,16 +295,15 @@ class ProbabilityModel:
         """
         z = Plane.of((np.clip(code.hyper() * 16, -127, 127) + OFFSET).astype(np.uint8))
         height, width = 2 * z.height, 2 * z.width  # at 1/16
-        wide = Plane.empty(z.height, z.width, self.channels)
-        if "hyper1" in self.tables.shifts:
-            self._state("hyper1", z, wide, quality)
-        else:
-            self.layers["hyper1"](z, wide)
         spread = self.layers["hyper2"].conv.outputs // _PHASES
-        slopes = _slopes(code.lowest())
-        x = Plane.empty(height, width, spread + slopes.shape[2])
-        self.layers["hyper2"](wide, x, phases=_PHASES)
-        x.inner[..., spread : spread + slopes.shape[2]] = slopes
+        x = Plane.empty(height, width, spread + _SLOPES)
+
+        def lowest() -> None:
+            x.inner[..., spread : spread + _SLOPES] = _slopes(code.lowest())
+
+        # The lowest band is coded serially, and without the hyper-latent.
+        jobs: list[Callable[[], None]] = [lowest, lambda: self._spread(z, x, quality)]
+        each(lambda job: job(), jobs)
         state = self._room(height, width, bands.LEVEL4)
         self._state("state4", x, state, quality)
         self._level("4", state, code)
@@ -323,6 +325,15 @@ class ProbabilityModel:
         if quality >= bands.CHROMA_FROM:
             self._pass("1c", state, Plane.of(np.concatenate((seen, rest), 2)), code)
         return self._seen(state)
+
+    def _spread(self, z: Plane, x: Plane, quality: int) -> None:
+        """The hyper-latent's networks, to the first channels of x."""
+        wide = Plane.empty(z.height, z.width, self.channels)
+        if "hyper1" in self.tables.shifts:
+            self._state("hyper1", z, wide, quality)
+        else:
+            self.layers["hyper1"](z, wide)
+        self.layers["hyper2"](wide, x, phases=_PHASES)
 
     def _room(self, height: int, width: int, coded: int) -> Plane:
         """For a state with what its level codes behind it."""
