@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from deepsic.coding import scratch
 from deepsic.coding.raw_pointers import pointer
 from deepsic.models.sic.layout import F32
 from deepsic.threads import strips
@@ -24,7 +25,7 @@ _GROUP = 4
 def affine(x: F32, weight: F32, bias: F32) -> F32:
     """`x @ weight + bias`: x (P, K), weight (K, D), bias (D,)."""
     given, rows, added = (np.ascontiguousarray(a, np.float32) for a in (x, weight, bias))
-    out = np.empty((len(x), weight.shape[1]), np.float32)
+    out = scratch.empty((len(x), weight.shape[1]), np.float32)
     groups = -(-len(x) // _GROUP)
     strips(lambda top, bottom: _affine(given, rows, added, out, top, bottom), groups)
     return out

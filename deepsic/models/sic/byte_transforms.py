@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.coding import scratch
 from deepsic.models.quality_tables import at_quality, base_step_of, exponentials
 from deepsic.models.sic.affine import affine
 from deepsic.models.sic.config import SicConfig
@@ -96,7 +97,7 @@ class ByteTransforms:
 
     def hyper(self, v8: F32, v16: F32, quality: int) -> F32:
         """Unrounded hyper-latent (H/32, W/32, 24) of latents in steps."""
-        x8 = np.empty((*v8.shape[:2], bands.ALWAYS8), np.float32)
+        x8 = scratch.empty((*v8.shape[:2], bands.ALWAYS8), np.float32)
         _compand_sizes(v8, x8)
         z = self.h_a(x8, _seen16(v16, np.float32(1.0)))
         if self.gain_z is not None:
@@ -127,7 +128,7 @@ class ByteTransforms:
         y16 = v16 * step16
         ll = lifting_cpu.inverse16(y16)
         height, width, count = v8.shape
-        c8 = np.empty((height, width, bands.COEFFICIENTS8), np.float32)
+        c8 = scratch.empty((height, width, bands.COEFFICIENTS8), np.float32)
         x8 = Plane.empty(height, width, bands.LL + count)
         strips(
             lambda t, b: _dequantise(v8, step8, ll, c8, x8.data, x8.layout, inverse, t, b), len(c8)

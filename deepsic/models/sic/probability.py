@@ -9,7 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.coding import binarisation, context_kernels, hidden_signs, range_coder, serial_kernels
+from deepsic.coding import (
+    binarisation,
+    context_kernels,
+    hidden_signs,
+    range_coder,
+    scratch,
+    serial_kernels,
+)
 from deepsic.errors import CorruptFileError, counted
 from deepsic.models.quality import QUALITIES
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
@@ -79,9 +86,9 @@ class _Base:
         h8, w8, h16, w16 = height // 8, width // 8, height // 16, width // 16
         self.tables = tables
         self.states = binarisation.fresh_states(tables.start)
-        self.y8 = np.zeros((h8, w8, bands.coded8(quality)), np.float32)
+        self.y8 = scratch.zeros((h8, w8, bands.coded8(quality)), np.float32)
         self.y16 = np.zeros((h16, w16, bands.Y16), np.float32)
-        self.symbols8 = np.zeros((h8 + 1, w8 + 2, self.y8.shape[2]), np.int16)
+        self.symbols8 = scratch.zeros((h8 + 1, w8 + 2, self.y8.shape[2]), np.int16)
         self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
         self.hyper_shape = (height // 32, width // 32, bands.HYPER)
         self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
@@ -102,7 +109,7 @@ class _Base:
     def run(self, plan: PassPlan, predict: Predict) -> U8:
         """See `TileCoder`. Rows are predicted by all threads while those before are coded here."""
         symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
-        seen = np.empty((*y.shape[:2], len(plan.channels)), np.uint8)
+        seen = scratch.empty((*y.shape[:2], len(plan.channels)), np.uint8)
         grid = self.tables.grid
 
         def make(top: int, bottom: int) -> tuple[I16, U8]:
@@ -148,7 +155,7 @@ class TileEncoder(_Base):
         self.zone = tables.zone if zone is None else zone
         self.state = range_coder.encoder_state()
         # Nothing costs more than 40 bits a symbol (8-bit pictures keep symbols below 2^15).
-        self.out = np.empty(6 * (v8.size + v16.size + z.size) + 64, np.uint8)
+        self.out = scratch.empty((6 * (v8.size + v16.size + z.size) + 64,), np.uint8)
 
     def hyper(self) -> NDArray[np.int32]:
         if self.serial is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.coding import scratch
 from deepsic.models.quality_tables import at_quality
 from deepsic.models.sic.affine import affine
 from deepsic.models.sic.int8.layer import Conv, Layer
@@ -108,7 +109,7 @@ class _Entrance:
             self._made[known] = convs, self.bias * scale + shift
         convs, bias = self._made[known]
         x = planes[0]
-        stream = np.empty((x.height, x.width, convs[0].outputs), np.float32)
+        stream = scratch.empty((x.height, x.width, convs[0].outputs), np.float32)
         seen = Plane.empty(x.height, x.width, convs[0].outputs, border=0)
         more = (convs[1], planes[1]) if len(planes) > 1 else None
         Layer.of(convs[0], x, bias, more).to_stream(stream, seen, unit, add=False)
@@ -212,7 +213,7 @@ class ByteAnalysis:
             features (H/16, W/16, C).
         """
         seen8, _, f16 = self.trunk(x8, v16, place, self.unit)
-        y8 = np.empty((*c8.shape[:2], len(gain)), np.float32)
+        y8 = scratch.empty((*c8.shape[:2], len(gain)), np.float32)
         self.exit(seen8, step, c8, gain, y8)
         places = np.maximum(f16, 0).reshape(-1, f16.shape[2])
         return y8, affine(places, self.out16, self.bias16), f16

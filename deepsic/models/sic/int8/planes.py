@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.coding import scratch
 from deepsic.models.sic.int8.dot_product import MOST
 
 __all__ = ["OFFSET", "Plane"]
@@ -31,7 +32,7 @@ class Plane:
         """With a border that stands for zero: OFFSET for signed numbers, 0 for others."""
         channels += -channels % 4
         size = (height + 2) * (width + 2) * channels
-        data = np.empty(size + (MOST + 3) * channels, np.uint8)
+        data = scratch.empty((size + (MOST + 3) * channels,), np.uint8)
         plane = cls(data, height, width, channels)
         whole = data[:size].reshape(height + 2, width + 2, channels)
         whole[0] = whole[-1] = border

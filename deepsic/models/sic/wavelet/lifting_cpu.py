@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.coding import scratch
 from deepsic.models.sic.wavelet import filters
 from deepsic.threads import strips
 
@@ -279,14 +280,14 @@ def _centred(plane: F32, shift: int) -> F32:
 
 def forward8(rgb: NDArray[np.uint8]) -> F32:
     """Picture (H, W, 3), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
-    planes = np.empty((3, *rgb.shape[:2]), np.float32)
+    planes = scratch.empty((3, *rgb.shape[:2]), np.float32)
     strips(lambda top, bottom: _rotate(rgb, ROTATION, planes, top, bottom), len(rgb))
     return forward_planes(planes)
 
 
 def forward_planes(planes: F32) -> F32:
     """Rotated colours (3, H, W), sides multiples of 8, to coefficients (H/8, W/8, 192)."""
-    out = np.empty((planes.shape[1] // 8, planes.shape[2] // 8, 192), np.float32)
+    out = scratch.empty((planes.shape[1] // 8, planes.shape[2] // 8, 192), np.float32)
     for level, starts in enumerate(_STARTS):
         planes = _forward(planes, 4 >> level, starts, out)
     for colour in range(3):
@@ -296,7 +297,7 @@ def forward_planes(planes: F32) -> F32:
 
 def _forward(planes: F32, factor: int, starts: Sequence[int], out: F32) -> F32:
     """A level of planes (3, 2 n, 2 w): bands to `out`; returns the lowest, (3, n, w)."""
-    lowest = np.empty((3, planes.shape[1] // 2, planes.shape[2] // 2), np.float32)
+    lowest = scratch.empty((3, planes.shape[1] // 2, planes.shape[2] // 2), np.float32)
 
     def run(top: int, bottom: int) -> None:
         for x, start, low in zip(planes, starts, lowest, strict=True):
@@ -308,7 +309,7 @@ def _forward(planes: F32, factor: int, starts: Sequence[int], out: F32) -> F32:
 
 def _inverse(lowest: F32, factor: int, starts: Sequence[int], packed: F32) -> F32:
     """Inverse of `_forward`."""
-    planes = np.empty((3, 2 * lowest.shape[1], 2 * lowest.shape[2]), np.float32)
+    planes = scratch.empty((3, 2 * lowest.shape[1], 2 * lowest.shape[2]), np.float32)
 
     def run(top: int, bottom: int) -> None:
         for x, start, low in zip(planes, starts, lowest, strict=True):
