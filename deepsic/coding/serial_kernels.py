@@ -11,7 +11,6 @@ state stays in registers, and a function for both would carry the branch into ev
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numba
@@ -36,6 +35,9 @@ F32 = NDArray[np.float32]
 jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False, fastmath=True)
 inline: Any = numba.njit(inline="always")
 
+LOWEST_ZONE, HYPER_ZONE = 0.3, 0.15
+"""Shares of the wavelet latents' dead zones: they save up to 2 % of rate at low and middle
+qualities. Chosen on images of CID22, gb82 and BSDS500."""
 NEAR = 8
 INPUTS = 3 * NEAR + 4
 """Of a colour's network: 26, and zeros that make a multiple of four."""
@@ -162,12 +164,20 @@ def _sign_of(group: int, fraction: int, index: int) -> int:
     return SIGN_AT + group * _SIGNS + fraction * (CLASSES // SIGN_CLASSES) + index // SIGN_CLASSES
 
 
+@inline
+def _rounded(residual: Any, zone: Any) -> Any:
+    """The symbol of a residual, rounded toward zero by a dead zone."""
+    size: Any = np.int64(max(0.0, abs(residual) + 0.5 - zone))
+    size = min(SYMBOL_LIMIT, size)
+    return -size if residual < 0 else size
+
+
 @jit
 def encode_lowest(
-    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, net: Any, ll: Any,
-    marks: Any,
+    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, zone: Any, net: Any,
+    ll: Any, marks: Any,
 ) -> None:  # fmt: skip
-    """Code v (H, W, 3), steps, to ll (H + 1, W + 2, 3) int32.
+    """Code v (H, W, 3), steps, to ll (H + 1, W + 2, 3) int32; zone (64,): dead zones by class.
 
     marks: (H, W, 3, 4) int32, of each symbol its class, n, context of the sign, and itself.
     """
@@ -183,8 +193,7 @@ def encode_lowest(
                 median, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
                 whole, fraction, more = _lowest_net(net, c, seen, total, hidden)
                 index = _class_of(np.int64(classes[c, min(activity, 255)]), more)
-                value = np.int64(math.floor(v[y, x, c] + 0.5))
-                symbol = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - median - whole))
+                symbol = _rounded(v[y, x, c] - (median + whole), LOWEST_ZONE * zone[index])
                 near, sign = min(2, activity // 4), _sign_of(1, fraction, index)
                 low, span, position = encode_symbol(
                     low, span, position, out, states, group + index * PER_CLASS, near, symbol, sign
@@ -265,10 +274,10 @@ def _around(symbols: Any, y: int, x: int, c: int) -> int:
 
 @jit
 def encode_hyper(
-    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, net: Any, z: Any,
-    marks: Any,
+    state: Any, out: Any, states: Any, group: int, v: Any, classes: Any, zone: Any, net: Any,
+    z: Any, marks: Any,
 ) -> None:  # fmt: skip
-    """Code v (H, W, C) to z (H + 1, W + 2, C) int32; classes (C,); marks as in `encode_lowest`."""
+    """Code v (H, W, C) to z (H + 1, W + 2, C) int32; classes (C,); the rest as `encode_lowest`."""
     out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     symbols = np.zeros_like(z)
@@ -280,8 +289,7 @@ def encode_hyper(
             for c in range(v.shape[2]):
                 whole, fraction, more = _hyper_net(net, c, sums, total)
                 index = _class_of(np.int64(classes[c]), more)
-                value = np.int64(math.floor(v[y, x, c] + 0.5))
-                symbol = min(SYMBOL_LIMIT, max(-SYMBOL_LIMIT, value - whole))
+                symbol = _rounded(v[y, x, c] - whole, HYPER_ZONE * zone[index])
                 near, sign = _around(symbols, y, x, c), _sign_of(0, fraction, index)
                 low, span, position = encode_symbol(
                     low, span, position, out, states, group + index * PER_CLASS, near, symbol, sign

@@ -163,7 +163,7 @@ class TileEncoder(_Base):
             self.hyper_marks = np.empty((*self.hyper_shape, MARKS), np.int32)
             serial_kernels.encode_hyper(
                 self.state, self.out, self.states, binarisation.group_start("z"), self.z,
-                self.hyper_classes[0], self.serial[1], z, self.hyper_marks,
+                self.hyper_classes[0], self.tables.zone, self.serial[1], z, self.hyper_marks,
             )  # fmt: skip
             return z[1:, 1:-1]
         h, w, _ = self.hyper_shape
@@ -188,7 +188,8 @@ class TileEncoder(_Base):
             context_kernels.encode_lowest(*coder, self.ll)
         else:
             self.lowest_marks = np.empty((*self.v16.shape[:2], bands.LL, MARKS), np.int32)
-            serial_kernels.encode_lowest(*coder, self.serial[0], self.ll, self.lowest_marks)
+            serial = self.tables.zone, self.serial[0], self.ll, self.lowest_marks
+            serial_kernels.encode_lowest(*coder, *serial)
         return self.finish_lowest()
 
     def choose(
