@@ -153,6 +153,8 @@ class TileEncoder(_Base):
         super().__init__(tables, quality, 8 * v8.shape[0], 8 * v8.shape[1])
         self.v8, self.v16, self.z = v8, v16, z
         self.zone = tables.zone if zone is None else zone
+        # Latents that are fitted to networks are rounded to the nearest, and hide no signs.
+        self.serial_zone = tables.zone if tables.hides else np.zeros_like(tables.zone)
         self.state = range_coder.encoder_state()
         # Nothing costs more than 40 bits a symbol (8-bit pictures keep symbols below 2^15).
         self.out = scratch.empty((6 * (v8.size + v16.size + z.size) + 64,), np.uint8)
@@ -163,7 +165,7 @@ class TileEncoder(_Base):
             self.hyper_marks = np.empty((*self.hyper_shape, MARKS), np.int32)
             serial_kernels.encode_hyper(
                 self.state, self.out, self.states, binarisation.group_start("z"), self.z,
-                self.hyper_classes[0], self.tables.zone, self.serial[1], z, self.hyper_marks,
+                self.hyper_classes[0], self.serial_zone, self.serial[1], z, self.hyper_marks,
             )  # fmt: skip
             return z[1:, 1:-1]
         h, w, _ = self.hyper_shape
@@ -188,7 +190,7 @@ class TileEncoder(_Base):
             context_kernels.encode_lowest(*coder, self.ll)
         else:
             self.lowest_marks = np.empty((*self.v16.shape[:2], bands.LL, MARKS), np.int32)
-            serial = self.tables.zone, self.serial[0], self.ll, self.lowest_marks
+            serial = self.serial_zone, self.serial[0], self.ll, self.lowest_marks
             serial_kernels.encode_lowest(*coder, *serial)
         return self.finish_lowest()
 
