@@ -27,7 +27,7 @@ def cost(codec: Codec, rgb: np.ndarray, quality: int) -> float:
 
 def test_more_work_costs_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(effort._STEPS, 8, 6)
-    rgb = photograph(192, 256, 4)
+    rgb = pytest.importorskip("skimage.data").coffee()[60:252, 180:436]
     quick, default, slow = (
         cost(Codec.load("sic", device="cpu", tune="psnr", effort=level), rgb, 50)
         for level in (1, 5, 8)

@@ -71,7 +71,7 @@ def test_networks_understand_more_of_as_many_bytes(photo: NDArray[np.uint8]) -> 
     # 3 % or so are the signs and dead zones that fitted latents do without.
     assert errors[1] < 1.09 * errors[0], "people lose little"
     lost = [divergence(LITE0, photo, codec.decode(blob)) for blob in (plain, looked)]
-    assert lost[1] < 0.7 * lost[0]
+    assert lost[1] < 0.8 * lost[0]
 
 
 @pytest.mark.parametrize("network", [Edges(), Boxes()], ids=["classifier", "detector"])
