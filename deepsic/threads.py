@@ -62,10 +62,10 @@ def each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
         finally:
             _here.busy = False
 
-    others = _pool(threads - 1).map(run, items[1:]) if threads == 2 else None
-    if others is None or len(items) > 2:
+    if len(items) > 2:
         return list(_pool(threads).map(run, items))
-    return [run(items[0]), *others]
+    other = _pool(1).submit(run, items[1])
+    return [run(items[0]), other.result()]
 
 
 def several(given: Iterable[T], what: str) -> list[T]:

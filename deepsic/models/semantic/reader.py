@@ -59,9 +59,9 @@ class SemanticReader:
         """As the engine's."""
         return self.engine.tunings
 
-    def tuned(self, tuning: int) -> SemanticReader:
-        """The reader of files of one tuning."""
-        return SemanticReader(self.head, self.label_set, self.engine.tuned(tuning))
+    def tuned(self, coder: int) -> SemanticReader:
+        """The reader of files of one coder."""
+        return SemanticReader(self.head, self.label_set, self.engine.tuned(coder))
 
     stores = False
     asked = True
