@@ -12,7 +12,7 @@ from PIL import Image
 
 from deepsic.bitstream import read_semantics, unpack
 from deepsic.errors import UsageError
-from deepsic.models.quality import TUNINGS
+from deepsic.models.quality import HIDING, TUNINGS
 from pipelines import compress_archive
 from pipelines.archive.settings import JOB_KEY, JobSettings, check_claim, claim, read_job
 from pipelines.archive.work.codec import ModelSource
@@ -90,7 +90,7 @@ def test_a_codec_is_loaded_for_the_tuning(
     for number, tune in enumerate(TUNINGS):
         codec = ModelSource(model=str(two_tunings), device="cpu", tune=tune).load()
         blob = codec.encode(image, quality=50)
-        assert unpack(blob).header.coder == number
+        assert unpack(blob).header.coder == HIDING + number
     assert ModelSource(model=str(two_tunings)).on("cpu").tune == "ssim"
     assert ModelSource(model=str(two_tunings), effort=7).on("cpu").tune == "psnr"
     assert ModelSource(model=str(model_path)).on("cpu").tune == "psnr"
