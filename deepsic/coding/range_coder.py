@@ -4,9 +4,9 @@ A range coder with a 64-bit range and 16-bit probabilities. Each context keeps t
 the probability of a 0, a fast and a slow one, and codes with their mean (as VVC does). All
 arithmetic is on integers.
 
-The kernels here are inlined into those of `passes`: state lives in local variables there, and
-between calls in a small array, (low or code, range, position). `out`, `data` and `states` are
-pointers (`borrow.pointer`) to bytes, and to both estimates of each context.
+The kernels here are inlined into those of `symbol_kernels`: state lives in local variables there,
+and between calls in a small array, (low or code, range, position). `out`, `data` and `states` are
+pointers (`raw_pointers.pointer`) to bytes, and to both estimates of each context.
 """
 
 from __future__ import annotations
