@@ -73,6 +73,8 @@ def main(
     for line in missed:
         typer.echo(line)
     options.keep(out, {"shares": shares, "gains": gains, "missed": missed})
+    if missed:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ class TileCoder(Protocol):
         """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `Plane`."""
 
 
-class _Base:
+class _Base(ABC):
     """Buffers that both directions share."""
 
     def __init__(self, tables: EntropyTables, quality: int, height: int, width: int) -> None:
@@ -98,7 +99,7 @@ class _Base:
         self.hyper_classes = np.tile(tables.z_classes[quality - 1], (positions, 1))
         self.hyper_channels = np.arange(bands.HYPER, dtype=np.int32)
         self.serial = None if tables.serial is None else tables.serial.at(quality)
-        self.shown = hidden_signs.hiding(tables.start, False)
+        self.plain = hidden_signs.hiding(tables.start, False)
         self.hiding = hidden_signs.hiding(tables.start, tables.hides)
 
     def bordered_hyper(self) -> NDArray[np.int32]:
@@ -110,14 +111,10 @@ class _Base:
         """See `TileCoder`. Rows are predicted by all threads while those before are coded here."""
         symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
         seen = scratch.empty((*y.shape[:2], len(plan.channels)), np.uint8)
-        grid = self.tables.grid
 
         def make(top: int, bottom: int) -> tuple[I16, U8]:
             means, classes = predict(top, bottom)
-            context_kernels.settle(
-                means, classes, plan.channels, plan.parity, y, seen, grid, top, bottom
-            )
-            self.choose(plan, means, classes, symbols, y, seen, top, bottom)
+            self.settle(plan, means, classes, symbols, y, seen, top, bottom)
             return means, classes
 
         def code(top: int, bottom: int, made: tuple[I16, U8]) -> None:
@@ -126,15 +123,23 @@ class _Base:
         in_turn(make, code, len(y))
         return seen
 
-    def choose(self, plan: PassPlan, *rows: Any) -> None:
-        """Choose the symbols of rows, if they aren't to be decoded: arguments as `code`'s."""
+    def settle(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
+        """What is known of rows before they are coded; arguments as `code`'s."""
+        context_kernels.settle(
+            means, classes, plan.channels, plan.parity, y, seen, self.tables.grid, *rows
+        )
 
+    @abstractmethod
     def code(
-        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, top: int,
-        bottom: int,
-    ) -> None:  # fmt: skip
-        """Code rows."""
-        raise NotImplementedError
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
+        """Code rows, from one to before another.
+
+        means, classes: (P, K), of these rows. symbols: (H + 1, W + 2, C). y: (H, W, C) in steps.
+        seen: (H, W, K).
+        """
 
     def finish_lowest(self) -> NDArray[np.int32]:
         """Copy the lowest band into y16."""
@@ -174,12 +179,12 @@ class TileEncoder(_Base):
         group = binarisation.group_start("z")
         context_kernels.quantise_pass(
             group, self.z, self.hyper_channels, self.hyper_means, self.hyper_classes,
-            np.zeros(64, np.float32), symbols, z_hat, seen, self.tables.grid.parts, self.shown, 0,
+            np.zeros(64, np.float32), symbols, z_hat, seen, self.tables.grid.parts, self.plain, 0,
             h,
         )  # fmt: skip
         context_kernels.encode_pass(
             self.state, self.out, self.states, group, self.hyper_channels, self.hyper_classes,
-            symbols, self.shown, 0, h,
+            symbols, self.plain, 0, h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
@@ -194,9 +199,10 @@ class TileEncoder(_Base):
             serial_kernels.encode_lowest(*coder, *serial)
         return self.finish_lowest()
 
-    def choose(
+    def settle(
         self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
     ) -> None:
+        super().settle(plan, means, classes, symbols, y, seen, *rows)
         v = self.v8 if plan.tensor == 8 else self.v16
         context_kernels.quantise_pass(
             plan.group, v, plan.channels, means, classes, self.zone, symbols, y, seen,
@@ -240,7 +246,7 @@ class TileDecoder(_Base):
         context_kernels.decode_pass(
             self.state, self.data, self.states, binarisation.group_start("z"), self.hyper_channels,
             self.hyper_means, self.hyper_classes, symbols, z_hat, seen, self.tables.grid.parts,
-            self.shown, 0, h,
+            self.plain, 0, h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -291,3 +294,20 @@ def test_a_damaged_part_is_named(ledger: Ledger) -> None:
     ledger.storage.put(LEDGER + "p.parquet", b"PAR1 not really PAR1")
     with pytest.raises(StorageError, match=r"p\.parquet"):
         keys(ledger)
+
+
+def test_times_need_no_database_of_the_system() -> None:
+    """Small images of systems hold no time zones, and pyarrow asks for that of each time."""
+    asks = (
+        "import pyarrow as pa\n"
+        "from datetime import UTC, datetime\n"
+        "from pipelines.archive.ledger import row_schema\n"
+        "row = {'finished': datetime(2026, 1, 1, tzinfo=UTC)}\n"
+        "table = pa.Table.from_pylist([row], row_schema())\n"
+        "print(table.to_pylist()[0]['finished'])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", asks], env=os.environ | {"PYTHONTZPATH": "/nowhere"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert told.stdout.strip() == "2026-01-01 00:00:00+00:00"
