@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import options
+from deepsic.bitstream import Layout
 from deepsic.codec import Codec
 from deepsic.coding import binarisation
 from deepsic.coding.range_coder import POSITION
@@ -53,7 +54,7 @@ class Recording:
     calls: list[Call]
     """Of every pass its plan, means and scale classes."""
     counts: NDArray[np.int64]
-    """(COUNT, 2) answers by context."""
+    """(contexts, 2) answers by context."""
 
     def encode(self) -> bytes:
         """Run the coder alone."""
@@ -94,7 +95,9 @@ class Recording:
         return float(length + self._signs())
 
     def _signs(self) -> int:
-        grid = self.counts[: binarisation.ESCAPE_AT, 1].reshape(-1, binarisation.PER_CLASS)
+        """How many are plain bits: all, or those of the wavelet's levels."""
+        first = 0 if self.tables.serial is None else binarisation.group_start("4")
+        grid = self.counts[first : binarisation.ESCAPE_AT, 1].reshape(-1, binarisation.PER_CLASS)
         return int(grid[:, : binarisation.NEIGHBOURS].sum())
 
     def symbols(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -129,7 +132,7 @@ def record(codec: Codec, rgb: NDArray[np.uint8], quality: int) -> Recording:
             seen: U8 = super().run(plan, known(means, classes, y.shape[1]))
             return seen
 
-    counts = np.zeros((binarisation.COUNT, 2), np.int64)
+    counts = np.zeros((len(tables.start), 2), np.int64)
     with torch.inference_mode():
         z = engine.transforms.hyper(v8, v16, quality)
         engine.probabilities.run(Recorder(tables, quality, (v8, v16, z), counts), quality)
@@ -213,7 +216,9 @@ def main(
             bins += recording.bins()
             ideal += recording.ideal_bits()
             length += 8 * len(stream)
-            whole += 8 * len(codec.encode(rgb, quality=quality, labels=False))
+            # Whole files are of another coder: what is around a stream is the same.
+            file = codec.encode(rgb, quality=quality, labels=False)
+            whole += 8 * (len(file) - len(Layout.of(file).tile(file, 0)) + len(stream))
             wavelet += 8 * (len(stream) - int(recording.started().state[POSITION]))
             pixels += rgb[..., 0].size
             encode += fastest(recording.encode)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from deepsic.coding.binarisation import PER_CLASS, SKIP
 from deepsic.coding.hidden_signs import LEAST, hide
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64, narrow
-from deepsic.coding.raw_pointers import pointer
+from deepsic.coding.raw_pointers import keep, pointer
 from deepsic.coding.symbol_kernels import (
     NONE,
     PLAIN,
@@ -110,69 +110,78 @@ def quantise_pass(
 ) -> None:  # fmt: skip
     """Symbols of rows of one pass, after `settle`, to be coded by `encode_pass`.
 
-    v: (H, W, C) float32 latents in steps. channels: (K,) of C. means, classes: (P, K).
+    v: (H, W, C or more) float32 latents in steps. channels: (K,) of C. means, classes: (P, K).
     zone: (64,) dead zones, steps. y_hat: (H, W, C) float32, written where a symbol isn't zero.
     seen: (H, W, K) bytes for the nets, likewise. parts: of a step, as in `MeanGrid`.
     """
     part = 1.0 / parts
-    width, count = v.shape[1], channels.size
-    weights, limit, first = hiding.weights, hiding.limit, group // PER_CLASS
-    # Of a group's symbols: where they are, row of `hiding`, magnitude, what it stands for.
-    places = np.empty((width * count, 2), np.int64)
-    rows, sizes = np.empty(width * count, np.int64), np.empty(width * count, np.int64)
-    residuals = np.empty(width * count, np.float64)
-    target = symbols, y_hat, seen
+    width, count, every, whole = v.shape[1], channels.size, y_hat.shape[2], v.shape[2]
+    weights, limit, first = pointer(hiding.weights), hiding.limit, group // PER_CLASS
+    # Of a group's symbols: position and channel, row of `hiding`, magnitude, what it stands for.
+    counts = np.empty((3, width * count), np.int64)
+    room = counts[0], counts[1], counts[2], np.empty(width * count, np.float64)
+    _, rows, sizes, residuals = room
+    taken = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
+    v, zone, channels = pointer(v), pointer(zone), pointer(channels)
+    means, classes = pointer(means), pointer(classes)
+    target = pointer(symbols), pointer(y_hat), pointer(seen)
     for y in range(top, bottom):
         used, expected = 0, 0
+        shape = y, width, every, count, top
         for x in range(width):
-            p = (y - top) * width + x
+            p, here = ((y - top) * width + x) * count, (y * width + x) * whole
             for k in range(count):
-                index = np.int64(classes[p, k])
+                index = np.int64(classes[p + k])
                 if index <= SKIP:
                     continue
-                residual = v[y, x, channels[k]] - np.int64(means[p, k]) * part
+                residual = v[here + channels[k]] - np.int64(means[p + k]) * part
                 reach = abs(residual) + 0.5
                 size = int(reach - zone[index])
                 # A zone of more than half a step decides what is zero, not how to round.
                 if size > 0 and zone[index] > ROUNDING:
                     size = int(reach - ROUNDING)
-                places[used, 0], places[used, 1], rows[used] = x, k, first + index
-                sizes[used], residuals[used] = min(max(size, 0), SYMBOL_LIMIT), residual
+                taken[0][used], taken[1][used] = x * count + k, first + index
+                taken[2][used], taken[3][used] = min(max(size, 0), SYMBOL_LIMIT), residual
                 used += 1
                 expected += weights[first + index]
                 if limit and expected >= limit:
                     hide(sizes, residuals, rows, used, hiding.costs)
-                    _place(places, sizes, residuals, used, channels, means, parts, y, top, target)
+                    _place(taken, used, channels, means, parts, shape, target)
                     used, expected = 0, 0
         if limit:
             hide(sizes, residuals, rows, used, hiding.costs)
-        _place(places, sizes, residuals, used, channels, means, parts, y, top, target)
-
-
-@jit
-def _place(
-    places: Any, sizes: Any, residuals: Any, used: int, channels: Any, means: Any, parts: int,
-    y: int, top: int, target: Any,
-) -> None:  # fmt: skip
-    """A group's symbols to where they belong."""
-    symbols, y_hat, seen = target
-    for i in range(used):
-        if sizes[i]:
-            x, k = places[i]
-            c = channels[k]
-            symbol = -sizes[i] if residuals[i] < 0 else sizes[i]
-            symbols[y + 1, x + 1, c] = symbol
-            value = symbol * parts + np.int64(means[(y - top) * y_hat.shape[1] + x, k])
-            y_hat[y, x, c], seen[y, x, k] = value * (1.0 / parts), compand(value, parts)
+        _place(taken, used, channels, means, parts, shape, target)
+    keep(room)
 
 
 @inline
-def _near(symbols: Any, y: int, x: int, channels: Any, k: int) -> Any:
-    """How large the coded neighbours are: 0, 1 or 2."""
-    c = channels[k]
-    near = abs(symbols[y + 1, x, c]) + abs(symbols[y, x + 1, c])
-    if k > 0:
-        near += abs(symbols[y + 1, x + 1, channels[k - 1]])
+def _place(
+    taken: Any, used: int, channels: Any, means: Any, parts: int, shape: Any, target: Any
+) -> None:
+    """A group's symbols to where they belong."""
+    places, _, sizes, residuals = taken
+    symbols, y_hat, seen = target
+    y, width, every, count, top = shape
+    for i in range(used):
+        if sizes[i]:
+            x, k = places[i] // count, places[i] % count
+            symbol = -sizes[i] if residuals[i] < 0 else sizes[i]
+            symbols[((y + 1) * (width + 2) + x + 1) * every + channels[k]] = symbol
+            value = symbol * parts + np.int64(means[(y - top) * width * count + places[i]])
+            y_hat[(y * width + x) * every + channels[k]] = value * (1.0 / parts)
+            seen[y * width * count + places[i]] = compand(value, parts)
+
+
+@inline
+def _near(symbols: Any, here: int, before: int, every: int, line: int) -> Any:
+    """How large the coded neighbours are: 0, 1 or 2.
+
+    here, before: places of a symbol and of the pass's channel before it; of the first, itself.
+    every, line: symbols from a position to the next, from a row to the next.
+    """
+    near = abs(np.int64(symbols[here - every])) + abs(np.int64(symbols[here - line]))
+    if before != here:
+        near += abs(np.int64(symbols[before]))
     return min(near, 2)
 
 
@@ -185,17 +194,20 @@ def encode_pass(
     out, states = pointer(out), pointer(states)
     low, span = state[LOW], state[RANGE]
     position: Any = np.int64(state[POSITION])
-    width, count = symbols.shape[1] - 2, channels.size
-    weights, limit, first_row = hiding.weights, hiding.limit, group // PER_CLASS
+    width, count, every = symbols.shape[1] - 2, channels.size, symbols.shape[2]
+    line = (width + 2) * every
+    weights, limit, first_row = pointer(hiding.weights), hiding.limit, group // PER_CLASS
+    channels, classes, symbols = pointer(channels), pointer(classes), pointer(symbols)
     for y in range(top, bottom):
         expected, nonzero, negative = 0, 0, False
         for x in range(width):
-            p = (y - top) * width + x
+            p, at = ((y - top) * width + x) * count, (y + 1) * line + (x + 1) * every
+            before = at + channels[0]
             for k in range(count):
-                index = np.int64(classes[p, k])
+                index, here = np.int64(classes[p + k]), at + channels[k]
                 if index > SKIP:
-                    symbol = np.int64(symbols[y + 1, x + 1, channels[k]])
-                    near = _near(symbols, y, x, channels, k)
+                    symbol = np.int64(symbols[here])
+                    near = _near(symbols, here, before, every, line)
                     sign = NONE if limit and not nonzero else PLAIN
                     low, span, position = encode_symbol(
                         low, span, position, out, states, group + index * PER_CLASS, near, symbol,
@@ -205,6 +217,7 @@ def encode_pass(
                         negative = bool(symbol < 0)
                     nonzero += 1 if symbol else 0
                     expected += weights[first_row + index]
+                before = here
                 last = x == width - 1 and k == count - 1
                 if limit and (last or expected >= limit):
                     if 0 < nonzero < LEAST:
@@ -225,64 +238,54 @@ def decode_pass(
     part = 1.0 / parts
     data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
-    width, count = y_hat.shape[1], channels.size
-    weights, limit, first_row = hiding.weights, hiding.limit, group // PER_CLASS
-    first_x, first_k = 0, 0
+    width, count, every = y_hat.shape[1], channels.size, y_hat.shape[2]
+    line = (width + 2) * every
+    weights, limit, first_row = pointer(hiding.weights), hiding.limit, group // PER_CLASS
+    channels, means, classes = pointer(channels), pointer(means), pointer(classes)
+    symbols, y_hat, seen = pointer(symbols), pointer(y_hat), pointer(seen)
     for y in range(top, bottom):
         expected, nonzero, total = 0, 0, 0
+        # Places of a group's first nonzero symbol: in symbols, y_hat, seen and means.
+        first, first_y, first_seen, first_mean = 0, 0, 0, 0
         for x in range(width):
-            p = (y - top) * width + x
+            p, at = ((y - top) * width + x) * count, (y + 1) * line + (x + 1) * every
+            before = at + channels[0]
             for k in range(count):
-                index = np.int64(classes[p, k])
-                if index <= SKIP:
-                    continue
-                c, near = channels[k], _near(symbols, y, x, channels, k)
-                sign = NONE if limit and not nonzero else PLAIN
-                symbol, code, span, position = decode_symbol(
-                    code, span, data, end, position, states, group + index * PER_CLASS, near, sign
-                )
-                if symbol:
-                    # The first of a group counts as positive until the group ends.
-                    if not nonzero:
-                        first_x, first_k = x, k
-                    nonzero += 1
-                    total += abs(symbol)
-                    symbols[y + 1, x + 1, c] = symbol
-                    value = symbol * parts + np.int64(means[p, k])
-                    y_hat[y, x, c], seen[y, x, k] = value * part, compand(value, parts)
-                expected += weights[first_row + index]
-                if limit and expected >= limit:
-                    code, span, position = _sign_first(
-                        (code, span, position), data, end, nonzero, total, (y, first_x, first_k),
-                        channels, means[(y - top) * width :], symbols, y_hat, seen, parts,
+                index, here = np.int64(classes[p + k]), at + channels[k]
+                if index > SKIP:
+                    near = _near(symbols, here, before, every, line)
+                    sign = NONE if limit and not nonzero else PLAIN
+                    symbol, code, span, position = decode_symbol(
+                        code, span, data, end, position, states, group + index * PER_CLASS, near,
+                        sign,
                     )  # fmt: skip
+                    if symbol:
+                        there, byte = (y * width + x) * every + channels[k], y * width * count + k
+                        byte += x * count
+                        # The first of a group counts as positive until the group ends.
+                        if not nonzero:
+                            first, first_y, first_seen, first_mean = here, there, byte, p + k
+                        nonzero += 1
+                        total += abs(symbol)
+                        symbols[here] = symbol
+                        value = symbol * parts + np.int64(means[p + k])
+                        y_hat[there], seen[byte] = value * part, compand(value, parts)
+                    expected += weights[first_row + index]
+                before = here
+                last = x == width - 1 and k == count - 1
+                if limit and (last or expected >= limit):
+                    negative = 0 if nonzero == 0 else total & 1
+                    if 0 < nonzero < LEAST:
+                        negative, code, span, position = take(
+                            code, span, data, end, position, 32768
+                        )
+                    if negative:
+                        symbol = -np.int64(symbols[first])
+                        symbols[first] = symbol
+                        value = symbol * parts + np.int64(means[first_mean])
+                        y_hat[first_y], seen[first_seen] = value * part, compand(value, parts)
                     expected, nonzero, total = 0, 0, 0
-        if limit:
-            code, span, position = _sign_first(
-                (code, span, position), data, end, nonzero, total, (y, first_x, first_k),
-                channels, means[(y - top) * width :], symbols, y_hat, seen, parts,
-            )  # fmt: skip
     state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
-
-
-@jit
-def _sign_first(
-    coder: Any, data: Any, end: int, nonzero: int, total: int, place: Any, channels: Any,
-    means: Any, symbols: Any, y_hat: Any, seen: Any, parts: int,
-) -> Any:  # fmt: skip
-    """Give a group's first nonzero symbol its sign; returns code, range, position."""
-    code, span, position = coder
-    negative = 0 if nonzero == 0 else total & 1
-    if 0 < nonzero < LEAST:
-        negative, code, span, position = take(code, span, data, end, position, 32768)
-    if negative:
-        y, x, k = place
-        c = channels[k]
-        symbol = -np.int64(symbols[y + 1, x + 1, c])
-        symbols[y + 1, x + 1, c] = symbol
-        value = symbol * parts + np.int64(means[x, k])
-        y_hat[y, x, c], seen[y, x, k] = value * (1.0 / parts), compand(value, parts)
-    return code, span, position
 
 
 @inline

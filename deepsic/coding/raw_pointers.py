@@ -14,11 +14,14 @@ from typing import Any
 import numba
 from numba import carray  # type: ignore[attr-defined]
 from numba.core import types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 
 def _make_pointer(typing_context: Any, array: Any) -> Any:
-    """Address of a C-contiguous array's first element."""
+    """Address of a C-contiguous array's first element; kernels aren't compiled for others."""
+    if array.layout != "C":
+        raise TypingError(f"{array} isn't contiguous")
     signature = types.CPointer(array.dtype)(array)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -154,7 +154,7 @@ class TileEncoder(_Base):
         self, tables: EntropyTables, quality: int, latents: tuple[F32, F32, F32],
         zone: F32 | None = None,
     ) -> None:  # fmt: skip
-        v8, v16, z = latents
+        v8, v16, z = (np.ascontiguousarray(v) for v in latents)
         super().__init__(tables, quality, 8 * v8.shape[0], 8 * v8.shape[1])
         self.v8, self.v16, self.z = v8, v16, z
         self.zone = tables.zone if zone is None else zone
