@@ -36,7 +36,9 @@ from deepsic.models.sic.int8.integer_net import I16, U8, Predict, known
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.calibration import CountingEncoder
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.probability import EntropyTables, TileDecoder, TileEncoder
+from deepsic.models.sic.tile_coder.decoder import TileDecoder
+from deepsic.models.sic.tile_coder.encoder import TileEncoder
+from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.tiles.tiling import pad
 
 Call = tuple[PassPlan, I16, U8]

@@ -17,7 +17,7 @@ from deepsic import weights
 from deepsic.codec import Codec
 from deepsic.models.sic.int8.layer import Conv, Layer
 from deepsic.models.sic.int8.planes import OFFSET, Plane
-from deepsic.models.sic.probability import TileDecoder
+from deepsic.models.sic.tile_coder.decoder import TileDecoder
 from deepsic.models.sic.wavelet import bands
 from tests.reference.decoder import StreamDecoder
 from tests.support.small_model import photograph, small_net

@@ -11,6 +11,7 @@ engine.py             inference: windows to streams and back
 byte_transforms.py    the transforms on a CPU, in bytes and without torch
 transform_runner.py   the same with torch: on a GPU, or from a file without units for bytes
 probability.py        the entropy model at inference
+tile_coder/           its latents to a stream and back
 passes.py             which channels each coding pass takes, for training and inference
 int8/                 both kinds of network in bytes, compiled
 affine.py             matrix products of floats, for small layers

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from deepsic.models.quality import HIDING
 from deepsic.models.sic.layout import F32
-from deepsic.models.sic.probability import LEVELS, ProbabilityModel, TileDecoder, TileEncoder
+from deepsic.models.sic.probability import LEVELS, ProbabilityModel
+from deepsic.models.sic.tile_coder.decoder import TileDecoder
+from deepsic.models.sic.tile_coder.encoder import TileEncoder
 from deepsic.models.tiles.tiling import Latents
 
 

@@ -15,7 +15,7 @@ from deepsic.errors import CorruptFileError, UsageError
 from deepsic.models.sic.config import SicConfig
 from deepsic.models.sic.entropy_model.serial_fit import fit_serial, is_silent
 from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.probability import TileEncoder
+from deepsic.models.sic.tile_coder.encoder import TileEncoder
 from tests.support.small_model import SMALL, photograph, serial, small_net
 
 __all__ = ["serial"]

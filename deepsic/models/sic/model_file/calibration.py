@@ -26,7 +26,8 @@ from deepsic.models.sic.int8.integer_net import U8, Predict, known
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.net import SicNet
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.probability import MARKS, EntropyTables, TileEncoder
+from deepsic.models.sic.tile_coder.encoder import MARKS, TileEncoder
+from deepsic.models.sic.tile_coder.tables import EntropyTables
 
 PRIOR = 6.0
 """Weight of the logistic density, in observations, against what was counted."""

@@ -18,7 +18,8 @@ from deepsic.models.sic.engine import SicEngine, Transforms
 from deepsic.models.sic.entropy_model.serial_tables import SERIAL, SerialNets
 from deepsic.models.sic.int8.integer_net import IntegerLayer
 from deepsic.models.sic.layout import phases_first
-from deepsic.models.sic.probability import SHUFFLED, EntropyTables, ProbabilityModel
+from deepsic.models.sic.probability import SHUFFLED, ProbabilityModel
+from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.sic.wavelet import bands
 from deepsic.weights import ModelFile
 

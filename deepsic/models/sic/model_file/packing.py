@@ -18,7 +18,7 @@ from deepsic.models.sic.model_file import calibration
 from deepsic.models.sic.model_file.loading import SHIFT_TABLE, unpack
 from deepsic.models.sic.model_file.units import measure_units
 from deepsic.models.sic.net import SicNet
-from deepsic.models.sic.probability import EntropyTables
+from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.sic.transform_runner import FLOAT_PARTS
 from deepsic.weights import ModelFile
 

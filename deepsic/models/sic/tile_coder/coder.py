@@ -1,0 +1,100 @@
+"""What encoding and decoding a tile have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsic.coding import binarisation, context_kernels, hidden_signs, scratch
+from deepsic.models.sic.int8.integer_net import I16, U8, Predict
+from deepsic.models.sic.layout import F32
+from deepsic.models.sic.passes import PassPlan
+from deepsic.models.sic.tile_coder.tables import EntropyTables
+from deepsic.models.sic.wavelet import bands
+from deepsic.threads import in_turn
+
+__all__ = ["Base", "TileCoder"]
+
+
+class TileCoder(Protocol):
+    """Encodes or decodes; both fill `y8`, of `bands.coded8` channels, and `y16`, (H, W, C) float32
+    in steps."""
+
+    def hyper(self) -> NDArray[np.int32]:
+        """The hyper-latent (H/32, W/32, 24)."""
+
+    def lowest(self) -> NDArray[np.int32]:
+        """The lowest band (H/16 + 1, W/16 + 2, 3) with its border of zeros."""
+
+    def run(self, plan: PassPlan, predict: Predict) -> U8:
+        """Code one pass; returns (H, W, K) what the nets may see of it, bytes as in `Plane`."""
+
+
+class Base(ABC):
+    """Buffers that both directions share."""
+
+    def __init__(self, tables: EntropyTables, quality: int, height: int, width: int) -> None:
+        h8, w8, h16, w16 = height // 8, width // 8, height // 16, width // 16
+        self.tables = tables
+        self.states = binarisation.fresh_states(tables.start)
+        self.y8 = scratch.zeros((h8, w8, bands.coded8(quality)), np.float32)
+        self.y16 = np.zeros((h16, w16, bands.Y16), np.float32)
+        self.symbols8 = scratch.zeros((h8 + 1, w8 + 2, self.y8.shape[2]), np.int16)
+        self.symbols16 = np.zeros((h16 + 1, w16 + 2, bands.Y16), np.int16)
+        self.hyper_shape = (height // 32, width // 32, bands.HYPER)
+        self.ll = np.zeros((h16 + 1, w16 + 2, bands.LL), np.int32)
+        # z is coded as a pass whose means are 0 and whose classes are constant.
+        positions = self.hyper_shape[0] * self.hyper_shape[1]
+        self.hyper_means = np.zeros((positions, bands.HYPER), np.int16)
+        self.hyper_classes = np.tile(tables.z_classes[quality - 1], (positions, 1))
+        self.hyper_channels = np.arange(bands.HYPER, dtype=np.int32)
+        self.serial = None if tables.serial is None else tables.serial.at(quality)
+        self.plain = hidden_signs.hiding(tables.start, False)
+        self.hiding = hidden_signs.hiding(tables.start, tables.hides)
+
+    def bordered_hyper(self) -> NDArray[np.int32]:
+        """Room for the hyper-latent with a border of zeros."""
+        h, w, channels = self.hyper_shape
+        return np.zeros((h + 1, w + 2, channels), np.int32)
+
+    def run(self, plan: PassPlan, predict: Predict) -> U8:
+        """See `TileCoder`. Rows are predicted by all threads while those before are coded here."""
+        symbols, y = (self.symbols8, self.y8) if plan.tensor == 8 else (self.symbols16, self.y16)
+        seen = scratch.empty((*y.shape[:2], len(plan.channels)), np.uint8)
+
+        def make(top: int, bottom: int) -> tuple[I16, U8]:
+            means, classes = predict(top, bottom)
+            self.settle(plan, means, classes, symbols, y, seen, top, bottom)
+            return means, classes
+
+        def code(top: int, bottom: int, made: tuple[I16, U8]) -> None:
+            self.code(plan, *made, symbols, y, seen, top, bottom)
+
+        in_turn(make, code, len(y))
+        return seen
+
+    def settle(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
+        """What is known of rows before they are coded; arguments as `code`'s."""
+        context_kernels.settle(
+            means, classes, plan.channels, plan.parity, y, seen, self.tables.grid, *rows
+        )
+
+    @abstractmethod
+    def code(
+        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+    ) -> None:
+        """Code rows, from one to before another.
+
+        means, classes: (P, K), of these rows. symbols: (H + 1, W + 2, C). y: (H, W, C) in steps.
+        seen: (H, W, K).
+        """
+
+    def finish_lowest(self) -> NDArray[np.int32]:
+        """Copy the lowest band into y16."""
+        self.y16[:, :, : bands.LL] = self.ll[1:, 1:-1]
+        return self.ll
