@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from deepsic.errors import UsageError
 
-__all__ = ["each", "in_turn", "several", "strips", "thread_count"]
+__all__ = ["each", "in_turn", "several", "share", "strips", "thread_count"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,7 +38,8 @@ def _threads_alone() -> int:
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, rows: bool = False) -> ThreadPoolExecutor:
+    """Those of `in_turn`, `rows`, are others: what `each` runs may wait for them."""
     return ThreadPoolExecutor(threads, thread_name_prefix="deepsic")
 
 
@@ -78,6 +79,11 @@ def several(given: Iterable[T], what: str) -> list[T]:
     return list(given)
 
 
+def share(parts: int) -> int:
+    """Threads for each of some parts that `each` works on."""
+    return 1 if getattr(_here, "busy", False) else max(1, thread_count() // parts)
+
+
 def strips(call: Callable[[int, int], object], rows: int) -> None:
     """`call` on rows 0 .. rows, a strip from top to bottom for each thread."""
     parts = max(1, min(thread_count(), rows // _LEAST))
@@ -86,20 +92,22 @@ def strips(call: Callable[[int, int], object], rows: int) -> None:
 
 
 def in_turn(
-    make: Callable[[int, int], T], take: Callable[[int, int, T], object], rows: int
-) -> None:
-    """`make` strips of rows 0 .. rows, by several threads, and `take` each here, from the top on.
+    make: Callable[[int, int], T], take: Callable[[int, int, T], object], rows: range,
+    threads: int,
+) -> None:  # fmt: skip
+    """`make` strips of rows, by several threads, and `take` each here, from the top on.
 
     While others make strips, this thread takes those that are ready, or else makes the next that
     nobody has begun: what is serial costs little time of its own.
     """
-    parts = max(1, rows // _AT_ONCE)
-    threads = min(thread_count(), parts)
-    if threads <= 1 or getattr(_here, "busy", False):
-        take(0, rows, make(0, rows))
+    count, top = len(rows), rows.start
+    parts = max(1, count // _AT_ONCE)
+    threads = min(threads, parts)
+    if threads <= 1:
+        take(top, rows.stop, make(top, rows.stop))
         return
-    spans = [(rows * k // parts, rows * (k + 1) // parts) for k in range(parts)]
-    others = [_pool(threads - 1).submit(make, *span) for span in spans]
+    spans = [(top + count * k // parts, top + count * (k + 1) // parts) for k in range(parts)]
+    others = [_pool(threads - 1, rows=True).submit(make, *span) for span in spans]
     own: dict[int, T] = {}
     try:
         for k, span in enumerate(spans):

@@ -108,7 +108,7 @@ class Recording:
         values, classes = [], []
         for plan, means, index in self.calls:
             count = len(plan.channels)
-            table = code.symbols8 if plan.tensor == 8 else code.symbols16
+            table = code.parts[0].symbols[plan.tensor]
             code.run(plan, known(means, index, table.shape[1] - 2))
             own = table[1:, 1:-1][:, :, plan.channels].reshape(-1, count)
             coded = index > binarisation.SKIP
@@ -221,7 +221,7 @@ def main(
             # Whole files are of another coder: what is around a stream is the same.
             file = codec.encode(rgb, quality=quality, labels=False)
             whole += 8 * (len(file) - len(Layout.of(file).tile(file, 0)) + len(stream))
-            wavelet += 8 * (len(stream) - int(recording.started().state[POSITION]))
+            wavelet += 8 * (len(stream) - int(recording.started().parts[0].state[POSITION]))
             pixels += rgb[..., 0].size
             encode += fastest(recording.encode)
             decode += fastest(functools.partial(recording.decode, stream))

@@ -38,7 +38,6 @@ from deepsic.cli.options import (
 from deepsic.cli.report import Results, Row, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError, counted
 from deepsic.labels import TOP
-from deepsic.models.effort import DEFAULT_EFFORT
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec
@@ -58,6 +57,7 @@ def encode(
     model: str,
     tune: str | None,
     effort: int,
+    streams: int | None,
     labeler: str | None,
     no_labels: bool,
     refine_for: list[str] | None,
@@ -75,7 +75,7 @@ def encode(
     chosen: dict[str, Any] = {name: value for name, value in goals.items() if value is not None}
     target = files.Target(output, ".sic", **writing)
     jobs = files.plan(files.found(sources, files.not_an_image), target)
-    codec = _load_codec(model, device, tune, effort)
+    codec = _load_codec(model, device, tune=tune, effort=effort, streams=streams)
     if labeler is not None and labeler != NONE:
         from deepsic.models.semantic.labeler import load_labeler
 
@@ -311,12 +311,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load_codec(
-    model: str, device: str, tune: str | None = None, effort: int = DEFAULT_EFFORT
-) -> Codec:
+def _load_codec(model: str, device: str, **settings: Any) -> Codec:
     from deepsic import Codec
 
-    return Codec.load(model, device=device, tune=tune, effort=effort)
+    return Codec.load(model, device=device, **settings)
 
 
 def _codec_for(facts: Info, model: str | None, device: str, loaded: dict[str, Codec]) -> Codec:

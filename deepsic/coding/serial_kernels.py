@@ -26,8 +26,9 @@ from deepsic.coding.binarisation import (
     SKIP,
 )
 from deepsic.coding.context_kernels import companded, predict
+from deepsic.coding.dense import WIDTH, rectified
 from deepsic.coding.range_coder import LOW, POSITION, RANGE, U64
-from deepsic.coding.raw_pointers import pointer
+from deepsic.coding.raw_pointers import keep, pointer
 from deepsic.coding.symbol_kernels import SYMBOL_LIMIT, decode_symbol, encode_symbol
 
 F32 = NDArray[np.float32]
@@ -41,8 +42,6 @@ qualities. Chosen on images of CID22, gb82 and BSDS500."""
 NEAR = 8
 INPUTS = 3 * NEAR + 4
 """Of a colour's network: 26, and zeros that make a multiple of four."""
-WIDTH = 32
-"""Of its layers."""
 LL_LIMIT = 100_000
 """Bound of the lowest band, so that hostile streams can't overflow what follows."""
 _TOP = np.float32(127.0)
@@ -89,27 +88,21 @@ def _add(total: Any, x: Any, row: Any) -> None:
 
 
 @inline
-def _add_four(total: Any, x: Any, rows: Any, i: int) -> None:
-    """Four inputs at once: a quarter of the loads and stores."""
-    a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
-    for h in range(WIDTH):
-        pair = a * rows[i, h] + b * rows[i + 1, h]
-        total[h] += pair + (c * rows[i + 2, h] + d * rows[i + 3, h])
-
-
-@inline
 def _rectify(total: Any) -> None:
     for h in range(total.size):
         total[h] = min(max(np.floor(total[h]), np.float32(0.0)), _TOP)
 
 
 @inline
-def _answer(x: Any, rows: Any, bias: Any) -> Any:
-    """Whole symbols and fraction (0 .. 15 sixteenths above -1/2) of the mean; the class."""
-    mean, index = bias[0], bias[1]
-    for h in range(x.size):
-        mean += x[h] * rows[0, h]
-        index += x[h] * rows[1, h]
+def _answer(x: Any, count: int, rows: Any, bias: Any, c: int) -> Any:
+    """Whole symbols and fraction (0 .. 15 sixteenths above -1/2) of the mean; the class.
+
+    rows: (channels, 2, count) and bias: (channels, 2), of which c's, by pointers.
+    """
+    mean, index, at = bias[2 * c], bias[2 * c + 1], 2 * c * count
+    for h in range(count):
+        mean += x[h] * rows[at + h]
+        index += x[h] * rows[at + count + h]
     sixteenths = np.int64(np.floor(mean)) + 8
     return sixteenths >> 4, sixteenths & 15, np.int64(np.floor(index))
 
@@ -121,37 +114,40 @@ def _seen(v: int) -> Any:
 
 
 @inline
-def _look(ll: Any, residuals: Any, y: int, x: int, width: int, seen: Any) -> None:
-    """Inputs of a position to seen (28,)."""
+def _look(ll: Any, residuals: Any, at: int, x: int, y: int, width: int, seen: Any) -> None:
+    """Inputs of a position, whose first colour is at `at`, to seen (28,)."""
+    line = 3 * (width + 2)
     for c in range(3):
-        west, north, corner = ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c]
+        here, to = at + c, c * NEAR
+        west, north, corner = ll[here - 3], ll[here - line], ll[here - line - 3]
         median = predict(west, north, corner)[0]
-        at = c * NEAR
-        seen[at] = _seen(west - median)
-        seen[at + 1] = _seen(north - median)
-        seen[at + 2] = _seen(corner - median)
-        seen[at + 3] = _seen((ll[y, x + 2, c] if x + 1 < width else north) - median)
-        seen[at + 4] = _seen((ll[y + 1, x - 1, c] if x > 1 else west) - median)
-        seen[at + 5] = _seen((ll[y - 1, x + 1, c] if y > 1 else north) - median)
-        seen[at + 6] = _seen(residuals[y + 1, x, c])
-        seen[at + 7] = _seen(residuals[y, x + 1, c])
+        seen[to] = _seen(west - median)
+        seen[to + 1] = _seen(north - median)
+        seen[to + 2] = _seen(corner - median)
+        seen[to + 3] = _seen((ll[here - line + 3] if x + 1 < width else north) - median)
+        seen[to + 4] = _seen((ll[here - 6] if x > 1 else west) - median)
+        seen[to + 5] = _seen((ll[here - 2 * line] if y > 1 else north) - median)
+        seen[to + 6] = _seen(residuals[here - 3])
+        seen[to + 7] = _seen(residuals[here - line])
     for i in range(3 * NEAR, INPUTS):
         seen[i] = np.float32(0.0)
 
 
 @inline
+def _pointers(net: Any) -> Any:
+    """To the arrays of `Lowest`, in order."""
+    return (
+        pointer(net.first), pointer(net.first_bias), pointer(net.hidden), pointer(net.hidden_bias),
+        pointer(net.out), pointer(net.out_bias),
+    )  # fmt: skip
+
+
+@inline
 def _lowest_net(net: Any, c: int, seen: Any, total: Any, hidden: Any) -> Any:
-    for h in range(WIDTH):
-        total[h] = net.first_bias[c, h]
-    for i in range(0, INPUTS, 4):
-        _add_four(total, seen, net.first[c], i)
-    _rectify(total)
-    for h in range(WIDTH):
-        hidden[h] = net.hidden_bias[c, h]
-    for i in range(0, WIDTH, 4):
-        _add_four(hidden, total, net.hidden[c], i)
-    _rectify(hidden)
-    return _answer(hidden, net.out[c], net.out_bias[c])
+    first, first_bias, inner, inner_bias, out, out_bias = net
+    rectified(seen, INPUTS, first, c * INPUTS * WIDTH, first_bias, c * WIDTH, total)
+    rectified(total, WIDTH, inner, c * WIDTH * WIDTH, inner_bias, c * WIDTH, hidden)
+    return _answer(hidden, WIDTH, out, out_bias, c)
 
 
 @inline
@@ -183,15 +179,22 @@ def encode_lowest(
     """
     out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
-    residuals = np.zeros_like(ll)
-    seen, total = np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32)
-    hidden = np.empty_like(total)
+    width, line = v.shape[1], 3 * ll.shape[1]
+    room = (
+        np.zeros(ll.size, np.int32), np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32),
+        np.empty(WIDTH, np.float32),
+    )  # fmt: skip
+    residuals, seen = pointer(room[0]), pointer(room[1])
+    total, hidden = pointer(room[2]), pointer(room[3])
+    ll, layers = pointer(ll), _pointers(net)
     for y in range(v.shape[0]):
-        for x in range(v.shape[1]):
-            _look(ll, residuals, y, x, v.shape[1], seen)
+        for x in range(width):
+            at = (y + 1) * line + 3 * (x + 1)
+            _look(ll, residuals, at, x, y, width, seen)
             for c in range(3):
-                median, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
-                whole, fraction, more = _lowest_net(net, c, seen, total, hidden)
+                here = at + c
+                median, activity = predict(ll[here - 3], ll[here - line], ll[here - line - 3])
+                whole, fraction, more = _lowest_net(layers, c, seen, total, hidden)
                 index = _class_of(np.int64(classes[c, min(activity, 255)]), more)
                 symbol = _rounded(v[y, x, c] - (median + whole), LOWEST_ZONE * zone[index])
                 near, sign = min(2, activity // 4), _sign_of(1, fraction, index)
@@ -199,12 +202,12 @@ def encode_lowest(
                     low, span, position, out, states, group + index * PER_CLASS, near, symbol, sign
                 )
                 decoded = min(LL_LIMIT, max(-LL_LIMIT, median + whole + symbol))
-                ll[y + 1, x + 1, c] = decoded
-                residuals[y + 1, x + 1, c] = decoded - median
+                ll[here], residuals[here] = decoded, decoded - median
                 if c < 2:
                     seen[3 * NEAR + c] = _seen(decoded - median)
                 mark = marks[y, x, c]
                 mark[0], mark[1], mark[2], mark[3] = index, near, sign, symbol
+    keep(room)
     state[LOW], state[RANGE], state[POSITION] = low, span, U64(position)
 
 
@@ -215,16 +218,22 @@ def decode_lowest(
     """Inverse of `encode_lowest`."""
     data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
-    residuals = np.zeros_like(ll)
-    seen, total = np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32)
-    hidden = np.empty_like(total)
-    width = ll.shape[1] - 2
-    for y in range(ll.shape[0] - 1):
+    height, width, line = ll.shape[0] - 1, ll.shape[1] - 2, 3 * ll.shape[1]
+    room = (
+        np.zeros(ll.size, np.int32), np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32),
+        np.empty(WIDTH, np.float32),
+    )  # fmt: skip
+    residuals, seen = pointer(room[0]), pointer(room[1])
+    total, hidden = pointer(room[2]), pointer(room[3])
+    ll, layers = pointer(ll), _pointers(net)
+    for y in range(height):
         for x in range(width):
-            _look(ll, residuals, y, x, width, seen)
+            at = (y + 1) * line + 3 * (x + 1)
+            _look(ll, residuals, at, x, y, width, seen)
             for c in range(3):
-                median, activity = predict(ll[y + 1, x, c], ll[y, x + 1, c], ll[y, x, c])
-                whole, fraction, more = _lowest_net(net, c, seen, total, hidden)
+                here = at + c
+                median, activity = predict(ll[here - 3], ll[here - line], ll[here - line - 3])
+                whole, fraction, more = _lowest_net(layers, c, seen, total, hidden)
                 index = _class_of(np.int64(classes[c, min(activity, 255)]), more)
                 near, sign = min(2, activity // 4), _sign_of(1, fraction, index)
                 base = group + index * PER_CLASS
@@ -232,10 +241,10 @@ def decode_lowest(
                     code, span, data, end, position, states, base, near, sign
                 )
                 decoded = min(LL_LIMIT, max(-LL_LIMIT, median + whole + symbol))
-                ll[y + 1, x + 1, c] = decoded
-                residuals[y + 1, x + 1, c] = decoded - median
+                ll[here], residuals[here] = decoded, decoded - median
                 if c < 2:
                     seen[3 * NEAR + c] = _seen(decoded - median)
+    keep(room)
     state[LOW], state[RANGE], state[POSITION] = code, span, U64(position)
 
 
@@ -261,7 +270,7 @@ def _hyper_net(net: Any, c: int, sums: Any, total: Any) -> Any:
     for h in range(total.size):
         total[h] = sums[h] + net.bias[c, h]
     _rectify(total)
-    return _answer(total, net.out[c], net.out_bias[c])
+    return _answer(pointer(total), total.size, pointer(net.out), pointer(net.out_bias), c)
 
 
 @inline

@@ -22,6 +22,8 @@ TUNINGS = ("psnr", "ssim")
 """By number, as a file's header and a model's tables count them."""
 HIDING = 2
 """What the coder numbers have more whose streams hide signs."""
+HALVES = 4
+"""What the coder numbers have more whose tiles have a stream for each half."""
 APART = 2.0
 KNEE = 0.2
 """Share of the scale at each end that a wide one stretches, to twice its length."""

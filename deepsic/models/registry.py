@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.errors import UnknownModelError, UnknownVersionError, UsageError
-from deepsic.models.quality import HIDING
+from deepsic.models.quality import HALVES, HIDING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,6 +46,8 @@ __all__ = [
 
 
 F32 = NDArray[np.float32]
+LARGE = 1 << 18
+"""Pixels of an image from which on its tiles have two streams: the loss is below 0.2 %."""
 
 
 class Engine(Protocol):
@@ -94,8 +96,8 @@ class Quick(Protocol):
 
 @runtime_checkable
 class Tunable(Protocol):
-    """What an engine or a reader has besides if its model has several coders: tunings, and for each
-    one that hides signs."""
+    """What an engine or a reader has besides if its model has several coders: tunings, each with
+    and without hidden signs, in one stream or two."""
 
     @property
     def tunings(self) -> int:
@@ -107,7 +109,8 @@ class Tunable(Protocol):
 
     def tuned(self, coder: int) -> Any:
         """The same for files of one coder: a tuning by its number in `TUNINGS` of
-        `deepsic.models.quality`, and `HIDING` more where signs are hidden."""
+        `deepsic.models.quality`, `HIDING` more where signs are hidden, `HALVES` more where each
+        tile has two streams."""
 
 
 class LabelReader(Protocol):
@@ -270,13 +273,25 @@ def tuned(part: Any, coder: int) -> Any:
     return part.tuned(coder)
 
 
-def coder_of(engine: Any, tuning: int, fitted: bool = False) -> int:
-    """The coder that gives a tuning's smallest files.
+def coder_of(
+    engine: Any, tuning: int, pixels: int = 0, streams: int | None = None, *, fitted: bool = False
+) -> int:
+    """The coder that serves a tuning best.
 
     Args:
+        pixels: of the image.
+        streams: of each tile, 1 or 2; None: 2 from `LARGE` pixels on, if the model has them.
         fitted: whether the latents are fitted to networks, which the symbols that hiding a sign
             moves would undo.
+
+    Raises:
+        UsageError: the model's tiles don't have that many.
     """
-    hiding = HIDING + tuning
-    hides = isinstance(engine, Tunable) and hiding in engine.coders and not fitted
-    return hiding if hides else tuning
+    known = engine.coders if isinstance(engine, Tunable) else (0,)
+    if streams is None:
+        streams = 2 if HALVES in known and pixels >= LARGE else 1
+    coder = tuning + (HALVES if streams == 2 else 0)
+    if streams not in (1, 2) or coder not in known:
+        had = "1 or 2 streams" if HALVES in known else "one stream"
+        raise UsageError(f"streams={streams}: a tile of this model has {had}")
+    return HIDING + coder if HIDING + coder in known and not fitted else coder

@@ -113,7 +113,7 @@ def test_the_byte_layer_is_hermetic() -> None:
 
 
 def test_the_entropy_coder_needs_numpy_and_numba_only() -> None:
-    allowed = ("numpy", "numba", "deepsic.coding", "deepsic.errors", "deepsic.limits")
+    allowed = ("numpy", "numba", "llvmlite", "deepsic.coding", "deepsic.errors", "deepsic.limits")
 
     def outside(path: Path) -> set[str]:
         used = {name for name in imports(tree_of(path)) if name != "deepsic"}

@@ -22,7 +22,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_load_codec", lambda *_: PngCodec())
+    monkeypatch.setattr(commands, "_load_codec", lambda *_, **__: PngCodec())
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from .png_codec import PngCodec
 
 @pytest.fixture(autouse=True)
 def _codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_load_codec", lambda *_: PngCodec())
+    monkeypatch.setattr(commands, "_load_codec", lambda *_, **__: PngCodec())
 
 
 def run(*arguments: object) -> int:

@@ -15,6 +15,7 @@ import torch
 
 from deepsic import weights
 from deepsic.codec import Codec
+from deepsic.models.quality import HALVES
 from deepsic.models.sic.int8.layer import Conv, Layer
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 from deepsic.models.sic.tile_coder.decoder import TileDecoder
@@ -62,10 +63,13 @@ def test_sums_are_exact_on_hard_cases() -> None:
         assert np.array_equal(sums, truth[0].permute(1, 2, 0).numpy())
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_pixels_do_not_depend_on_threads(any_revision: Path, threads: int) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("streams", [1, 2])
+def test_pixels_do_not_depend_on_threads(any_revision: Path, threads: int, streams: int) -> None:
     rgb = photograph(160, 224, seed=3)
     codec = Codec.load(any_revision, device="cpu")
+    if HALVES in codec.engine.coders:  # type: ignore[attr-defined]
+        codec = Codec.load(any_revision, device="cpu", streams=streams)
     blob = codec.encode(rgb, quality=70)
     expected = np.asarray(codec.decode(blob))
     before = torch.get_num_threads()

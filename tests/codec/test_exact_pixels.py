@@ -42,8 +42,8 @@ def plainly(path: Path, blob: bytes, halvings: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("quality", [1, 20, 59, 60, 75, 100])
 @pytest.mark.parametrize("tune", ["psnr", "ssim"])
 def test_the_shipped_model(tune: str, quality: int) -> None:
-    codec = Codec.load("sic", device="cpu", tune=tune)
-    for rgb in (FACE[:64, :96], FACE[:50, :70]):  # the second is padded
+    for streams, rgb in ((1, FACE[:64, :96]), (2, FACE[:50, :70])):  # the second is padded
+        codec = Codec.load("sic", device="cpu", tune=tune, streams=streams)
         blob = codec.encode(rgb, quality=quality, labels=False)
         assert np.array_equal(codec.decode(blob), plainly(weights.resolve("sic"), blob))
 
@@ -53,15 +53,17 @@ def test_the_shipped_model(tune: str, quality: int) -> None:
 def test_small_models(request: pytest.FixtureRequest, kind: str, quality: int) -> None:
     path = request.getfixturevalue(kind)
     codec = Codec.load(path, device="cpu")
-    blob = Codec.load(path, device="cpu", tune=codec.tunings[-1]).encode(FACE, quality=quality)
-    assert np.array_equal(codec.decode(blob), plainly(path, blob))
+    for streams in (1, 2):
+        tuned = Codec.load(path, device="cpu", tune=codec.tunings[-1], streams=streams)
+        blob = tuned.encode(FACE, quality=quality)
+        assert np.array_equal(codec.decode(blob), plainly(path, blob))
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 2, 3])
 def test_tiles_and_smaller_pictures(
     serial: Path, halvings: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codec = Codec.load(serial, device="cpu")
+    codec = Codec.load(serial, device="cpu", streams=2)
     whole = codec.encode(FACE, quality=75)
     monkeypatch.setattr(tiling, "ONE_TILE", 128)
     monkeypatch.setattr(tiling, "TILE_LOG2", 6)

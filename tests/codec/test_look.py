@@ -78,7 +78,7 @@ def test_networks_understand_more_of_as_many_bytes(photo: NDArray[np.uint8]) -> 
 def test_what_a_network_sees_moves_towards_the_original(
     network: Observer, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "coder_of", lambda engine, tuning, fitted: tuning)
+    monkeypatch.setattr(registry, "coder_of", lambda engine, tuning=0, *_, **__: tuning)
     path = weights.resolve("sic")
     codec, look = Codec.load(path, device="cpu"), loaded(path, [network])
 

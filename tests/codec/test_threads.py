@@ -40,9 +40,9 @@ def test_strips_are_taken_in_turn(count: int) -> None:
         assert strip == (top, bottom)
         taken.append(strip)
 
-    threads.in_turn(make, take, 100)
-    assert [top for top, _ in taken] == [0, *(bottom for _, bottom in taken[:-1])]
-    assert taken[-1][1] == 100
+    threads.in_turn(make, take, range(28, 128), count)
+    assert [top for top, _ in taken] == [28, *(bottom for _, bottom in taken[:-1])]
+    assert taken[-1][1] == 128
     assert sorted(made) == taken
 
 
@@ -54,8 +54,9 @@ def test_an_error_in_any_strip_comes_back(count: int, broken: str) -> None:
 
     with pytest.raises(ValueError, match="broken"):
         threads.in_turn(
-            lambda top, bottom: end("make", bottom), lambda top, bottom, _: end("take", bottom), 128
-        )
+            lambda top, bottom: end("make", bottom), lambda top, bottom, _: end("take", bottom),
+            range(128), count,
+        )  # fmt: skip
     assert threads.each(abs, (-1, -2, -3)) == [1, 2, 3]
 
 
@@ -68,7 +69,8 @@ def test_many_callers_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None
             threads.in_turn(
                 lambda top, bottom: bottom - top,
                 lambda top, bottom, made: sums.__setitem__(k, sums[k] + made),
-                160,
+                range(160),
+                2,
             )
 
     callers = [threading.Thread(target=call, args=(k,)) for k in range(8)]

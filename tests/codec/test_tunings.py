@@ -58,7 +58,7 @@ def test_a_decoder_of_plain_integers_agrees_on_the_second(two_tunings: Path, qua
 def test_what_a_model_lacks_is_named(model_path: Path, two_tunings: Path) -> None:
     with pytest.raises(UsageError, match="can't tune for 'ssim'; it has psnr"):
         Codec.load(model_path, device="cpu", tune="ssim")
-    for path, coder in ((model_path, 1), (model_path, 2), (two_tunings, 4)):
+    for path, coder in ((model_path, 1), (model_path, 2), (model_path, 4)):
         codec = Codec.load(path, device="cpu")
         container = unpack(codec.encode(photograph(32, 32)))
         later = pack(replace(container, header=replace(container.header, coder=coder)))

@@ -14,6 +14,8 @@ from PIL import Image
 from deepsic.bitstream import Container, Label, info, pack, unpack, verify
 from deepsic.codec import Codec
 from deepsic.errors import DeepsicError
+from deepsic.models.quality import HALVES
+from deepsic.models.registry import Tunable
 from tests.fuzz.damage import damaged, measured
 from tests.image_io.strange import SRGB, XMP
 from tests.support.small_model import photograph
@@ -51,7 +53,14 @@ def _sound_files(codec: Codec) -> list[bytes]:
         codec.encode(photograph(33, 47), quality=20),
         codec.encode(photograph(40, 30)[..., 0], quality=95, labels=labels),
         codec.encode(rich, quality=60, labels=labels),
+        _in_two_streams(codec).encode(photograph(70, 40), quality=80),
     ]
+
+
+def _in_two_streams(codec: Codec) -> Codec:
+    """The same model, for files of two streams if it has them."""
+    has = isinstance(codec.engine, Tunable) and HALVES in codec.engine.coders
+    return Codec.load(codec.path, device="cpu", streams=2 if has else 1)
 
 
 def _mutation(whole: Container, dice: random.Random, largest: int) -> bytes:

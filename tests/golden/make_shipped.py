@@ -9,6 +9,7 @@ pixels; `test_shipped_files.py` decodes them for ever.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy as np
 
 from deepsic.bitstream import unpack
 from deepsic.codec import Codec
-from deepsic.models.quality import HIDING, TUNINGS
+from deepsic.models.quality import HALVES, HIDING, TUNINGS
+from deepsic.models.registry import Tunable
 from tests.golden.make_codec import symbols_digest
 from tests.support.small_model import photograph
 
@@ -37,11 +39,13 @@ def main(models: list[str]) -> None:
     for model in models:
         codec = Codec.load(model, device="cpu")
         for tune in TUNINGS[: len(codec.tunings)]:
-            tuned = Codec.load(model, device="cpu", tune=tune)
-            for quality in (12, 70):
+            two = isinstance(codec.engine, Tunable) and HALVES in codec.engine.coders
+            for quality, streams in itertools.product((12, 70), (1, 2) if two else (1,)):
+                tuned = Codec.load(model, device="cpu", tune=tune, streams=streams)
                 blob = tuned.encode(photograph(140, 180, 5), quality=quality)
-                hidden = "-hidden" if unpack(blob).header.coder >= HIDING else ""
-                name = f"{codec.identity.hex()}-{tune}-{quality}{hidden}.sic"
+                hidden = "-hidden" if unpack(blob).header.coder % HALVES >= HIDING else ""
+                halves = "-halves" if streams == 2 else ""
+                name = f"{codec.identity.hex()}-{tune}-{quality}{hidden}{halves}.sic"
                 (HERE / name).write_bytes(blob)
                 facts[name] = {"model": model, "symbols": symbols_digest(codec, blob)}
                 if getattr(getattr(codec.engine, "transforms", None), "with_state", False):

@@ -69,6 +69,12 @@ class BitDecoder:
         return -size if negative else size
 
 
+def varint(data: bytes) -> tuple[int, bytes]:
+    """The number that bytes begin with, and what follows it."""
+    at = next(k for k, byte in enumerate(data) if byte < 128)
+    return sum((data[k] & 127) << 7 * k for k in range(at + 1)), data[at + 1 :]
+
+
 def to_bf16(x: np.ndarray) -> np.ndarray:
     """Whole numbers rounded to 8 significant bits, half to even."""
     size = np.abs(x)
@@ -126,11 +132,15 @@ class StreamDecoder:
 
     def __init__(
         self, tensors: dict[str, np.ndarray], stream: bytes, h: int, w: int, q: int,
-        rounded: bool = False, parts: int = 16, hides: bool = False,
+        rounded: bool = False, parts: int = 16, hides: bool = False, halves: bool = False,
     ) -> None:  # fmt: skip
-        self.rounded, self.parts, self.hides = rounded, parts, hides
+        self.rounded, self.parts, self.hides, self.halves = rounded, parts, hides, halves
         self.t = {k: v.astype(np.int64) for k, v in tensors.items() if v.dtype.kind in "iu"}
-        self.bits = BitDecoder(stream, self.t["table.start"])
+        below = b""
+        if halves:
+            length, stream = varint(stream)
+            stream, below = stream[:length], stream[length:]
+        self.bits, self.below = (BitDecoder(s, self.t["table.start"]) for s in (stream, below))
         self.h, self.w, self.q = h, w, q
         self.y8 = np.zeros((h // 8, w // 8, 189), np.int64)
         self.y16 = np.zeros((h // 16, w // 16, 12), np.int64)
@@ -156,9 +166,9 @@ class StreamDecoder:
         return np.clip((self.sums(name + ".conv", x) + shift + 512) >> 10, 0, 127)
 
     @staticmethod
-    def near(symbols: np.ndarray, y: int, x: int, c: int, before: int) -> int:
+    def near(symbols: np.ndarray, y: int, x: int, c: int, before: int, top: int = 0) -> int:
         total = abs(symbols[y, x - 1, c]) if x else 0
-        total += abs(symbols[y - 1, x, c]) if y else 0
+        total += abs(symbols[y - 1, x, c]) if y > top else 0
         total += abs(symbols[y, x, before]) if before >= 0 else 0
         return min(2, int(total))
 
@@ -286,6 +296,8 @@ class StreamDecoder:
             shown[y, x, k] = compand(int(value), self.parts)
 
         for y in range(len(state)):
+            lower = self.halves and y >= len(state) // 2
+            bits, top = (self.below, len(state) // 2) if lower else (self.bits, 0)
             group: list[tuple[int, int]] = []  # places of nonzero symbols in this row
             expected = 0
             for x in range(state.shape[1]):
@@ -297,9 +309,9 @@ class StreamDecoder:
                     elif index <= 2:
                         place(y, x, k, 0)
                     else:
-                        near = self.near(symbols, y, x, c, before)
+                        near = self.near(symbols, y, x, c, before, top)
                         signed = not self.hides or bool(group)
-                        symbol = self.bits.symbol(name[0], index, near, signed=signed)
+                        symbol = bits.symbol(name[0], index, near, signed=signed)
                         place(y, x, k, symbol)
                         group += [(x, k)] * bool(symbol)
                         base = (GROUPS[name[0]] * CLASSES + index) * PER_CLASS
@@ -309,7 +321,7 @@ class StreamDecoder:
                     if self.hides and (last or expected >= 4 * 65536):
                         if group:
                             total = sum(abs(int(symbols[y, u, channels[j]])) for u, j in group)
-                            negative = total % 2 if len(group) > 1 else self.bits.bit(None)
+                            negative = total % 2 if len(group) > 1 else bits.bit(None)
                             u, j = group[0]
                             size = int(symbols[y, u, channels[j]])
                             place(y, u, j, -size if negative else size)

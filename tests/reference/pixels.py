@@ -245,7 +245,8 @@ def image(
         header: of the file: height, width, quality, coder, tile_log2.
         halvings: 0 to 3, of both sides.
     """
-    hides, tuning = divmod(header.coder, 2)
+    halves, rest = divmod(header.coder, 4)
+    hides, tuning = divmod(rest, 2)
     tensors = of_tuning(tensors, tuning)
     synthesis = Synthesis(tensors, header.quality, wide)
     height, width, n = header.height, header.width, 2**halvings
@@ -255,7 +256,9 @@ def image(
     whole = [np.zeros((up(height) // s, up(width) // s, count), np.int64) for s, count in sizes]
     for (top, left), stream in zip(tiles, streams, strict=True):
         h, w = up(min(side, height - top)), up(min(side, width - left))
-        decoder = StreamDecoder(tensors, stream, h, w, header.quality, parts=64, hides=bool(hides))
+        decoder = StreamDecoder(
+            tensors, stream, h, w, header.quality, parts=64, hides=bool(hides), halves=bool(halves)
+        )
         _, _, y16, y8 = decoder.decode()
         for all_of_it, own, (s, _) in zip(whole, (y16, y8, decoder.last), sizes, strict=True):
             all_of_it[top // s : (top + h) // s, left // s : (left + w) // s] = own

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsic.models.quality import HIDING
+from deepsic.models.quality import HALVES, HIDING
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.probability import LEVELS, ProbabilityModel
 from deepsic.models.sic.tile_coder.decoder import TileDecoder
@@ -44,16 +44,16 @@ class SicEngine:
         self.coders = tuple(range(self.tunings))
         """Numbers of the coders that it knows, see `tuned`."""
         if transforms.with_state:
-            self.coders += tuple(HIDING + number for number in self.coders)
+            for more in (HIDING, HALVES):
+                self.coders += tuple(more + number for number in self.coders)
         self.strides = (8, 16, 8) if transforms.with_state else (8, 16)
         """Pixels a side behind each vector of the arrays that `decode` gives."""
 
     def tuned(self, coder: int) -> SicEngine:
-        """The engine of one coder: a tuning by its number in `deepsic.models.quality.TUNINGS`, and
-        `HIDING` more where signs are hidden."""
-        hides, tuning = divmod(coder, HIDING)
-        probabilities = self.probabilities.tuned(tuning, bool(hides))
-        return SicEngine(self.transforms.tuned(tuning), probabilities)
+        """The engine of one coder: a tuning by its number in `deepsic.models.quality.TUNINGS`,
+        `HIDING` more where signs are hidden, `HALVES` more where a tile has two streams."""
+        tuning = coder % HALVES % HIDING
+        return SicEngine(self.transforms.tuned(tuning), self.probabilities.tuned(coder))
 
     def analyse(self, rgb: NDArray[np.uint8], quality: int) -> tuple[F32, F32, Any]:
         """Latents in steps and semantic features of a window, see `ByteTransforms.analyse`."""

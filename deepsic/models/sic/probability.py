@@ -33,9 +33,9 @@ class ProbabilityModel:
         self.channels = layers["state1.conv"].conv.outputs
         """Of a state."""
 
-    def tuned(self, tuning: int, hides: bool) -> ProbabilityModel:
-        """The same nets with the tables of one tuning, and whether signs are hidden."""
-        return ProbabilityModel(self.layers, self.tables.tuned(tuning, hides))
+    def tuned(self, coder: int) -> ProbabilityModel:
+        """The same nets with the tables of one coder, see `SicEngine.tuned`."""
+        return ProbabilityModel(self.layers, self.tables.tuned(coder))
 
     def run(self, code: TileCoder, quality: int, last: str = "1") -> U8:
         """Code one tile at quality 1 .. 100.

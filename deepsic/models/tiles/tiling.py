@@ -20,6 +20,7 @@ __all__ = [
     "assemble_latents",
     "check_tiles",
     "crop_latents",
+    "log2_of",
     "pad",
     "tiles",
 ]
@@ -86,6 +87,11 @@ def tiles(height: int, width: int, side: int) -> list[Tile]:
         for top in range(0, height, down)
         for left in range(0, width, across)
     ]
+
+
+def log2_of(height: int, width: int) -> int:
+    """log2 of the tiles' side that an encoder gives an image; 0: one tile."""
+    return TILE_LOG2 if max(height, width) > ONE_TILE else 0
 
 
 def check_tiles(width: int, height: int, tile_log2: int) -> None:

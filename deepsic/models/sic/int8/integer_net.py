@@ -41,6 +41,8 @@ class IntegerLayer:
     conv: Conv
     bias: F32
     """(D,)"""
+    padded: F32
+    """The bias, with the outputs' padding."""
     unit: F32
     """(D,) 2^-s."""
     rounded: bool
@@ -57,7 +59,8 @@ class IntegerLayer:
         unit = np.exp2(-shift.astype(np.float32))
         own = np.zeros(outputs, np.float32) if bias is None else bias.astype(np.float32) * unit
         conv = Conv.of(weight, unit, vectors=_WIDE if in_pass else 0)
-        return cls(conv=conv, bias=own, unit=unit, rounded=rounded)
+        padded = np.pad(own, (0, len(conv.scale) - outputs))
+        return cls(conv=conv, bias=own, padded=padded, unit=unit, rounded=rounded)
 
     def __call__(
         self, x: Plane, out: Plane, *, bias: NDArray[np.int32] | None = None, phases: int = 1
@@ -90,7 +93,6 @@ def predictor(
     layer = Layer.of(from_state.conv, state, from_state.bias, second, rounded=from_state.rounded)
     count = out.conv.outputs // 2
     nothing = layer.second._replace(segments=0)
-    hidden_bias, out_bias = _padded(hidden), _padded(out)
     channels = len(layer.bias)
 
     def predict(top: int, bottom: int) -> tuple[I16, U8]:
@@ -101,8 +103,8 @@ def predictor(
         room = Plane(inside, 1, 1, channels)
         inner = [each.conv.on(room)._replace(base=0, row=0) for each in (hidden, out)]
         _run_pass(
-            layer.first, layer.second, layer.bias, inner[0], hidden_bias, inner[1],
-            out_bias, nothing, inside, means, classes,
+            layer.first, layer.second, layer.bias, inner[0], hidden.padded, inner[1],
+            out.padded, nothing, inside, means, classes,
             layer.rounded, grid.parts, grid.limit, state.width, top, bottom,
         )  # fmt: skip
         return means, classes
@@ -118,10 +120,6 @@ def known(means: I16, classes: U8, width: int) -> Predict:
         return means[rows], classes[rows]
 
     return predict
-
-
-def _padded(layer: IntegerLayer) -> F32:
-    return np.pad(layer.bias, (0, len(layer.conv.scale) - layer.conv.outputs))
 
 
 @jit

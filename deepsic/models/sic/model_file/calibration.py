@@ -132,7 +132,7 @@ class CountingEncoder(TileEncoder):
         height, width = (self.y8 if plan.tensor == 8 else self.y16).shape[:2]
         means, classes = predict(0, height)
         seen = super().run(plan, known(means, classes, width))
-        symbols = (self.symbols8 if plan.tensor == 8 else self.symbols16).astype(np.int64)
+        symbols = self.parts[0].symbols[plan.tensor].astype(np.int64)
         grid = classes.reshape(height, width, -1)
         before = -1
         for k, channel in enumerate(plan.channels):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.bitstream.reader import varint
 from deepsic.coding import binarisation, context_kernels, range_coder, scratch, serial_kernels
 from deepsic.models.sic.int8.integer_net import I16, U8
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.tile_coder.coder import Base
+from deepsic.models.sic.tile_coder.coder import Base, Part
 from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.sic.wavelet import bands
 
@@ -32,16 +33,18 @@ class TileEncoder(Base):
         self.zone = tables.zone if zone is None else zone
         # Latents that are fitted to networks are rounded to the nearest, and hide no signs.
         self.serial_zone = tables.zone if tables.hides else np.zeros_like(tables.zone)
-        self.state = range_coder.encoder_state()
         # Nothing costs more than 40 bits a symbol (8-bit pictures keep symbols below 2^15).
-        self.out = scratch.empty((6 * (v8.size + v16.size + z.size) + 64,), np.uint8)
+        room = 6 * (v8.size + v16.size + z.size) + 64
+        for _ in range(tables.streams):
+            self.add_part(range_coder.encoder_state(), scratch.empty((room,), np.uint8))
 
     def hyper(self) -> NDArray[np.int32]:
+        part = self.parts[0]
         if self.serial is not None:
             z = self.bordered_hyper()
             self.hyper_marks = np.empty((*self.hyper_shape, MARKS), np.int32)
             serial_kernels.encode_hyper(
-                self.state, self.out, self.states, binarisation.group_start("z"), self.z,
+                part.state, part.data, part.states, binarisation.group_start("z"), self.z,
                 self.hyper_classes[0], self.serial_zone, self.serial[1], z, self.hyper_marks,
             )  # fmt: skip
             return z[1:, 1:-1]
@@ -55,14 +58,14 @@ class TileEncoder(Base):
             h,
         )  # fmt: skip
         context_kernels.encode_pass(
-            self.state, self.out, self.states, group, self.hyper_channels, self.hyper_classes,
+            part.state, part.data, part.states, group, self.hyper_channels, self.hyper_classes,
             symbols, self.plain, 0, h,
         )  # fmt: skip
         return z_hat.astype(np.int32)
 
     def lowest(self) -> NDArray[np.int32]:
-        group = binarisation.group_start("ll")
-        coder = self.state, self.out, self.states, group, self.v16, self.tables.ll_classes
+        part, group = self.parts[0], binarisation.group_start("ll")
+        coder = part.state, part.data, part.states, group, self.v16, self.tables.ll_classes
         if self.serial is None:
             context_kernels.encode_lowest(*coder, self.ll)
         else:
@@ -72,23 +75,26 @@ class TileEncoder(Base):
         return self.finish_lowest()
 
     def settle(
-        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+        self, part: Part, plan: PassPlan, means: I16, classes: U8, y: F32, seen: U8, *rows: int
     ) -> None:
-        super().settle(plan, means, classes, symbols, y, seen, *rows)
         v = self.v8 if plan.tensor == 8 else self.v16
+        own = part.rows[plan.tensor]
         context_kernels.quantise_pass(
-            plan.group, v, plan.channels, means, classes, self.zone, symbols, y, seen,
-            self.tables.grid.parts, self.hiding, *rows,
+            plan.group, v[own.start : own.stop], plan.channels, means, classes, self.zone,
+            part.symbols[plan.tensor], y, seen, self.tables.grid.parts, self.hiding, *rows,
         )  # fmt: skip
 
     def code(
-        self, plan: PassPlan, means: I16, classes: U8, symbols: I16, y: F32, seen: U8, *rows: int
+        self, part: Part, plan: PassPlan, means: I16, classes: U8, y: F32, seen: U8, *rows: int
     ) -> None:
         context_kernels.encode_pass(
-            self.state, self.out, self.states, plan.group, plan.channels, classes, symbols,
-            self.hiding, *rows,
+            part.state, part.data, part.states, plan.group, plan.channels, classes,
+            part.symbols[plan.tensor], self.hiding, *rows,
         )  # fmt: skip
 
     def finish(self) -> bytes:
-        """The stream."""
-        return self.out[: range_coder.finish(self.state, self.out)].tobytes()
+        """The stream: that of the whole, or the first half's length, and both halves'."""
+        first, *second = (
+            part.data[: range_coder.finish(part.state, part.data)].tobytes() for part in self.parts
+        )
+        return b"".join([varint(len(first)), first, *second]) if second else first

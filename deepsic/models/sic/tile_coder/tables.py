@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.coding import context_kernels
-from deepsic.models.quality import QUALITIES
+from deepsic.models.quality import HALVES, HIDING, QUALITIES
 from deepsic.models.sic.entropy_model.serial_tables import SerialNets
 from deepsic.models.sic.layout import F32
 
@@ -36,13 +36,18 @@ class EntropyTables:
     """How finely means are counted."""
     hides: bool = False
     """Whether signs are hidden."""
+    streams: int = 1
+    """How many a tile has: 2, if its halves are coded apart."""
 
-    def tuned(self, tuning: int, hides: bool) -> EntropyTables:
-        """Those of one tuning alone."""
+    def tuned(self, coder: int) -> EntropyTables:
+        """Those of one coder, see `SicEngine.tuned`."""
+        halves, rest = divmod(coder, HALVES)
+        hides, tuning = divmod(rest, HIDING)
         rows = slice(QUALITIES * tuning, QUALITIES * (tuning + 1))
         return replace(
             self,
-            hides=hides,
+            hides=bool(hides),
+            streams=1 + halves,
             z_classes=self.z_classes[rows],
             shifts={name: shift[rows] for name, shift in self.shifts.items()},
             serial=None if self.serial is None else self.serial.tuned(rows),
