@@ -128,15 +128,12 @@ class ByteTransforms:
         y16 = v16 * step16
         ll = lifting_cpu.inverse16(y16)
         height, width, count = v8.shape
-        c8 = scratch.empty((height, width, bands.COEFFICIENTS8), np.float32)
         x8 = Plane.empty(height, width, bands.LL + count)
-        strips(
-            lambda t, b: _dequantise(v8, step8, ll, c8, x8.data, x8.layout, inverse, t, b), len(c8)
-        )
+        strips(lambda t, b: _see_latents(v8, step8, x8.data, x8.layout, inverse, t, b), height)
         _see_contrast(ll, inverse, x8.inner)
         place = quality, self.tuning
         beside = Plane.of(latents[2]) if self.with_state else _seen16(y16, inverse)
-        self.g_s(x8, beside, place, step, c8)
+        c8 = self.g_s(x8, beside, place, step, (ll, v8, step8))
         return lifting_cpu.inverse8(c8)
 
 
@@ -201,25 +198,16 @@ def _see(c8: Any, inverse: Any, out: Any, layout: Any, top: int, bottom: int) ->
 
 
 @_jit
-def _dequantise(
-    v: Any, step: Any, ll: Any, c8: Any, out: Any, layout: Any, inverse: Any, top: int,
-    bottom: int,
-) -> None:  # fmt: skip
-    """Rows of latents in steps (H, W, C) and of the lowest band (H, W, 3): to coefficients c8
-    (H, W, 192), zero where nothing is coded, and to what the network sees of them, but for the
-    first three."""
+def _see_latents(
+    v: Any, step: Any, out: Any, layout: Any, inverse: Any, top: int, bottom: int
+) -> None:
+    """What the network sees of rows of latents in steps (H, W, C), behind the lowest band's."""
     first, row, pixel = layout
     for y in range(top, bottom):
         for x in range(v.shape[1]):
-            source, plain, at = v[y, x], c8[y, x], first + y * row + x * pixel + 3
-            for c in range(ll.shape[2]):
-                plain[c] = ll[y, x, c]
+            source, at = v[y, x], first + y * row + x * pixel + bands.LL
             for c in range(source.size):
-                value = source[c] * step[c]
-                plain[c + 3] = value
-                out[at + c] = _byte(value * inverse)
-            for c in range(source.size + 3, plain.size):
-                plain[c] = np.float32(0.0)
+                out[at + c] = _byte(source[c] * step[c] * inverse)
 
 
 @_inline

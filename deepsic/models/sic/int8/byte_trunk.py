@@ -31,6 +31,9 @@ INPUT_UNIT = 1 / 16
 """Step of companded coefficients at the entrance."""
 Place = tuple[int, int]
 """Quality 1 .. 100 and tuning."""
+Decoded = tuple[F32, F32, F32]
+"""Coefficients of the lowest band (H/8, W/8, 3); latents of the rest, in steps (H/8, W/8, C), zero
+behind the last; their steps (C or more,)."""
 
 
 class Weights:
@@ -181,8 +184,16 @@ class _Exit:
 
     def __call__(self, seen: Plane, step: float, x: F32, gain: F32, out: F32) -> None:
         """`out = (x + correction * step) * gain`, see `Layer.correct`."""
-        layer = Layer.of(self.conv.scaled(step), seen, self.bias * np.float32(step))
-        layer.correct(x, gain, out)
+        self._layer(seen, step).correct(x, gain, out)
+
+    def on_latents(self, seen: Plane, step: float, decoded: Decoded) -> F32:
+        """Coefficients, plus correction * step, see `Layer.correct_latents`."""
+        out = scratch.empty((seen.height, seen.width, self.conv.outputs), np.float32)
+        self._layer(seen, step).correct_latents(*decoded, out)
+        return out
+
+    def _layer(self, seen: Plane, step: float) -> Layer:
+        return Layer.of(self.conv.scaled(step), seen, self.bias * np.float32(step))
 
 
 def _pairs(units: F32) -> Iterator[F32]:
@@ -227,10 +238,10 @@ class ByteSynthesis:
         self.unit = float(units[-1])
         self.exit = _Exit(weights, self.unit)
 
-    def __call__(self, x8: Plane, v16: F32, place: Place, step: float, c8: F32) -> None:
-        """Correct decoded coefficients (H/8, W/8, 192); other arguments as `_Trunk`'s."""
+    def __call__(self, x8: Plane, v16: F32, place: Place, step: float, decoded: Decoded) -> F32:
+        """Coefficients (H/8, W/8, 192), corrected; other arguments as `_Trunk`'s."""
         seen8, _, _ = self.trunk(x8, v16, place, self.unit)
-        self.exit(seen8, step, c8, np.ones(c8.shape[2], np.float32), c8)
+        return self.exit.on_latents(seen8, step, decoded)
 
 
 class ByteStateSynthesis:
@@ -244,8 +255,8 @@ class ByteStateSynthesis:
         self.unit = float(units[-1])
         self.exit = _Exit(weights, self.unit)
 
-    def __call__(self, x8: Plane, state: Plane, place: Place, step: float, c8: F32) -> None:
-        """Correct decoded coefficients (H/8, W/8, 192).
+    def __call__(self, x8: Plane, state: Plane, place: Place, step: float, decoded: Decoded) -> F32:
+        """Coefficients (H/8, W/8, 192), corrected.
 
         Args:
             x8: companded coefficients, sixteenths above OFFSET.
@@ -253,4 +264,4 @@ class ByteStateSynthesis:
         """
         stream, seen = self.entrance([x8, state], place, self.blocks[0].unit)
         _run(self.blocks, stream, seen, self.unit)
-        self.exit(seen, step, c8, np.ones(c8.shape[2], np.float32), c8)
+        return self.exit.on_latents(seen, step, decoded)

@@ -179,6 +179,13 @@ class Layer:
             self.first, self.second, self.bias, x, gain, out, self.width, top, bottom
         ))  # fmt: skip
 
+    def correct_latents(self, ll: F32, latents: F32, steps: F32, out: F32) -> None:
+        """`out = coefficients + v` (H, W, C). Of the coefficients ll (H, W, L) are the first,
+        latents (H, W, K) times steps the next, 0 the rest."""
+        self._sweep(lambda top, bottom: _correct_latents(
+            self.first, self.second, self.bias, ll, latents, steps, out, self.width, top, bottom
+        ))  # fmt: skip
+
     def _sweep(self, rows: Callable[[int, int], None]) -> None:
         strips(rows, self.height)
 
@@ -309,4 +316,34 @@ def _correct(
                 for c in range(count):
                     value = values[start + c] + added[c]
                     target[after + c] = (plain[before + c] + value) * factor[c]
+    keep(room)
+
+
+@jit
+def _correct_latents(
+    first: Any, second: Any, bias: Any, ll: Any, latents: Any, steps: Any, out: Any, width: int,
+    top: int, bottom: int,
+) -> None:  # fmt: skip
+    at_once = positions_of(first.vectors)
+    first, second = uncounted_source(first), uncounted_source(second)
+    room = _room(first)
+    values, more = pointer(room[0]), pointer(room[1])
+    added = pointer(bias)
+    count, outputs, lows, coded = out.shape[2], bias.size, ll.shape[2], latents.shape[2]
+    ll, latents, steps, target = pointer(ll), pointer(latents), pointer(steps), pointer(out)
+    for y in range(top, bottom):
+        for x in range(0, width, at_once):
+            layer_values(first, second, False, y, x, values, more)
+            for m in range(min(at_once, width - x)):
+                place, start = y * width + x + m, m * outputs
+                here, lowest, own = place * count, place * lows, place * coded
+                for c in range(lows):
+                    target[here + c] = ll[lowest + c] + (values[start + c] + added[c])
+                here, start = here + lows, start + lows
+                for c in range(coded):
+                    value = values[start + c] + added[lows + c]
+                    target[here + c] = latents[own + c] * steps[c] + value
+                for c in range(coded, count - lows):
+                    value = values[start + c] + added[lows + c]
+                    target[here + c] = np.float32(0.0) + value
     keep(room)
