@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.coding import scratch
+from deepsic.coding.raw_pointers import pointer
 from deepsic.models.quality_tables import at_quality, base_step_of, exponentials
 from deepsic.models.sic.affine import affine
 from deepsic.models.sic.config import SicConfig
@@ -98,7 +99,7 @@ class ByteTransforms:
     def hyper(self, v8: F32, v16: F32, quality: int) -> F32:
         """Unrounded hyper-latent (H/32, W/32, 24) of latents in steps."""
         x8 = scratch.empty((*v8.shape[:2], bands.ALWAYS8), np.float32)
-        _compand_sizes(v8, x8)
+        _compand_sizes(np.ascontiguousarray(v8), x8)
         z = self.h_a(x8, _seen16(v16, np.float32(1.0)))
         if self.gain_z is not None:
             z *= np.exp(at_quality(self.gain_z, quality, self.tuning))
@@ -122,7 +123,7 @@ class ByteTransforms:
             latents: v8 (H/8, W/8, `bands.coded8`), v16 (H/16, W/16, 12) and, where the synthesis
                 reads it, the probability model's last state (H/8, W/8, C), bytes.
         """
-        v8, v16 = latents[:2]
+        v8, v16 = np.ascontiguousarray(latents[0]), latents[1]
         step, step8, step16 = self.steps(quality)
         inverse = np.float32(1.0 / step)
         y16 = v16 * step16
@@ -172,7 +173,8 @@ class _HyperAnalysis:
         return affine(x, self.matrices[name], self.biases[name])
 
 
-_jit: Any = numba.njit(cache=True, nogil=True)
+# Divisions by zero, which there are none, would have to be looked for one by one.
+_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline: Any = numba.njit(inline="always")
 
 
@@ -190,11 +192,13 @@ def _see(c8: Any, inverse: Any, out: Any, layout: Any, top: int, bottom: int) ->
     out: a `Plane`'s bytes, by its layout; so in what follows.
     """
     first, row, pixel = layout
+    width, count = c8.shape[1], c8.shape[2]
+    source, target = pointer(c8), pointer(out)
     for y in range(top, bottom):
-        for x in range(c8.shape[1]):
-            source, at = c8[y, x], first + y * row + x * pixel
-            for c in range(source.size):
-                out[at + c] = _byte(source[c] * inverse)
+        for x in range(width):
+            here, at = (y * width + x) * count, first + y * row + x * pixel
+            for c in range(count):
+                target[at + c] = _byte(source[here + c] * inverse)
 
 
 @_jit
@@ -203,11 +207,13 @@ def _see_latents(
 ) -> None:
     """What the network sees of rows of latents in steps (H, W, C), behind the lowest band's."""
     first, row, pixel = layout
+    width, count = v.shape[1], v.shape[2]
+    source, steps, target = pointer(v), pointer(step), pointer(out)
     for y in range(top, bottom):
-        for x in range(v.shape[1]):
-            source, at = v[y, x], first + y * row + x * pixel + bands.LL
-            for c in range(source.size):
-                out[at + c] = _byte(source[c] * step[c] * inverse)
+        for x in range(width):
+            here, at = (y * width + x) * count, first + y * row + x * pixel + bands.LL
+            for c in range(count):
+                target[at + c] = _byte(source[here + c] * steps[c] * inverse)
 
 
 @_inline
@@ -256,8 +262,9 @@ def _seen16(y16: F32, inverse: np.float32) -> F32:
 def _compand_sizes(v8: Any, out: Any) -> None:
     """|compand(v)| of the first channels of v8 (H, W, C): out (H, W, fewer)."""
     eight = np.float32(8.0)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            for c in range(out.shape[2]):
-                size = abs(v8[y, x, c])
-                out[y, x, c] = eight * size / (eight + size)
+    count, every = out.shape[2], v8.shape[2]
+    source, target = pointer(v8), pointer(out)
+    for p in range(out.shape[0] * out.shape[1]):
+        for c in range(count):
+            size = abs(source[p * every + c])
+            target[p * count + c] = eight * size / (eight + size)
