@@ -14,11 +14,9 @@ is of `hidden_signs`, and says where a row's groups of symbols end.
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepsic.coding.binarisation import PER_CLASS, SKIP
 from deepsic.coding.hidden_signs import LEAST, hide
@@ -48,8 +46,6 @@ class MeanGrid(NamedTuple):
     """Of a step."""
     limit: int
     """Largest mean, parts."""
-    seen: NDArray[np.uint8]
-    """The byte that the nets see of a mean alone, -limit .. limit."""
 
 
 def companded(size: Any, parts: int) -> Any:
@@ -58,13 +54,9 @@ def companded(size: Any, parts: int) -> Any:
     return np.minimum((256 * size + eight + size) // (2 * (eight + size)), 127)
 
 
-@cache
 def mean_grid(parts: int) -> MeanGrid:
     """With 16 or 64 parts of a step."""
-    limit = 128 * parts - 1
-    sizes = companded(np.arange(limit + 1, dtype=np.int64), parts)
-    seen = np.concatenate((OFFSET - sizes[:0:-1], OFFSET + sizes)).astype(np.uint8)
-    return MeanGrid(parts, limit, seen)
+    return MeanGrid(parts, 128 * parts - 1)
 
 
 @inline
@@ -85,16 +77,25 @@ def settle(
     classes become 0 where the pass codes nothing, so that what follows need not ask for parity.
     """
     width, count = seen.shape[1], seen.shape[2]
-    every = y_hat.shape[2]
-    part, bytes_of, limit = np.float32(1.0 / grid.parts), pointer(grid.seen), grid.limit
+    every, everywhere = y_hat.shape[2], parity.max() < 0
+    part, eight = np.float32(1.0 / grid.parts), np.float32(8 * grid.parts)
+    much, two, most = np.float32(256), np.float32(2), np.float32(127)
     means, classes, seen, y_hat = pointer(means), pointer(classes), pointer(seen), pointer(y_hat)
     channels, parity = pointer(channels), pointer(parity)
     for y in range(top, bottom):
         for x in range(width):
             p = ((y - top) * width + x) * count
             at, here = (y * width + x) * count, (y * width + x) * every
+            # `compand` in floats, of whole numbers small enough to be exact, many at once.
             for k in range(count):
-                seen[at + k] = bytes_of[np.int64(means[p + k]) + limit]
+                mean = np.int32(means[p + k])
+                size = np.float32(abs(mean))
+                a = min((much * size + eight + size) / (two * (eight + size)), most)
+                seen[at + k] = OFFSET - np.int32(a) if mean < 0 else OFFSET + np.int32(a)
+            if everywhere:
+                for k in range(count):
+                    y_hat[here + channels[k]] = np.float32(means[p + k]) * part
+                continue
             for k in range(count):
                 if parity[k] < 0 or ((y + x) & 1) == parity[k]:
                     y_hat[here + channels[k]] = np.float32(means[p + k]) * part

@@ -17,7 +17,7 @@ PLAIN, NONE = -1, -2
 """In place of a sign's context: it is a plain bit, or isn't coded."""
 SYMBOL_LIMIT = 32000
 
-jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")
 inline: Any = numba.njit(inline="always")
 
 
