@@ -87,20 +87,22 @@ class Recording:
         return code
 
     def bins(self) -> int:
-        """Binary decisions: those with contexts, and a plain one for each sign."""
-        return int(self.counts.sum() + self._signs())
+        """Binary decisions: those with contexts, and the plain ones."""
+        return int(self.counts.sum() + self._plain())
 
     def ideal_bits(self) -> float:
         """Code length under the initial probabilities, never adapted."""
         zero = self.tables.start / 65536.0
         length = -(self.counts * np.log2(np.stack((zero, 1 - zero), 1))).sum()
-        return float(length + self._signs())
+        return float(length + self._plain())
 
-    def _signs(self) -> int:
-        """How many are plain bits: all, or those of the wavelet's levels."""
+    def _plain(self) -> int:
+        """Plain bits: signs, of all or of the wavelet's levels, and what large magnitudes end in,
+        as many bits as their prefix has ones."""
         first = 0 if self.tables.serial is None else binarisation.group_start("4")
         grid = self.counts[first : binarisation.ESCAPE_AT, 1].reshape(-1, binarisation.PER_CLASS)
-        return int(grid[:, : binarisation.NEIGHBOURS].sum())
+        prefix = self.counts[binarisation.ESCAPE_AT : binarisation.COUNT, 1]
+        return int(grid[:, : binarisation.NEIGHBOURS].sum() + prefix.sum())
 
     def symbols(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """All coded wavelet symbols with their classes, for baselines."""

@@ -26,6 +26,7 @@ from PIL import Image
 
 from benchmarks import options
 from deepsic.codec import Codec
+from deepsic.errors import UsageError
 from deepsic.evaluation.metrics.distortion import compare
 
 RGB = NDArray[np.uint8]
@@ -173,7 +174,10 @@ def main(
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {(row["codec"], row["knob"], row["image"]) for row in rows}
     codec = Codec.load("sic", device="cpu")
-    made = {name: encode for name, encode in codecs().items() if not only or name in only}
+    known = codecs()
+    made = {name: known[name] for name in options.chosen(only, known)}
+    if anchor not in {*made, *(name for name, _, _ in done)}:
+        raise UsageError(f"--anchor {anchor}: nothing here is of that codec; add --only {anchor!r}")
     with out.open("a") as file:
         for path in options.images_in(folder)[::every]:
             rgb = np.asarray(Image.open(path).convert("RGB"))

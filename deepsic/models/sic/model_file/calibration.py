@@ -169,6 +169,11 @@ class CountingEncoder(TileEncoder):
             at = s >= level
             more = base[at] + binarisation.MORE_AT + level - 2
             np.add.at(self.counts, (more, (s[at] > level).astype(int)), 1)
+        rest = s[s >= binarisation.UNARY] - binarisation.UNARY + 1
+        widths = np.frexp(rest)[1] - 1
+        for k in range(int(widths.max(initial=-1)) + 1):
+            context = binarisation.ESCAPE_AT + min(k, binarisation.ESCAPES - 1)
+            self.counts[context] += (widths == k).sum(), (widths > k).sum()
 
 
 def count(
