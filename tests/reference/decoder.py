@@ -179,6 +179,10 @@ class StreamDecoder:
         sums = weight @ np.array(x) + bias
         return [(int(v) + (1 << int(s) >> 1)) >> int(s) for v, s in zip(sums, shift, strict=True)]
 
+    def bits_of(self, group: str) -> BitDecoder:
+        """Where the hyper-latent or the lowest band is coded."""
+        return self.below if self.halves and group == "ll" else self.bits
+
     def predicted(
         self, group: str, out: list, guess: int, index: int, near: int
     ) -> tuple[int, int]:
@@ -186,7 +190,7 @@ class StreamDecoder:
         whole, fraction = (out[0] + 8) >> 4, (out[0] + 8) & 15
         index = min(max(index + out[1], 3), 63)
         sign = SIGN + (GROUPS[group] * 16 + fraction) * 16 + index // 4
-        symbol = self.bits.symbol(group, index, near, sign)
+        symbol = self.bits_of(group).symbol(group, index, near, sign)
         return symbol, guess + whole + symbol
 
     def hyper_by_net(self) -> np.ndarray:
@@ -269,7 +273,7 @@ class StreamDecoder:
             assert median == guess[1]
             activity = abs(north - corner) + abs(west - corner)
             index = int(self.t["table.ll_classes"][c, min(activity, 255)])
-            ll[y, x, c] = median + self.bits.symbol("ll", index, min(2, activity // 4))
+            ll[y, x, c] = median + self.bits_of("ll").symbol("ll", index, min(2, activity // 4))
         return ll
 
     def run(

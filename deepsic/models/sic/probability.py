@@ -46,16 +46,19 @@ class ProbabilityModel:
         Returns:
             The state of the last level, (H/8, W/8, C) at level 1, bytes as in `Plane`.
         """
-        z = Plane.of((np.clip(code.hyper() * 16, -127, 127) + OFFSET).astype(np.uint8))
-        height, width = 2 * z.height, 2 * z.width  # at 1/16
+        height, width = 2 * code.hyper_shape[0], 2 * code.hyper_shape[1]  # at 1/16
         spread = self.layers["hyper2"].conv.outputs // _PHASES
         x = Plane.empty(height, width, spread + _SLOPES)
+        # The lowest band is coded without the hyper-latent: beside it, if they share no stream.
+        first = None if code.apart else code.hyper()
 
         def lowest() -> None:
             x.inner[..., spread : spread + _SLOPES] = _slopes(code.lowest())
 
-        # The lowest band is coded serially, and without the hyper-latent.
-        jobs: list[Callable[[], None]] = [lowest, lambda: self._spread(z, x, quality)]
+        def hyper() -> None:
+            self._spread(code.hyper() if first is None else first, x, quality)
+
+        jobs: list[Callable[[], None]] = [lowest, hyper]
         each(lambda job: job(), jobs)
         state = self._room(height, width, bands.LEVEL4)
         self._state("state4", x, state, quality)
@@ -79,8 +82,9 @@ class ProbabilityModel:
             self._pass("1c", state, Plane.of(np.concatenate((seen, rest), 2)), code)
         return self._seen(state)
 
-    def _spread(self, z: Plane, x: Plane, quality: int) -> None:
+    def _spread(self, hyper: NDArray[np.int32], x: Plane, quality: int) -> None:
         """The hyper-latent's networks, to the first channels of x."""
+        z = Plane.of((np.clip(hyper * 16, -127, 127) + OFFSET).astype(np.uint8))
         wide = Plane.empty(z.height, z.width, self.channels)
         if "hyper1" in self.tables.shifts:
             self._state("hyper1", z, wide, quality)

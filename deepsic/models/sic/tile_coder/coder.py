@@ -24,6 +24,13 @@ class TileCoder(Protocol):
     """Encodes or decodes; both fill `y8`, of `bands.coded8` channels, and `y16`, (H, W, C) float32
     in steps."""
 
+    hyper_shape: tuple[int, int, int]
+    """Of the hyper-latent."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether the hyper-latent and the lowest band share no stream."""
+
     def hyper(self) -> NDArray[np.int32]:
         """The hyper-latent (H/32, W/32, 24)."""
 
@@ -36,8 +43,8 @@ class TileCoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Rows of a tile with a stream of their own: all, or one half. The first part's stream has the
-    hyper-latent and the lowest band as well."""
+    """Rows of a tile with a stream of their own: all, or one half. The first part's stream begins
+    with the hyper-latent, the last one's, be it the same, goes on with the lowest band."""
 
     state: NDArray[np.uint64]
     """Of its range coder."""
@@ -70,6 +77,11 @@ class Base(ABC):
         self.serial = None if tables.serial is None else tables.serial.at(quality)
         self.plain = hidden_signs.hiding(tables.start, False)
         self.hiding = hidden_signs.hiding(tables.start, tables.hides)
+
+    @property
+    def apart(self) -> bool:
+        """See `TileCoder`."""
+        return len(self.parts) > 1
 
     def add_part(self, state: NDArray[np.uint64], data: U8) -> None:
         """The next part down; the tables say how many there are."""

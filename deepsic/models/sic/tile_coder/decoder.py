@@ -57,7 +57,7 @@ class TileDecoder(Base):
         return z_hat.astype(np.int32)
 
     def lowest(self) -> NDArray[np.int32]:
-        part, group = self.parts[0], binarisation.group_start("ll")
+        part, group = self.parts[-1], binarisation.group_start("ll")
         coder = part.state, part.data, part.states, group, self.tables.ll_classes
         if self.serial is None:
             context_kernels.decode_lowest(*coder, self.ll)
