@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsic.coding.raw_pointers import keep, pointer
 from deepsic.models.quality_tables import at_position
 from deepsic.models.semantic.head_config import HeadConfig, padding_before
 from deepsic.models.sic.affine import affine
@@ -134,7 +135,10 @@ class _InvertedResidual:
         return out
 
 
-@numba.njit(cache=True, nogil=True)
+_jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+
+
+@_jit
 def _first(
     x: Any, weight: Any, bias: Any, gain: Any, shift: Any, before: int, out: Any, layout: Any,
     wide: int, top: int, bottom: int,
@@ -144,30 +148,37 @@ def _first(
     Outside is 127, which stands for zero.
     """
     first, row, pixel = layout
-    count = bias.size
-    total = np.empty(count, np.float32)
-    low, high, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
+    high, across, count = x.shape[0], x.shape[1], bias.size
+    room = (np.empty(count, np.float32),)
+    total, source, target = pointer(room[0]), pointer(x), pointer(out)
+    weight, bias, gain, shift = pointer(weight), pointer(bias), pointer(gain), pointer(shift)
+    low, most, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
     middle, unit = np.float32(127.0), np.float32(1 / 128)
     for y in range(top, bottom):
         for at in range(wide):
             for c in range(count):
                 total[c] = bias[c]
             for tap in range(9):
-                down, across = 2 * y + tap // 3 - before, 2 * at + tap % 3 - before
-                if not (0 <= down < x.shape[0] and 0 <= across < x.shape[1]):
+                v, u = 2 * y + tap // 3 - before, 2 * at + tap % 3 - before
+                if not (0 <= v < high and 0 <= u < across):
                     continue
-                for k in range(3):
-                    value, taps = (x[down, across, k] - middle) * unit, weight[3 * tap + k]
-                    for c in range(count):
-                        total[c] += value * taps[c]
+                here, taps = 3 * (v * across + u), 3 * tap * count
+                red, green, blue = (
+                    (source[here] - middle) * unit, (source[here + 1] - middle) * unit,
+                    (source[here + 2] - middle) * unit,
+                )  # fmt: skip
+                for c in range(count):
+                    value = total[c] + red * weight[taps + c]
+                    value += green * weight[taps + count + c]
+                    total[c] = value + blue * weight[taps + 2 * count + c]
             start = first + y * row + at * pixel
-            target = out[start : start + count]
             for c in range(count):
                 value = total[c] * gain[c] + shift[c] + half
-                target[c] = np.uint8(np.int32(min(max(value, low), high)))
+                target[start + c] = np.uint8(np.int32(min(max(value, low), most)))
+    keep(room)
 
 
-@numba.njit(cache=True, nogil=True)
+@_jit
 def _depthwise(
     data: Any, layout: Any, height: int, width: int, taps: Any, bias: Any, window: Any, out: Any,
     out_layout: Any, wide: int, top: int, bottom: int,
@@ -180,7 +191,9 @@ def _depthwise(
     out_first, out_row, out_pixel = out_layout
     kernel, stride, before = window
     count = bias.size
-    total = np.empty(count, np.float32)
+    room = (np.empty(count, np.float32),)
+    total, source, target = pointer(room[0]), pointer(data), pointer(out)
+    taps, bias = pointer(taps), pointer(bias)
     low, high, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
     for y in range(top, bottom):
         for x in range(wide):
@@ -194,14 +207,13 @@ def _depthwise(
                     across = stride * x + dx - before
                     if across < 0 or across >= width:
                         continue
-                    start = first + down * row + across * pixel
-                    line, tap = data[start : start + count], taps[dy * kernel + dx]
+                    start, tap = first + down * row + across * pixel, (dy * kernel + dx) * count
                     for c in range(count):
-                        total[c] += tap[c] * np.float32(line[c])
+                        total[c] += taps[tap + c] * np.float32(source[start + c])
             at = out_first + y * out_row + x * out_pixel
-            target = out[at : at + count]
             for c in range(count):
-                target[c] = np.uint8(np.int32(min(max(total[c] + half, low), high)))
+                target[at + c] = np.uint8(np.int32(min(max(total[c] + half, low), high)))
+    keep(room)
 
 
 def _conv(tensors: Mapping[str, NDArray[Any]], name: str, offset: int) -> Conv:
