@@ -31,9 +31,9 @@ from deepsic.models import effort as efforts
 from deepsic.models import registry
 from deepsic.models.device import device_named
 from deepsic.models.effort import DEFAULT_EFFORT
-from deepsic.models.encoder_settings import EncoderSettings
+from deepsic.models.encoder_settings import EncoderSettings, tunings_of
 from deepsic.models.quality import TUNINGS
-from deepsic.models.registry import F32, Engine, LabelReader, Quick, Scalable, Tunable
+from deepsic.models.registry import F32, Engine, LabelReader, Scalable
 from deepsic.models.semantic.labeler import Labeler, labels_by
 from deepsic.models.tiles import tiling
 from deepsic.models.tiles.drawing import SCALES, Drawing, box_of, halvings
@@ -72,14 +72,8 @@ class Codec:
         self.path, self.device, self.name = path, device, path.stem
         self.identity = weights.identity_of(path)
         self.label_set, self.limits, self.reader = label_set, limits, reader
-        self.settings, self.effort = settings, settings.effort
-        self.tune = settings.tune or efforts.default_tune(self.tunings, self.effort)
-        if self.tune not in self.tunings:
-            had = ", ".join(self.tunings)
-            raise UsageError(f"model {self.name!r} can't tune for {self.tune!r}; it has {had}")
-        if self.effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
-            raise UsageError(f"model {self.name!r} has one effort")
-        registry.coder_of(engine, 0, streams=settings.streams)
+        self.settings = settings.of(engine, self.name)
+        self.tune, self.effort = str(self.settings.tune), settings.effort
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by name: the copy loads the same model again."""
@@ -108,7 +102,7 @@ class Codec:
                 it; "psnr" from effort 6 on. Files of either decode alike.
             effort: 1, the fastest encoding, to 9, the smallest files: see `deepsic.models.effort`.
             streams: of each tile, 1 or 2: several threads code two faster, for some 0.1 % more
-                bytes. None: 2 for images of 512x512 pixels and more, if the model has them.
+                bytes. None: 2 from 262,144 pixels on (512x512), if the model has them.
 
         Raises:
             UsageError: a tuning, an effort or a number of streams that the model hasn't.
@@ -304,7 +298,7 @@ class Codec:
     @property
     def tunings(self) -> tuple[str, ...]:
         """What the model's files may be tuned for."""
-        return TUNINGS[: self.engine.tunings] if isinstance(self.engine, Tunable) else TUNINGS[:1]
+        return tunings_of(self.engine)
 
     @property
     def scales(self) -> tuple[float, ...]:

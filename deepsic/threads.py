@@ -34,7 +34,8 @@ def thread_count() -> int:
 
 @cache
 def _threads_alone() -> int:
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": by level
+    return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
 
 
 @cache
@@ -52,8 +53,8 @@ def each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
     Work that is itself part of such a map isn't split again.
     """
-    threads = min(thread_count(), len(items))
-    if threads <= 1 or getattr(_here, "busy", False):
+    threads = thread_count()
+    if min(threads, len(items)) <= 1 or getattr(_here, "busy", False):
         return [call(item) for item in items]
 
     def run(item: T) -> R:
@@ -65,7 +66,7 @@ def each(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
     if len(items) > 2:
         return list(_pool(threads).map(run, items))
-    other = _pool(1).submit(run, items[1])
+    other = _pool(threads - 1).submit(run, items[1])
     return [run(items[0]), other.result()]
 
 

@@ -130,7 +130,7 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--streams", type=int, choices=(1, 2),
         help="streams of each tile: several threads code 2 faster, for some 0.1 %% more bytes "
-        "[2 from 512x512 pixels on]",
+        "[2 from 262,144 pixels on, 512x512, if the model has them]",
     )  # fmt: skip
     seen = verb.add_mutually_exclusive_group()
     seen.add_argument(

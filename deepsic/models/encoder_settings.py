@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from deepsic.models.effort import DEFAULT_EFFORT, checked_effort
+from deepsic.errors import UsageError
+from deepsic.models.effort import DEFAULT_EFFORT, checked_effort, default_tune
+from deepsic.models.quality import HALVES, TUNINGS
+from deepsic.models.registry import Quick, Tunable
 
-__all__ = ["EncoderSettings"]
+__all__ = ["EncoderSettings", "tunings_of"]
+
+
+def tunings_of(engine: Any) -> tuple[str, ...]:
+    """What the files of a loaded model may be tuned for."""
+    return TUNINGS[: engine.tunings] if isinstance(engine, Tunable) else TUNINGS[:1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,5 +26,17 @@ class EncoderSettings:
     effort: int = DEFAULT_EFFORT
     streams: int | None = None
 
-    def __post_init__(self) -> None:
-        checked_effort(self.effort)
+    def of(self, engine: Any, name: str) -> EncoderSettings:
+        """Those of a loaded model, its tuning named. Raises `UsageError` for what it hasn't."""
+        tunings = tunings_of(engine)
+        tune = self.tune or default_tune(tunings, checked_effort(self.effort))
+        if tune not in tunings:
+            had = ", ".join(tunings)
+            raise UsageError(f"model {name!r} can't tune for {tune!r}; it has {had}")
+        if self.effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
+            raise UsageError(f"model {name!r} has one effort")
+        two = isinstance(engine, Tunable) and HALVES in engine.coders
+        if self.streams not in (None, 1, *([2] if two else [])):
+            had = "1 or 2 streams" if two else "one stream"
+            raise UsageError(f"model {name!r} has {had} in each tile, not {self.streams!r}")
+        return replace(self, tune=tune)

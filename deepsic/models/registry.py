@@ -47,7 +47,8 @@ __all__ = [
 
 F32 = NDArray[np.float32]
 LARGE = 1 << 18
-"""Pixels of an image from which on its tiles have two streams: the loss is below 0.2 %."""
+"""Pixels of an image from which on its tiles have two streams: of photographs they cost some 0.1 %
+there, at most 0.4."""
 
 
 class Engine(Protocol):
@@ -80,7 +81,7 @@ class Scalable(Protocol):
     def decode_scaled(
         self, stream: bytes, height: int, width: int, quality: int, shift: int
     ) -> Latents:
-        """As `decode`, of a stream or the start of one; what the scale doesn't need is 0."""
+        """As `decode`; what the scale doesn't need is neither read nor made, but 0."""
 
     def synthesise_scaled(self, latents: Latents, quality: int, shift: int) -> NDArray[np.uint8]:
         """Image (H >> shift, W >> shift, 3) of latents of a window H x W."""
@@ -283,15 +284,9 @@ def coder_of(
         streams: of each tile, 1 or 2; None: 2 from `LARGE` pixels on, if the model has them.
         fitted: whether the latents are fitted to networks, which the symbols that hiding a sign
             moves would undo.
-
-    Raises:
-        UsageError: the model's tiles don't have that many.
     """
     known = engine.coders if isinstance(engine, Tunable) else (0,)
     if streams is None:
         streams = 2 if HALVES in known and pixels >= LARGE else 1
     coder = tuning + (HALVES if streams == 2 else 0)
-    if streams not in (1, 2) or coder not in known:
-        had = "1 or 2 streams" if HALVES in known else "one stream"
-        raise UsageError(f"streams={streams}: a tile of this model has {had}")
     return HIDING + coder if HIDING + coder in known and not fitted else coder

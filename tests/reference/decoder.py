@@ -38,7 +38,8 @@ class BitDecoder:
             value, self.span = 0, bound
         if self.span < 2**32:
             word = int.from_bytes(self.stream[self.at : self.at + 4].ljust(4, b"\0"), "big")
-            self.code, self.span, self.at = self.code << 32 | word, self.span << 32, self.at + 4
+            self.code, self.span = (self.code << 32 | word) % 2**64, self.span << 32
+            self.at += 4
         if context is not None:
             for states, rate in ((self.fast, 5), (self.slow, 8)):
                 if value:
@@ -245,7 +246,8 @@ class StreamDecoder:
                 out = self.row(f"{name}.out", hidden, self.t[f"int.{name}.out.bias"])
                 index = int(self.t["table.ll_classes"][c, min(activities[c], 255)])
                 n = min(2, activities[c] // 4)
-                _, ll[y, x, c] = self.predicted("ll", out, guesses[c], index, n)
+                _, decoded = self.predicted("ll", out, guesses[c], index, n)
+                ll[y, x, c] = min(max(decoded, -100000), 100000)
                 residuals[y, x, c] = ll[y, x, c] - guesses[c]
         return ll
 
@@ -273,7 +275,8 @@ class StreamDecoder:
             assert median == guess[1]
             activity = abs(north - corner) + abs(west - corner)
             index = int(self.t["table.ll_classes"][c, min(activity, 255)])
-            ll[y, x, c] = median + self.bits_of("ll").symbol("ll", index, min(2, activity // 4))
+            decoded = median + self.bits_of("ll").symbol("ll", index, min(2, activity // 4))
+            ll[y, x, c] = min(max(decoded, -100000), 100000)
         return ll
 
     def run(
