@@ -43,8 +43,8 @@ class TileCoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Rows of a tile with a stream of their own: all, or one half. The first part's stream begins
-    with the hyper-latent, the last one's, be it the same, goes on with the lowest band."""
+    """Rows of a tile with a stream of their own: all, or one half. The hyper-latent comes first in
+    the first part's stream, the lowest band before all rows in the last part's."""
 
     state: NDArray[np.uint64]
     """Of its range coder."""
@@ -86,9 +86,10 @@ class Base(ABC):
     def add_part(self, state: NDArray[np.uint64], data: U8) -> None:
         """The next part down; the tables say how many there are."""
         rows, symbols = {}, {}
+        number, count = len(self.parts), self.tables.streams
         for tensor, y in ((8, self.y8), (16, self.y16)):
-            edges = [len(y) * k // self.tables.streams for k in range(self.tables.streams + 1)]
-            own = rows[tensor] = range(*edges[len(self.parts) :][:2])
+            own = range(len(y) * number // count, len(y) * (number + 1) // count)
+            rows[tensor] = own
             symbols[tensor] = scratch.zeros((len(own) + 1, y.shape[1] + 2, y.shape[2]), np.int16)
         states = binarisation.fresh_states(self.tables.start)
         self.parts.append(Part(state=state, data=data, states=states, rows=rows, symbols=symbols))
