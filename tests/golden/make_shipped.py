@@ -1,4 +1,4 @@
-"""Writes golden files of the models that ship: run once for each new model, for its files alone.
+"""Writes golden files of the models that ship: those that aren't there. None is ever replaced.
 
     python -m tests.golden.make_shipped sic sic-machine
 
@@ -46,6 +46,8 @@ def main(models: list[str]) -> None:
                 hidden = "-hidden" if unpack(blob).header.coder % HALVES >= HIDING else ""
                 halves = "-halves" if streams == 2 else ""
                 name = f"{codec.identity.hex()}-{tune}-{quality}{hidden}{halves}.sic"
+                if name in facts:
+                    continue
                 (HERE / name).write_bytes(blob)
                 facts[name] = {"model": model, "symbols": symbols_digest(codec, blob)}
                 if getattr(getattr(codec.engine, "transforms", None), "with_state", False):
