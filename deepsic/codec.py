@@ -68,12 +68,10 @@ class Codec:
         reader: LabelReader | None = None,
         settings: EncoderSettings,
     ) -> None:
-        self.engine = engine
-        self.path, self.device, self.name = path, device, path.stem
+        self.engine, self.path, self.device, self.name = engine, path, device, path.stem
         self.identity = weights.identity_of(path)
-        self.label_set, self.limits, self.reader = label_set, limits, reader
-        self.settings = settings.of(engine, self.name)
-        self.tune, self.effort = str(self.settings.tune), settings.effort
+        self.label_set, self.limits = label_set, limits
+        self.reader, self.settings = reader, settings
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by name: the copy loads the same model again."""
@@ -116,10 +114,10 @@ class Codec:
             file = weights.read(path)
         engine: Engine = unpack(file, device_named(device))
         reader: LabelReader | None = registry.load(preset.reader)(file, engine)
+        settings = EncoderSettings.of(engine, path.stem, tune=tune, effort=effort, streams=streams)
         return cls(
             engine, reader=reader, path=path, device=device,
-            label_set=file.label_set, limits=limits,
-            settings=EncoderSettings(tune=tune, effort=effort, streams=streams),
+            label_set=file.label_set, limits=limits, settings=settings,
         )  # fmt: skip
 
     def encode(
@@ -235,7 +233,7 @@ class Codec:
         drawing = Drawing(
             engine=registry.tuned(self.engine, header.coder),
             header=header,
-            grid=tiles(header.height, header.width, _side(header.tile_log2)),
+            grid=tiles(header.height, header.width, tiling.side_of(header.tile_log2)),
             stream=lambda k: layout.tile(view, k),
             shift=shift,
         )
@@ -275,7 +273,7 @@ class Codec:
             return list(stored.labels[:top])
         layout = self._layout(blob)
         header = layout.prefix.header
-        grid = tiles(header.height, header.width, _side(header.tile_log2))
+        grid = tiles(header.height, header.width, tiling.side_of(header.tile_log2))
         view = memoryview(blob)
         reader: LabelReader = registry.tuned(self._head(), header.coder)
         return reader.file(lambda k: layout.tile(view, k), grid, header.quality, top)
@@ -292,8 +290,18 @@ class Codec:
         reader = self._head()
         rgb = load_image(image, self.limits).rgb
         height, width = rgb.shape[:2]
-        grid = tiles(height, width, _side(tiling.log2_of(height, width)))
+        grid = tiles(height, width, tiling.side_of(tiling.log2_of(height, width)))
         return reader.image(rgb, grid, quality, top)
+
+    @property
+    def tune(self) -> str:
+        """What its files are tuned for."""
+        return self.settings.tune
+
+    @property
+    def effort(self) -> int:
+        """How much work goes into a file, 1 to 9."""
+        return self.settings.effort
 
     @property
     def tunings(self) -> tuple[str, ...]:
@@ -307,7 +315,9 @@ class Codec:
 
     def tuned(self, tune: str) -> Codec:
         """The same model, for files of a tuning; nothing is loaded again. Raises: `UsageError`."""
-        settings = replace(self.settings, tune=tune)
+        settings = EncoderSettings.of(
+            self.engine, self.name, **vars(self.settings) | {"tune": tune}
+        )
         return Codec(
             self.engine, reader=self.reader, path=self.path, device=self.device,
             label_set=self.label_set, limits=self.limits, settings=settings,
@@ -316,8 +326,7 @@ class Codec:
     @cached_property
     def _descent(self) -> Refiner | None:
         """What fits latents to an image's pixels at the higher efforts."""
-        steps = efforts.steps_of(self.effort)
-        if not steps:
+        if not (steps := efforts.steps_of(self.effort)):
             return None
         if self.tune != TUNINGS[0]:
             raise UsageError(f"efforts from 6 on lower the squared error: tune {TUNINGS[0]!r}")
@@ -361,7 +370,7 @@ class Codec:
             tile_log2=tile_log2, gray=picture.gray, alpha=picture.alpha is not None,
             sixteen_bit=picture.sixteen_bit, coder=coder,
         )  # fmt: skip
-        grid = tiles(height, width, _side(tile_log2))
+        grid = tiles(height, width, tiling.side_of(tile_log2))
         encoding = Encoding(
             engine=registry.tuned(self.engine, coder), reader=self.reader,
             quick=efforts.is_quick(self.effort), refined=refined,
@@ -377,10 +386,6 @@ class Codec:
             exif=picture.exif, icc=picture.icc, xmp=picture.xmp,
         )  # fmt: skip
         return pack(container)
-
-
-def _side(tile_log2: int) -> int:
-    return 1 << tile_log2 if tile_log2 else 0
 
 
 def _load_again(

@@ -14,7 +14,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import options
+from deepsic.bitstream.container import read_header
 from deepsic.codec import Codec
 from deepsic.errors import UsageError
 from deepsic.evaluation.metrics.distortion import compare
@@ -62,9 +63,9 @@ def jpeg2000(rgb: RGB, knob: float) -> bytes:
     return buffer.getvalue()
 
 
-def ours(**settings: Any) -> Encode:
-    """The shipped model."""
-    codec = Codec.load("sic", device="cpu", **settings)
+def ours(model: str = "sic", **settings: Any) -> Encode:
+    """The shipped model, or a file's."""
+    codec = Codec.load(model, device="cpu", **settings)
     return lambda rgb, knob: codec.encode(rgb, quality=int(knob), labels=False)
 
 
@@ -73,8 +74,8 @@ def avif(speed: int, **settings: Any) -> Encode:
     return pillow("AVIF", speed=speed, max_threads=1, **settings)
 
 
-def codecs() -> dict[str, Encode]:
-    """Encoders by name; the first word is the family."""
+def codecs(models: Sequence[str]) -> dict[str, Encode]:
+    """Encoders by name, also those of other models of ours; the first word is the family."""
     import pillow_jxl  # noqa: F401  registers itself
 
     psnr = {"subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
@@ -82,6 +83,8 @@ def codecs() -> dict[str, Encode]:
         "sic": ours(),
         "sic tune psnr": ours(tune="psnr"),
         "sic effort 1": ours(effort=1),
+        **{f"sic {model}": ours(model) for model in models},
+        **{f"sic {model} tune psnr": ours(model, tune="psnr") for model in models},
         "jpeg": pillow("JPEG", optimize=True),
         "webp method 4": pillow("WEBP", method=4),
         "jpeg2000": jpeg2000,
@@ -94,10 +97,10 @@ def codecs() -> dict[str, Encode]:
     }
 
 
-def decode(name: str, blob: bytes, codec: Codec) -> RGB:
-    """Pixels of a codec's file."""
+def decode(name: str, blob: bytes, models: Mapping[bytes, Codec]) -> RGB:
+    """Pixels of a codec's file; models: ours, by identity."""
     if name.startswith("sic"):
-        return np.asarray(codec.decode(blob))
+        return np.asarray(models[read_header(blob).model_id].decode(blob))
     with Image.open(io.BytesIO(blob)) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -120,10 +123,12 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     return value, time.process_time() - before
 
 
-def row_of(name: str, encode: Encode, knob: float, rgb: RGB, codec: Codec) -> dict[str, Any]:
+def row_of(
+    name: str, encode: Encode, knob: float, rgb: RGB, models: Mapping[bytes, Codec]
+) -> dict[str, Any]:
     """One file: its size, measures and times."""
     blob, seconds = timed(lambda: encode(rgb, knob))
-    decoded, back = timed(lambda: decode(name, blob, codec))
+    decoded, back = timed(lambda: decode(name, blob, models))
     scores = compare(rgb, decoded)
     ms_ssim = scores.ms_ssim_rgb or 0.0
     return {
@@ -169,12 +174,14 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Codecs; repeatable.")] = None,
     anchor: Annotated[str, typer.Option(help="Codec that BD-rates compare with.")] = "jpeg",
     every: Annotated[int, typer.Option(help="Take one image of so many.")] = 1,
+    also: Annotated[list[str] | None, typer.Option(help="Model of ours; repeatable.")] = None,
 ) -> None:
     """Measure what isn't in OUT yet, and print the table."""
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {(row["codec"], row["knob"], row["image"]) for row in rows}
-    codec = Codec.load("sic", device="cpu")
-    known = codecs()
+    loaded = [Codec.load(model, device="cpu") for model in ("sic", *(also or ()))]
+    models = {codec.identity: codec for codec in loaded}
+    known = codecs(also or ())
     made = {name: known[name] for name in options.chosen(only, known)}
     if anchor not in {*made, *(name for name, _, _ in done)}:
         raise UsageError(f"--anchor {anchor}: nothing here is of that codec; add --only {anchor!r}")
@@ -184,7 +191,7 @@ def main(
             for name, encode in made.items():
                 for knob in KNOBS[name.partition(" ")[0]]:
                     if (name, knob, path.name) not in done:
-                        row = row_of(name, encode, knob, rgb, codec) | {"image": path.name}
+                        row = row_of(name, encode, knob, rgb, models) | {"image": path.name}
                         rows.append(row)
                         file.write(json.dumps(row) + "\n")
                         file.flush()

@@ -119,10 +119,9 @@ def quantise_pass(
     width, count, every, whole = v.shape[1], channels.size, y_hat.shape[2], v.shape[2]
     weights, limit, first = pointer(hiding.weights), hiding.limit, group // PER_CLASS
     # Of a group's symbols: position and channel, row of `hiding`, magnitude, what it stands for.
-    counts = np.empty((3, width * count), np.int64)
-    room = counts[0], counts[1], counts[2], np.empty(width * count, np.float64)
-    _, rows, sizes, residuals = room
-    taken = pointer(room[0]), pointer(room[1]), pointer(room[2]), pointer(room[3])
+    places, rows = np.empty(width * count, np.int64), np.empty(width * count, np.int64)
+    sizes, residuals = np.empty(width * count, np.int64), np.empty(width * count, np.float64)
+    taken = pointer(places), pointer(rows), pointer(sizes), pointer(residuals)
     v, zone, channels = pointer(v), pointer(zone), pointer(channels)
     means, classes = pointer(means), pointer(classes)
     target = pointer(symbols), pointer(y_hat), pointer(seen)
@@ -152,7 +151,10 @@ def quantise_pass(
         if limit:
             hide(sizes, residuals, rows, used, hiding.costs)
         _place(taken, used, channels, means, parts, shape, target)
-    keep(room)
+    keep(places)
+    keep(rows)
+    keep(sizes)
+    keep(residuals)
 
 
 @inline
@@ -261,8 +263,8 @@ def decode_pass(
                         sign,
                     )  # fmt: skip
                     if symbol:
-                        there, byte = (y * width + x) * every + channels[k], y * width * count + k
-                        byte += x * count
+                        place = y * width + x
+                        there, byte = place * every + channels[k], place * count + k
                         # The first of a group counts as positive until the group ends.
                         if not nonzero:
                             first, first_y, first_seen, first_mean = here, there, byte, p + k

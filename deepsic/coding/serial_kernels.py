@@ -143,6 +143,15 @@ def _pointers(net: Any) -> Any:
 
 
 @inline
+def _lowest_room(numbers: int) -> Any:
+    """Residuals of the lowest band, and what the networks see, their first and second layer."""
+    return (
+        np.zeros(numbers, np.int32), np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32),
+        np.empty(WIDTH, np.float32),
+    )  # fmt: skip
+
+
+@inline
 def _lowest_net(net: Any, c: int, seen: Any, total: Any, hidden: Any) -> Any:
     first, first_bias, inner, inner_bias, out, out_bias = net
     rectified(seen, INPUTS, first, c * INPUTS * WIDTH, first_bias, c * WIDTH, total)
@@ -180,10 +189,7 @@ def encode_lowest(
     out, states = pointer(out), pointer(states)
     low, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     width, line = v.shape[1], 3 * ll.shape[1]
-    room = (
-        np.zeros(ll.size, np.int32), np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32),
-        np.empty(WIDTH, np.float32),
-    )  # fmt: skip
+    room = _lowest_room(ll.size)
     residuals, seen = pointer(room[0]), pointer(room[1])
     total, hidden = pointer(room[2]), pointer(room[3])
     ll, layers = pointer(ll), _pointers(net)
@@ -219,10 +225,7 @@ def decode_lowest(
     data, end, states = pointer(data), data.size, pointer(states)
     code, span, position = state[LOW], state[RANGE], np.int64(state[POSITION])
     height, width, line = ll.shape[0] - 1, ll.shape[1] - 2, 3 * ll.shape[1]
-    room = (
-        np.zeros(ll.size, np.int32), np.empty(INPUTS, np.float32), np.empty(WIDTH, np.float32),
-        np.empty(WIDTH, np.float32),
-    )  # fmt: skip
+    room = _lowest_room(ll.size)
     residuals, seen = pointer(room[0]), pointer(room[1])
     total, hidden = pointer(room[2]), pointer(room[3])
     ll, layers = pointer(ll), _pointers(net)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from deepsic.errors import UsageError
@@ -22,21 +22,24 @@ def tunings_of(engine: Any) -> tuple[str, ...]:
 class EncoderSettings:
     """Arguments of `Codec.load`, which says what each is."""
 
-    tune: str | None = None
-    effort: int = DEFAULT_EFFORT
-    streams: int | None = None
+    tune: str
+    effort: int
+    streams: int | None
 
-    def of(self, engine: Any, name: str) -> EncoderSettings:
-        """Those of a loaded model, its tuning named. Raises `UsageError` for what it hasn't."""
+    @classmethod
+    def of(
+        cls, engine: Any, name: str, *, tune: str | None, effort: int, streams: int | None
+    ) -> EncoderSettings:
+        """For a loaded model. Raises: `UsageError`, for what it hasn't."""
         tunings = tunings_of(engine)
-        tune = self.tune or default_tune(tunings, checked_effort(self.effort))
+        tune = tune or default_tune(tunings, checked_effort(effort))
         if tune not in tunings:
             had = ", ".join(tunings)
             raise UsageError(f"model {name!r} can't tune for {tune!r}; it has {had}")
-        if self.effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
+        if effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
             raise UsageError(f"model {name!r} has one effort")
         two = isinstance(engine, Tunable) and HALVES in engine.coders
-        if self.streams not in (None, 1, *([2] if two else [])):
+        if streams not in (None, 1, *([2] if two else [])):
             had = "1 or 2 streams" if two else "one stream"
-            raise UsageError(f"model {name!r} has {had} in each tile, not {self.streams!r}")
-        return replace(self, tune=tune)
+            raise UsageError(f"model {name!r} has {had} in each tile, not {streams!r}")
+        return cls(tune=tune, effort=effort, streams=streams)

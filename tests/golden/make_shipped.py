@@ -38,8 +38,8 @@ def main(models: list[str]) -> None:
     facts = json.loads(FACTS.read_text()) if FACTS.exists() else {}
     for model in models:
         codec = Codec.load(model, device="cpu")
+        two = isinstance(codec.engine, Tunable) and HALVES in codec.engine.coders
         for tune in TUNINGS[: len(codec.tunings)]:
-            two = isinstance(codec.engine, Tunable) and HALVES in codec.engine.coders
             for quality, streams in itertools.product((12, 70), (1, 2) if two else (1,)):
                 tuned = Codec.load(model, device="cpu", tune=tune, streams=streams)
                 blob = tuned.encode(photograph(140, 180, 5), quality=quality)

@@ -22,6 +22,7 @@ __all__ = [
     "crop_latents",
     "log2_of",
     "pad",
+    "side_of",
     "tiles",
 ]
 
@@ -92,6 +93,11 @@ def tiles(height: int, width: int, side: int) -> list[Tile]:
 def log2_of(height: int, width: int) -> int:
     """log2 of the tiles' side that an encoder gives an image; 0: one tile."""
     return TILE_LOG2 if max(height, width) > ONE_TILE else 0
+
+
+def side_of(tile_log2: int) -> int:
+    """The tiles' side, pixels, that a header names; 0: one tile."""
+    return 1 << tile_log2 if tile_log2 else 0
 
 
 def check_tiles(width: int, height: int, tile_log2: int) -> None:

@@ -20,6 +20,16 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from deepsic.coding.raw_pointers import pointer
+from deepsic.coding.vectors import (
+    FLOATS,
+    INTEGERS,
+    LANES,
+    address_of,
+    everywhere,
+    loaded,
+    number,
+    variable,
+)
 
 __all__ = [
     "MOST",
@@ -32,10 +42,7 @@ __all__ = [
     "width_of",
 ]
 
-_LANES = 16
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_SUMS = ir.VectorType(_I32, _LANES)
-_VALUES = ir.VectorType(ir.FloatType(), _LANES)
+_I8, _I16, _I32 = (ir.IntType(bits) for bits in (8, 16, 32))
 _VNNI = "+avx512vnni" in str(cpu_target.target_context.codegen().magic_tuple()[2])
 """Whether the CPU that numba compiles for multiplies and adds bytes in one instruction."""
 if _VNNI:
@@ -90,7 +97,7 @@ class UncountedSource(NamedTuple):
 
 def width_of(outputs: int) -> int:
     """V with which the fewest sums are computed for nothing."""
-    return min(_POSITIONS, key=lambda v: (-(-outputs // (_LANES * v)) * v, -v))
+    return min(_POSITIONS, key=lambda v: (-(-outputs // (LANES * v)) * v, -v))
 
 
 def pack(weight: NDArray[np.int8], vectors: int) -> NDArray[np.int8]:
@@ -99,7 +106,7 @@ def pack(weight: NDArray[np.int8], vectors: int) -> NDArray[np.int8]:
     Channels are padded with zeros to a multiple of 4, outputs to one of 16 V.
     """
     outputs, channels, kernel, _ = weight.shape
-    block = _LANES * vectors
+    block = LANES * vectors
     padded = np.pad(weight, ((0, -outputs % block), (0, -channels % 4), (0, 0), (0, 0)))
     # (rows of the window, columns and channels by fours, outputs, 4)
     order = padded.transpose(2, 3, 1, 0).reshape(kernel, -1, 4, len(padded)).swapaxes(2, 3)
@@ -110,53 +117,20 @@ def pack(weight: NDArray[np.int8], vectors: int) -> NDArray[np.int8]:
 def _add_products(builder: Any, total: Any, a: Any, w: Any) -> Any:
     """total + four products in each lane: a unsigned bytes, w signed ones, all 16 x 32 bits."""
     if _VNNI:
-        kind = ir.FunctionType(_SUMS, [_SUMS, _SUMS, _SUMS])
+        kind = ir.FunctionType(INTEGERS, [INTEGERS, INTEGERS, INTEGERS])
         return builder.asm(kind, "vpdpbusd $3, $2, $0", "=v,0,v,v", [total, a, w], False)
-    half, wide = ir.VectorType(_I16, 2 * _LANES), ir.VectorType(_I32, 2 * _LANES)
+    half, wide = ir.VectorType(_I16, 2 * LANES), ir.VectorType(_I32, 2 * LANES)
     a, w = builder.bitcast(a, half), builder.bitcast(w, half)
-    eight = ir.Constant(half, [8] * 2 * _LANES)
-    low = ir.Constant(half, [255] * 2 * _LANES)
+    eight = ir.Constant(half, [8] * 2 * LANES)
+    low = ir.Constant(half, [255] * 2 * LANES)
     first = builder.and_(a, low), builder.ashr(builder.shl(w, eight), eight)
     second = builder.lshr(a, eight), builder.ashr(w, eight)
     for x, y in (first, second):
         product = builder.mul(builder.sext(x, wide), builder.sext(y, wide))
         for start in (0, 1):
-            picked = ir.Constant(_SUMS, list(range(start, 2 * _LANES, 2)))
+            picked = ir.Constant(INTEGERS, list(range(start, 2 * LANES, 2)))
             total = builder.add(total, builder.shuffle_vector(product, product, picked))
     return total
-
-
-def _number(value: int) -> Any:
-    return ir.Constant(_I64, value)
-
-
-def _broadcast(builder: Any, address: Any) -> Any:
-    """Four bytes at an address, in all lanes."""
-    word = builder.load(builder.bitcast(address, _I32.as_pointer()))
-    word.align = 1
-    undefined = ir.Constant(_SUMS, ir.Undefined)
-    one = builder.insert_element(undefined, word, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(_SUMS, [0] * _LANES))
-
-
-def _vector(builder: Any, array: Any, start: Any, kind: Any, v: int) -> Any:
-    """The address of the v-th vector from a place of an array of 32-bit numbers on."""
-    plain = builder.bitcast(array, kind.element.as_pointer())
-    place = builder.add(start, _number(_LANES * v))
-    return builder.bitcast(builder.gep(plain, [place]), kind.as_pointer())
-
-
-def _loaded(builder: Any, address: Any) -> Any:
-    vector = builder.load(address)
-    vector.align = 4
-    return vector
-
-
-def _cell(builder: Any, value: Any) -> Any:
-    """A place on the stack that holds a value: a register, once the compiler is done."""
-    place = cgutils.alloca_once(builder, value.type)  # type: ignore[no-untyped-call]
-    builder.store(value, place)
-    return place
 
 
 def _block_of(vectors: int) -> Any:
@@ -178,45 +152,49 @@ def _block_of(vectors: int) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             data, start, pixel, segments, row, quads, weights, weight_start = args[:8]
             correction, scale, values, place, outputs, more = args[8:]
-            totals = {cell: _cell(builder, ir.Constant(_SUMS, [0] * _LANES)) for cell in cells}
+
+            def vector(array: Any, from_number: Any, v: int, kind: Any = FLOATS) -> Any:
+                start = builder.add(from_number, number(LANES * v))
+                return address_of(builder, array, start, kind)
+
+            totals = {cell: variable(builder, ir.Constant(INTEGERS, [0] * LANES)) for cell in cells}
             first = builder.gep(builder.bitcast(data, _I8.as_pointer()), [start])
             plain = builder.gep(builder.bitcast(weights, _I8.as_pointer()), [weight_start])
-            weight = _cell(builder, builder.bitcast(plain, _SUMS.as_pointer()))
+            weight = variable(builder, builder.bitcast(plain, INTEGERS.as_pointer()))
             with cgutils.for_range(builder, segments) as outer:
                 line = builder.gep(first, [builder.mul(outer.index, row)])
-                at = [builder.gep(line, [builder.mul(pixel, _number(m))]) for m in range(positions)]
+                at = [builder.gep(line, [builder.mul(pixel, number(m))]) for m in range(positions)]
                 with cgutils.for_range(builder, quads) as inner:
-                    four = builder.mul(inner.index, _number(4))
+                    four = builder.mul(inner.index, number(4))
                     here = builder.load(weight)
-                    held = [builder.load(builder.gep(here, [_number(v)])) for v in range(vectors)]
+                    held = [builder.load(builder.gep(here, [number(v)])) for v in range(vectors)]
                     for load in held:
                         load.align = 1
-                    builder.store(builder.gep(here, [_number(vectors)]), weight)
+                    builder.store(builder.gep(here, [number(vectors)]), weight)
                     for m in range(positions):
-                        a = _broadcast(builder, builder.gep(at[m], [four]))
+                        word = builder.bitcast(builder.gep(at[m], [four]), _I32.as_pointer())
+                        four_bytes = builder.load(word)
+                        four_bytes.align = 1
+                        a = everywhere(builder, four_bytes)
                         for v in range(vectors):
                             total = builder.load(totals[m, v])
                             total = _add_products(builder, total, a, held[v])
                             builder.store(total, totals[m, v])
-            offsets = [_vector(builder, correction, place, _SUMS, v) for v in range(vectors)]
-            factors = [_vector(builder, scale, place, _VALUES, v) for v in range(vectors)]
-            offsets = [_loaded(builder, address) for address in offsets]
-            factors = [_loaded(builder, address) for address in factors]
+            every = range(vectors)
+            offsets = [loaded(builder, vector(correction, place, v, INTEGERS)) for v in every]
+            factors = [loaded(builder, vector(scale, place, v)) for v in every]
             worth = {}
             for m, v in cells:
                 whole = builder.sub(builder.load(totals[m, v]), offsets[v])
-                worth[m, v] = builder.fmul(builder.sitofp(whole, _VALUES), factors[v])
+                worth[m, v] = builder.fmul(builder.sitofp(whole, FLOATS), factors[v])
             targets = {
-                (m, v): _vector(
-                    builder, values, builder.add(place, builder.mul(outputs, _number(m))),
-                    _VALUES, v,
-                )
+                (m, v): vector(values, builder.add(place, builder.mul(outputs, number(m))), v)
                 for m, v in cells
-            }  # fmt: skip
+            }
             with builder.if_else(more) as (after_another, alone):
                 with after_another:
                     for cell, target in targets.items():
-                        total = builder.fadd(_loaded(builder, target), worth[cell])
+                        total = builder.fadd(loaded(builder, target), worth[cell])
                         builder.store(total, target).align = 4
                 with alone:
                     for cell, target in targets.items():

@@ -7,7 +7,7 @@ A layer has one input or two, whose sums are scaled and added:
 v is then rounded to bytes, added to floats, or says how symbols are coded. Arithmetic on floats is
 in the order written, without fused operations: two machines' results are equal.
 
-The three sweeps begin alike: `keep` has to stand in the function whose pointers it is for.
+The sweeps begin alike: `keep` has to stand in the function whose pointers it is for.
 """
 
 from __future__ import annotations

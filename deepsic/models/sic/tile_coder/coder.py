@@ -17,7 +17,7 @@ from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.sic.wavelet import bands
 from deepsic.threads import each, in_turn, share
 
-__all__ = ["Base", "Part", "TileCoder"]
+__all__ = ["Part", "TileCoder", "TileCoderBase"]
 
 
 class TileCoder(Protocol):
@@ -58,7 +58,7 @@ class Part:
     """By tensor: (rows + 1, W + 2, C) with a border of zeros."""
 
 
-class Base(ABC):
+class TileCoderBase(ABC):
     """Buffers that both directions share."""
 
     def __init__(self, tables: EntropyTables, quality: int, height: int, width: int) -> None:

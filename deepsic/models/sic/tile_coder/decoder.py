@@ -11,14 +11,14 @@ from deepsic.errors import CorruptFileError, counted
 from deepsic.models.sic.int8.integer_net import I16, U8
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.tile_coder.coder import Base, Part
+from deepsic.models.sic.tile_coder.coder import Part, TileCoderBase
 from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.sic.wavelet import bands
 
 __all__ = ["TileDecoder"]
 
 
-class TileDecoder(Base):
+class TileDecoder(TileCoderBase):
     """Decodes a stream of a tile of height x width pixels, multiples of 32."""
 
     def __init__(

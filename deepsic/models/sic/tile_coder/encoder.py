@@ -10,7 +10,7 @@ from deepsic.coding import binarisation, context_kernels, range_coder, scratch, 
 from deepsic.models.sic.int8.integer_net import I16, U8
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.passes import PassPlan
-from deepsic.models.sic.tile_coder.coder import Base, Part
+from deepsic.models.sic.tile_coder.coder import Part, TileCoderBase
 from deepsic.models.sic.tile_coder.tables import EntropyTables
 from deepsic.models.sic.wavelet import bands
 
@@ -20,7 +20,7 @@ MARKS = 4
 """What serial encoding says of each symbol: class, n, context of the sign, the symbol."""
 
 
-class TileEncoder(Base):
+class TileEncoder(TileCoderBase):
     """Codes latents in steps: v8 (H/8, W/8, 189), v16 (H/16, W/16, 12), z (H/32, W/32, 24)."""
 
     def __init__(
