@@ -32,7 +32,6 @@ from deepsic.models import registry
 from deepsic.models.device import device_named
 from deepsic.models.effort import DEFAULT_EFFORT
 from deepsic.models.encoder_settings import EncoderSettings, tunings_of
-from deepsic.models.quality import TUNINGS
 from deepsic.models.registry import F32, Engine, LabelReader, Scalable
 from deepsic.models.semantic.labeler import Labeler, labels_by
 from deepsic.models.tiles import tiling
@@ -44,6 +43,7 @@ from deepsic.threads import each, several
 
 if TYPE_CHECKING:
     from deepsic.refiner import Look, Refiner
+    from deepsic.refiner.feedback import Feedback
 
 __all__ = ["Codec"]
 
@@ -97,7 +97,7 @@ class Codec:
             limits: bounds on what is encoded and decoded.
             tune: what files are encoded for: "psnr", the least squared error, or "ssim", the most
                 structural similarity. None: "ssim", which people see as better, if the model has
-                it; "psnr" from effort 6 on. Files of either decode alike.
+                it. Files of either decode alike.
             effort: 1, the fastest encoding, to 9, the smallest files: see `deepsic.models.effort`.
             streams: of each tile, 1 or 2: several threads code two faster, for some 0.1 % more
                 bytes. None: 2 from 262,144 pixels on (512x512), if the model has them.
@@ -153,9 +153,8 @@ class Codec:
         """
         goal = Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
         tuning, fitted = self.tunings.index(self.tune), refiner is not None
-        if refiner is None:
-            refiner = self._descent
-        elif getattr(refiner, "identity", None) != self.identity:
+        fitting = refiner or self._feedback
+        if fitted and getattr(refiner, "identity", None) != self.identity:
             raise UsageError(
                 f"no refiner of this model: deepsic.load_refiner({self.name!r}, NETWORKS) gives one"
             )
@@ -171,7 +170,7 @@ class Codec:
 
         @cache
         def latents(quality: int) -> tuple[F32, F32] | None:
-            return None if refiner is None else refiner.latents(picture.rgb, quality, tuning)
+            return None if fitting is None else fitting.latents(picture.rgb, quality, tuning)
 
         def refined(quality: int, zone: float) -> bytes:
             return self._encode_at(picture, quality, zone, semantics, coder, latents(quality))
@@ -180,7 +179,7 @@ class Codec:
         if target is None:
             return refined(50 if quality is None else int(quality), 1.0)
         found = smallest_loss(plain, target)
-        if refiner is None:
+        if fitting is None:
             return found
         # Refined files have about the size of plain ones, which are found in no time.
         near = Layout.of(found, self.limits).prefix.header.quality
@@ -324,14 +323,13 @@ class Codec:
         )  # fmt: skip
 
     @cached_property
-    def _descent(self) -> Refiner | None:
-        """What fits latents to an image's pixels at the higher efforts."""
-        if not (steps := efforts.steps_of(self.effort)):
+    def _feedback(self) -> Feedback | None:
+        """What fits latents to an image at the higher efforts."""
+        if not (rounds := efforts.rounds_of(self.effort)):
             return None
-        if self.tune != TUNINGS[0]:
-            raise UsageError(f"efforts from 6 on lower the squared error: tune {TUNINGS[0]!r}")
-        loaded = registry.load("deepsic.refiner:Refiner")
-        found: Refiner = loaded.load(self.path, [], steps=steps, device=self.device)
+        loaded = registry.load("deepsic.refiner.feedback:Feedback")
+        model = weights.read(self.path)
+        found: Feedback = loaded(self.engine, model, rounds=rounds, device=self.device)
         return found
 
     def _seen(

@@ -8,6 +8,8 @@ images in one run. `pipelines/evaluate.py` measures far more; this is the short 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import bjontegaard
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from PIL import Image
 from benchmarks import options
 from deepsic.codec import Codec
 from deepsic.evaluation.baselines import find_codecs
+from deepsic.models.effort import DEFAULT_EFFORT
 
 QUALITIES = (8, 22, 36, 50, 64, 80)
 BASELINES = ("jpeg", "webp", "jpeg2000")
@@ -29,10 +32,14 @@ def measure(blob: bytes, decoded: Image.Image, rgb: NDArray[np.uint8]) -> tuple[
     return 8 * len(blob) / rgb[..., 0].size, float(10 * np.log10(65025 / np.mean(error**2)))
 
 
-def main(folder: options.Images, model: options.Model = "sic") -> None:
+def main(
+    folder: options.Images,
+    model: options.Model = "sic",
+    effort: Annotated[int, typer.Option(help="1 to 9.")] = DEFAULT_EFFORT,
+) -> None:
     """Print the model's curve and its BD-rate against each baseline."""
     torch.set_num_threads(1)
-    codec = Codec.load(model, tune="psnr")
+    codec = Codec.load(model, tune="psnr", effort=effort)
     paths = options.images_in(folder)
     images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     typer.echo(f"{len(images)} images, model {codec.name} {codec.identity.hex()}")

@@ -44,6 +44,11 @@ KNOBS = {
 """Of each family, so that rates overlap: qualities, or compression ratios of JPEG 2000."""
 
 
+EFFORTS = (1, 6, 7, 8, 9)
+ASKED = "sic effort 6", "sic effort 7", "sic effort 8", "sic effort 1 tune"
+"""First words of what is measured only if `--only` names it."""
+
+
 def pillow(format: str, **settings: Any) -> Encode:
     """An encoder of Pillow's at a quality."""
 
@@ -82,7 +87,8 @@ def codecs(models: Sequence[str]) -> dict[str, Encode]:
     return {
         "sic": ours(),
         "sic tune psnr": ours(tune="psnr"),
-        "sic effort 1": ours(effort=1),
+        **{f"sic effort {n}": ours(effort=n) for n in EFFORTS},
+        **{f"sic effort {n} tune psnr": ours(effort=n, tune="psnr") for n in EFFORTS},
         **{f"sic {model}": ours(model) for model in models},
         **{f"sic {model} tune psnr": ours(model, tune="psnr") for model in models},
         "jpeg": pillow("JPEG", optimize=True),
@@ -182,7 +188,8 @@ def main(
     loaded = [Codec.load(model, device="cpu") for model in ("sic", *(also or ()))]
     models = {codec.identity: codec for codec in loaded}
     known = codecs(also or ())
-    made = {name: known[name] for name in options.chosen(only, known)}
+    usual = [name for name in known if not name.startswith(ASKED)]
+    made = {name: known[name] for name in options.chosen(only or usual, known)}
     if anchor not in {*made, *(name for name, _, _ in done)}:
         raise UsageError(f"--anchor {anchor}: nothing here is of that codec; add --only {anchor!r}")
     with out.open("a") as file:

@@ -121,7 +121,7 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tune", choices=TUNINGS,
         help="psnr: least squared error; ssim: most structural similarity, which people see as "
-        "better [ssim if the model has it; psnr from effort 6 on]",
+        "better [ssim if the model has it]",
     )  # fmt: skip
     verb.add_argument(
         "--effort", type=int, choices=EFFORTS, metavar="1-9", default=DEFAULT_EFFORT,

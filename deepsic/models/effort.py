@@ -2,23 +2,21 @@
 
 1 to 3   the wavelet alone: the analysis network is left out
 4, 5     with the analysis network; 5 is the default
-6 to 9   and then gradient descent on `bpp + lambda D` with this image's latents as the unknowns
-         (Campos et al. 2019): needs torch
+6 to 9   and then 1, 3, 6 or 16 rounds of feedback: what the decoded picture lacks goes back to
+         the latents (`deepsic.refiner.feedback`); needs torch
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from deepsic.errors import UsageError
 
-__all__ = ["DEFAULT_EFFORT", "EFFORTS", "checked_effort", "default_tune", "is_quick", "steps_of"]
+__all__ = ["DEFAULT_EFFORT", "EFFORTS", "checked_effort", "is_quick", "rounds_of"]
 
 EFFORTS = range(1, 10)
 DEFAULT_EFFORT = 5
 _QUICK = 3
 """The last level without the analysis network."""
-_STEPS = {6: 2, 7: 6, 8: 20, 9: 60}
+_ROUNDS = {6: 1, 7: 3, 8: 6, 9: 16}
 
 
 def checked_effort(effort: int) -> int:
@@ -35,14 +33,6 @@ def is_quick(effort: int) -> bool:
     return effort <= _QUICK
 
 
-def default_tune(tunings: Sequence[str], effort: int = DEFAULT_EFFORT) -> str:
-    """What files are tuned for unless told: "ssim" where a model is, which people see as better.
-
-    Descent, at the higher efforts, lowers the squared error: "psnr" there.
-    """
-    return tunings[0] if steps_of(effort) else tunings[-1]
-
-
-def steps_of(effort: int) -> int:
-    """Steps of descent on an image's latents, 0 up to the default."""
-    return _STEPS.get(effort, 0)
+def rounds_of(effort: int) -> int:
+    """Rounds of feedback, 0 up to the default."""
+    return _ROUNDS.get(effort, 0)

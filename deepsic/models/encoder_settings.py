@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepsic.errors import UsageError
-from deepsic.models.effort import DEFAULT_EFFORT, checked_effort, default_tune
+from deepsic.models.effort import DEFAULT_EFFORT, checked_effort
 from deepsic.models.quality import HALVES, TUNINGS
 from deepsic.models.registry import Quick, Tunable
 
@@ -32,11 +32,11 @@ class EncoderSettings:
     ) -> EncoderSettings:
         """For a loaded model. Raises: `UsageError`, for what it hasn't."""
         tunings = tunings_of(engine)
-        tune = tune or default_tune(tunings, checked_effort(effort))
+        tune = tune or tunings[-1]
         if tune not in tunings:
             had = ", ".join(tunings)
             raise UsageError(f"model {name!r} can't tune for {tune!r}; it has {had}")
-        if effort != DEFAULT_EFFORT and not isinstance(engine, Quick):
+        if checked_effort(effort) != DEFAULT_EFFORT and not isinstance(engine, Quick):
             raise UsageError(f"model {name!r} has one effort")
         two = isinstance(engine, Tunable) and HALVES in engine.coders
         if streams not in (None, 1, *([2] if two else [])):

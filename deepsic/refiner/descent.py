@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepsic import weights
-from deepsic.losses import TDIC, Distortion, DistortionMix
+from deepsic.errors import UsageError
+from deepsic.losses import Distortion, DistortionMix
 from deepsic.models.device import device_named, has_bf16
 from deepsic.models.quality import lagrangian, position
 from deepsic.models.sic.layout import F32
@@ -42,9 +43,6 @@ __all__ = ["STEPS", "Refiner"]
 STEPS = 16
 RATE = 0.03
 """Adam's first learning rate, in quantisation steps; it falls to a tenth along a cosine."""
-PIXEL_RATE, PIXEL_WAY = 0.006, 0.12
-"""The same where no network looks, and the most that it makes over all steps: in 60 steps of 0.006
-latents leave where a straight-through gradient is true."""
 SHIFT = 1 / 14
 """Of each side, at most, in what networks see in a step."""
 
@@ -86,14 +84,14 @@ class Refiner:
     Args:
         net: of the model that encodes.
         identity: of that model.
-        networks: frozen; they take turns, a step each. None: the pixels alone are fitted.
+        networks: frozen; they take turns, a step each.
         steps: of gradient descent.
         mix: what is kept of an image for classifiers.
         seconds: after which descent ends, whatever steps are left; a file then depends on the
             machine's speed. None: never.
 
     Raises:
-        UsageError: steps that are no whole number from 1 on.
+        UsageError: no network, or steps that are no whole number from 1 on.
     """
 
     def __init__(
@@ -108,16 +106,14 @@ class Refiner:
         seconds: float | None = None,
     ) -> None:
         check_steps(steps)
+        if not networks:
+            raise UsageError("refinement needs a network to refine for; efforts fit pixels alone")
         self.identity, self.steps, self.seconds = identity, steps, seconds
         self.device = torch.device(device)
         net.context.set_quantised(True)
         self.net = net.eval().requires_grad_(False).to(self.device)
         self.net.to(memory_format=torch.channels_last)
         self.distortions = [Distortion(kept(network, mix), network) for network in networks]
-        self.rate, self.exact = RATE, False
-        if not networks:
-            self.distortions, self.exact = [Distortion(TDIC)], True
-            self.rate = min(PIXEL_RATE, PIXEL_WAY / steps)
 
     @classmethod
     def load(
@@ -134,14 +130,14 @@ class Refiner:
         Args:
             model: the one that will encode; of preset `sic`.
             networks: of `deepsic.tasks.CLASSIFIERS`, or fastestdet, as NAME=WEIGHTS with weights of
-                its own; none: the pixels alone are fitted.
+                its own.
             steps: of gradient descent; each costs about as much as a training step.
             mix: what is kept of an image for classifiers.
             device: "auto", "cpu" or "cuda" (untested on a GPU).
 
         Raises:
             UnknownModelError: no such model, or one of another preset.
-            UsageError: a network that isn't known or whose package isn't installed, no such
+            UsageError: no network, one that isn't known or whose package isn't installed, no such
                 device, or steps that are no whole number from 1 on.
         """
         path = weights.resolve(model)
@@ -183,18 +179,16 @@ class Refiner:
         image = _Image(x=x, size=size, place=place, start=start)
         first = [start.y8 / start.step8, start.y16 / start.step16]
         moved = [v.clone().requires_grad_() for v in first]
-        optimiser = torch.optim.Adam(moved, lr=self.rate, betas=(0.9, 0.98))
+        optimiser = torch.optim.Adam(moved, lr=RATE, betas=(0.9, 0.98))
         views = np.random.default_rng(0)
         end = math.inf if self.seconds is None else time.monotonic() + self.seconds
         for step in range(self.steps):
             if time.monotonic() > end:
                 break
             for group in optimiser.param_groups:
-                group["lr"] = self.rate * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
+                group["lr"] = RATE * (0.55 + 0.45 * math.cos(math.pi * step / self.steps))
             distortion = self.distortions[step % len(self.distortions)]
-            # Pixels are the same in every view.
-            view = _draw(views, *size) if distortion.network else _View()
-            loss = self._loss(moved, image, [distortion], view)
+            loss = self._loss(moved, image, [distortion], _draw(views, *size))
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -227,8 +221,7 @@ class Refiner:
         return (bpp + lmbda * torch.stack(terms).mean(0)).sum()
 
     def _autocast(self) -> torch.autocast:
-        # What pixels gain is less than what bfloat16 would lose.
-        fast = not self.exact and (self.device.type == "cuda" or has_bf16())
+        fast = self.device.type == "cuda" or has_bf16()
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
 

@@ -100,7 +100,7 @@ class Look:
         check_size(rgb)
         engine = self.engine.tuned(tuning)
         v8, v16, _ = engine.analyse(pad(rgb), quality)
-        drawn = engine.synthesise(engine.quantised(v8, v16, quality), quality)
+        drawn = engine.synthesise(engine.coded(v8, v16, quality)[1], quality)
         _, step8, step16 = engine.transforms.steps(quality)
         c8 = lifting_cpu.forward_planes(self._lost(drawn, rgb))
         c16 = lifting_cpu.forward16(np.ascontiguousarray(c8[..., : bands.LL]))

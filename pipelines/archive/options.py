@@ -72,7 +72,7 @@ Tune = Annotated[
     Literal["psnr", "ssim"] | None,
     typer.Option(
         help="psnr: least squared error; ssim: most structural similarity.  "
-        "[default: ssim if the model has it; psnr from effort 6 on]"
+        "[default: ssim if the model has it]"
     ),
 ]
 Quality = Annotated[

@@ -10,8 +10,10 @@ import pytest
 
 from deepsic.codec import Codec
 from deepsic.errors import UsageError
-from deepsic.models import effort
+from deepsic.evaluation.metrics.structure import SSIM_MIN_SIDE
+from deepsic.losses import Distortion
 from deepsic.models.quality import lagrangian, position
+from deepsic.refiner.feedback import MIXES
 from tests.support.small_model import photograph
 
 
@@ -20,19 +22,73 @@ def cost(codec: Codec, rgb: np.ndarray, quality: int) -> float:
     import torch
 
     blob = codec.encode(rgb, quality=quality, labels=False)
-    error = np.asarray(Codec.load("sic", device="cpu").decode(blob)).astype(float) - rgb
-    weight = float(lagrangian(torch.tensor([position(float(quality))])))
-    return 8 * len(blob) / (rgb.shape[0] * rgb.shape[1]) + weight * float((error**2).mean())
-
-
-def test_more_work_costs_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(effort._STEPS, 8, 6)
-    rgb = pytest.importorskip("skimage.data").coffee()[60:252, 180:436]
-    quick, default, slow = (
-        cost(Codec.load("sic", device="cpu", tune="psnr", effort=level), rgb, 50)
-        for level in (1, 5, 8)
+    decoded, given = (
+        torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 255
+        for image in (codec.decode(blob), rgb)
     )
-    assert slow < default < quick
+    tuning = codec.tunings.index(codec.tune)
+    mix = MIXES[tuning if min(rgb.shape[:2]) >= SSIM_MIN_SIDE else 0]
+    error = float(Distortion(mix)(decoded, given)["total"])
+    weight = float(lagrangian(torch.tensor([position(float(quality))]), wide=True))
+    return 8 * len(blob) / (rgb.shape[0] * rgb.shape[1]) + weight * error
+
+
+@pytest.mark.parametrize("tune", ["psnr", "ssim"])
+def test_more_work_costs_less(tune: str) -> None:
+    rgb = pytest.importorskip("skimage.data").coffee()[60:252, 180:436]
+    costs = [
+        cost(Codec.load("sic", device="cpu", tune=tune, effort=level), rgb, 50)
+        for level in (5, 6, 8)
+    ]
+    assert sorted(costs, reverse=True) == costs
+    assert costs[-1] < 0.98 * costs[0]
+
+
+def test_the_analysis_network_gains() -> None:
+    rgb = pytest.importorskip("skimage.data").coffee()[60:252, 180:436]
+    quick, default = (
+        cost(Codec.load("sic", device="cpu", tune="psnr", effort=level), rgb, 50)
+        for level in (1, 5)
+    )
+    assert default < quick
+
+
+@pytest.mark.parametrize("model", ["sic-1", "sic-machine"])
+def test_feedback_serves_every_revision(model: str) -> None:
+    rgb = pytest.importorskip("skimage.data").coffee()[60:252, 180:436]
+    plain, fed = (cost(Codec.load(model, device="cpu", effort=level), rgb, 50) for level in (5, 6))
+    assert fed < plain
+
+
+def drawings() -> dict[str, np.ndarray]:
+    """What isn't a photograph: flat, noise, one pixel, a line, more than a tile, bars."""
+    rng = np.random.default_rng(0)
+    bars = np.zeros((64, 64, 3), np.uint8)
+    bars[:, ::8] = 255
+    return {
+        "flat": np.full((64, 64, 3), 128, np.uint8),
+        "black": np.zeros((40, 40, 3), np.uint8),
+        "noise": rng.integers(0, 256, (64, 96, 3), dtype=np.uint8),
+        "pixel": np.full((1, 1, 3), 200, np.uint8),
+        "line": rng.integers(0, 256, (1, 300, 3), dtype=np.uint8),
+        "tiles": photograph(64, 1600),
+        "bars": bars,
+    }
+
+
+@pytest.mark.parametrize("tune", ["psnr", "ssim"])
+@pytest.mark.parametrize("name", drawings())
+def test_feedback_of_anything(name: str, tune: str) -> None:
+    rgb = drawings()[name]
+    plain, fed = (Codec.load("sic", device="cpu", tune=tune, effort=level) for level in (5, 7))
+    assert cost(fed, rgb, 50) <= 1.002 * cost(plain, rgb, 50)
+
+
+def test_feedback_meets_targets() -> None:
+    rgb = photograph(128, 192)
+    for effort in (5, 6):
+        blob = Codec.load("sic", effort=effort).encode(rgb, max_bytes=1500)
+        assert 1400 < len(blob) <= 1500
 
 
 def test_levels_within_a_kind_are_one() -> None:
@@ -61,5 +117,3 @@ def test_there_are_nine(level: int) -> None:
 def test_what_an_effort_needs_is_said() -> None:
     with pytest.raises(UsageError, match="one effort"):
         Codec.load("deepsic-pre", device="cpu", effort=9)
-    with pytest.raises(UsageError, match="tune 'psnr'"):
-        Codec.load("sic", device="cpu", effort=6, tune="ssim").encode(photograph(64, 64))

@@ -121,7 +121,7 @@ def test_what_is_quantised_is_what_a_decoder_has(any_revision: Path) -> None:
     v8, v16, _ = engine.analyse(photograph(64, 96), 70)
     stream = engine.encode(v8, v16, 70)
     for mine, decoded in zip(
-        engine.quantised(v8, v16, 70), engine.decode(stream, 64, 96, 70), strict=True
+        engine.coded(v8, v16, 70)[1], engine.decode(stream, 64, 96, 70), strict=True
     ):
         assert np.array_equal(mine, decoded)
 

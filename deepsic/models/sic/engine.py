@@ -72,11 +72,13 @@ class SicEngine:
         self.probabilities.run(code, quality)
         return code.finish()
 
-    def quantised(self, v8: F32, v16: F32, quality: int) -> Latents:
-        """What a decoder would have of a tile's latents in steps: what `synthesise` takes."""
+    def coded(self, v8: F32, v16: F32, quality: int) -> tuple[bytes, Latents]:
+        """Stream of a tile's latents in steps, and what a decoder would have of them: what
+        `synthesise` takes."""
         z = self.transforms.hyper(v8, v16, quality)
         code = TileEncoder(self.probabilities.tables, quality, (v8, v16, z))
-        return self._run(code, quality)
+        latents = self._run(code, quality)
+        return code.finish(), latents
 
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
         """What `synthesise` takes, of a tile of height x width pixels, multiples of 32."""

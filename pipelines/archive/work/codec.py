@@ -14,7 +14,7 @@ from deepsic.bitstream import Label
 from deepsic.errors import UnknownModelError, UsageError
 from deepsic.labels import TOP
 from deepsic.limits import DEFAULT_LIMITS, Limits
-from deepsic.models.effort import DEFAULT_EFFORT, default_tune
+from deepsic.models.effort import DEFAULT_EFFORT
 from deepsic.models.quality import TUNINGS
 from pipelines.models import model_file, pinned
 
@@ -85,7 +85,7 @@ class ModelSource:
         from deepsic import weights
 
         tunings = weights.read_arrays(model_file(self.model)).config.get("tunings", 1)
-        return self.tune or default_tune(TUNINGS[:tunings], self.effort)
+        return self.tune or TUNINGS[tunings - 1]
 
     def check(self) -> None:
         """Raise `UsageError` for a refining classifier that there isn't, before Ray starts.

@@ -92,7 +92,7 @@ def test_a_codec_is_loaded_for_the_tuning(
         blob = codec.encode(image, quality=50)
         assert unpack(blob).header.coder == HIDING + number
     assert ModelSource(model=str(two_tunings)).on("cpu").tune == "ssim"
-    assert ModelSource(model=str(two_tunings), effort=7).on("cpu").tune == "psnr"
+    assert ModelSource(model=str(two_tunings), effort=7).on("cpu").tune == "ssim"
     assert ModelSource(model=str(model_path)).on("cpu").tune == "psnr"
     with pytest.raises(UsageError, match="can't tune for 'ssim'"):
         ModelSource(model=str(model_path), device="cpu", tune="ssim").load()
