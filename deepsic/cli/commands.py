@@ -38,6 +38,7 @@ from deepsic.cli.options import (
 from deepsic.cli.report import Results, Row, run_verb
 from deepsic.errors import PartialFailureError, UnknownModelError, UsageError, counted
 from deepsic.labels import TOP
+from deepsic.models.quality import coder_text
 
 if TYPE_CHECKING:
     from deepsic.codec import Codec
@@ -359,7 +360,8 @@ def _info_text(row: dict[str, Any]) -> str:
         f"  image     {row['width']}x{row['height']} {row['mode']}"
         + (" (16 bits reduced to 8)" if row["sixteen_bit"] else ""),
         f"  model     {row['model_name'] or 'not installed here'} ({row['model_id']}), "
-        f"quality {row['quality']}, coder {row['coder']}, tiles {tiles}",
+        f"quality {row['quality']}, tiles {tiles}",
+        f"  coder     {coder_text(row['coder'])}",
         f"  bytes     {row['bytes_semantics']:,} semantics, {row['bytes_picture']:,} image, "
         f"{row['bytes_metadata']:,} metadata and alpha",
         f"  labels    {text_of(row)}, of {row['label_set']}"

@@ -29,6 +29,22 @@ KNEE = 0.2
 """Share of the scale at each end that a wide one stretches, to twice its length."""
 
 
+def coder_text(coder: int) -> str:
+    """A coder's number with what it says.
+
+    >>> coder_text(7), coder_text(0)
+    ('7 (tuned for ssim, hidden signs, 2 streams)', '0')
+    """
+    said = []
+    if tuning := coder % HIDING:
+        said.append(f"tuned for {TUNINGS[tuning]}")
+    if coder % HALVES >= HIDING:
+        said.append("hidden signs")
+    if coder >= HALVES:
+        said.append("2 streams")
+    return f"{coder} ({', '.join(said)})" if said else str(coder)
+
+
 def position(quality: Tensor | float, tuning: int = 0) -> Tensor | float:
     """Quality 1 .. 100 to [0, 1], in the first tuning."""
     return (quality - 1.0) / (QUALITIES - 1.0) + APART * tuning
