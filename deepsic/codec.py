@@ -173,7 +173,8 @@ class Codec:
             return None if fitting is None else fitting.latents(picture.rgb, quality, tuning)
 
         def refined(quality: int, zone: float) -> bytes:
-            return self._encode_at(picture, quality, zone, semantics, coder, latents(quality))
+            own = zone if fitting is None else zone * fitting.zone
+            return self._encode_at(picture, quality, own, semantics, coder, latents(quality))
 
         target = goal.target(pixels)
         if target is None:

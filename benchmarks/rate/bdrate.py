@@ -1,4 +1,4 @@
-"""BD-rate of a model against JPEG, WebP and JPEG 2000 on a folder of images.
+"""BD-rate of a model against JPEG, WebP, JPEG 2000 and published curves on a folder of images.
 
     python benchmarks/rate/bdrate.py kodak/ --model sic
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import bjontegaard
 import numpy as np
 import torch
 import typer
@@ -20,7 +19,9 @@ from PIL import Image
 from benchmarks import options
 from deepsic.codec import Codec
 from deepsic.evaluation.baselines import find_codecs
+from deepsic.evaluation.metrics.bdrate import Curve, bd_rate
 from deepsic.models.effort import DEFAULT_EFFORT
+from pipelines.report.published import Published
 
 QUALITIES = (8, 22, 36, 50, 64, 80)
 BASELINES = ("jpeg", "webp", "jpeg2000")
@@ -36,6 +37,7 @@ def main(
     folder: options.Images,
     model: options.Model = "sic",
     effort: Annotated[int, typer.Option(help="1 to 9.")] = DEFAULT_EFFORT,
+    published: Annotated[bool, typer.Option(help="Published curves of Kodak, too.")] = False,
 ) -> None:
     """Print the model's curve and its BD-rate against each baseline."""
     torch.set_num_threads(1)
@@ -51,21 +53,21 @@ def main(
             points.append(measure(blob, codec.decode(blob), rgb))
         ours.append(np.mean(points, 0))
         typer.echo(f"quality {quality}: {ours[-1][0]:.4f} bpp, {ours[-1][1]:.3f} dB")
-    bpp, psnr = np.array(ours).T
+    curve = Curve(*np.array(ours).T.tolist())
     for coder in find_codecs(BASELINES)[0]:
-        curve = []
+        theirs = []
         for knob in coder.ladder:
             points = []
             for rgb in images:
                 blob = coder.encode(Image.fromarray(rgb), knob)
                 points.append(measure(blob, coder.decode(blob), rgb))
-            curve.append(np.mean(points, 0))
-        baseline_bpp, baseline_psnr = np.array(curve).T
-        rate = bjontegaard.bd_rate(
-            baseline_bpp, baseline_psnr, bpp, psnr, method="pchip",
-            require_matching_points=False, min_overlap=0,
-        )  # fmt: skip
+            theirs.append(np.mean(points, 0))
+        rate = bd_rate(Curve(*np.array(theirs).T.tolist()), curve, rates=None)
         typer.echo(f"against {coder.title}: {rate:+.2f} %")
+    if published:
+        for entry in Published.load("psnr_rgb").values():
+            rate = bd_rate(entry.curve, curve, rates=None)
+            typer.echo(f"against {entry.title} as published ({entry.source}): {rate:+.2f} %")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Encoders that fit an image's latents to the networks that will look at it.
+"""Encoders that fit an image's latents to the networks, or the people, that will look at it.
 
-kept      what of an image is kept for them
+kept      what of an image is kept for networks
 look      one backward pass: some three times a plain encode's time
 descent   gradient descent, step by step: some hundred times
+feedback  for people: what the decoded picture lacks goes back; the efforts from 6 on
 
 Files and decoders are the same as without.
 """

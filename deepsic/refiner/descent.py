@@ -94,6 +94,9 @@ class Refiner:
         UsageError: no network, or steps that are no whole number from 1 on.
     """
 
+    zone = 1.0
+    """Stretches dead zones, as `Feedback.zone` does."""
+
     def __init__(
         self,
         net: SicNet,

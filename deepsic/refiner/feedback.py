@@ -79,6 +79,10 @@ class Feedback:
         device: where gradients are made.
     """
 
+    zone = 0.9
+    """Of the dead zones, for latents that aim at what is missing: 0.2 % of rate, 0.7 % where
+    structure counts."""
+
     def __init__(
         self, engine: SicEngine, model: weights.ModelFile, *, rounds: int,
         device: str = "auto",
@@ -111,7 +115,7 @@ class Feedback:
         with torch.inference_mode(False), torch.enable_grad():
             image = self._image(engine, rgb, quality, tuning)
             for done in range(self.rounds + 1):
-                stream, latents = engine.coded(*v, quality)
+                stream, latents = engine.coded(*v, quality, self.zone)
                 shown = self._planes(engine.synthesise(latents, quality)) / 255
                 seen = shown[..., : rgb.shape[0], : rgb.shape[1]].requires_grad_(done < self.rounds)
                 lost = image.distortion(seen, image.x)["total"].sum()

@@ -60,6 +60,9 @@ class Look:
         UsageError: no network, or a mix that asks none.
     """
 
+    zone = 1.0
+    """Stretches dead zones, as `Feedback.zone` does."""
+
     def __init__(
         self,
         engine: SicEngine,

@@ -65,20 +65,20 @@ class SicEngine:
 
     def encode(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> bytes:
         """Stream of a tile's latents in steps; `zone` stretches the dead zones."""
-        z = self.transforms.hyper(v8, v16, quality)
-        tables = self.probabilities.tables
-        zones = tables.zone * np.float32(zone)
-        code = TileEncoder(tables, quality, (v8, v16, z), zones)
+        code = self._encoder(v8, v16, quality, zone)
         self.probabilities.run(code, quality)
         return code.finish()
 
-    def coded(self, v8: F32, v16: F32, quality: int) -> tuple[bytes, Latents]:
-        """Stream of a tile's latents in steps, and what a decoder would have of them: what
-        `synthesise` takes."""
-        z = self.transforms.hyper(v8, v16, quality)
-        code = TileEncoder(self.probabilities.tables, quality, (v8, v16, z))
+    def coded(self, v8: F32, v16: F32, quality: int, zone: float = 1.0) -> tuple[bytes, Latents]:
+        """What `encode` gives, and what a decoder would have of it: what `synthesise` takes."""
+        code = self._encoder(v8, v16, quality, zone)
         latents = self._run(code, quality)
         return code.finish(), latents
+
+    def _encoder(self, v8: F32, v16: F32, quality: int, zone: float) -> TileEncoder:
+        z = self.transforms.hyper(v8, v16, quality)
+        tables = self.probabilities.tables
+        return TileEncoder(tables, quality, (v8, v16, z), tables.zone * np.float32(zone))
 
     def decode(self, stream: bytes, height: int, width: int, quality: int) -> Latents:
         """What `synthesise` takes, of a tile of height x width pixels, multiples of 32."""
