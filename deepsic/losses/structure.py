@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.nn import functional
 
 __all__ = ["structure_errors"]
@@ -38,7 +41,7 @@ def structure_errors(x_hat: Tensor, x: Tensor) -> Tensor:
 def _similarity(a: Tensor, b: Tensor, *, whole: bool) -> Tensor:
     """Mean of SSIM, or of its contrast-and-structure factor alone, (B, C)."""
     maps = torch.stack((a, b, a * a + b * b, a * b))
-    mean_a, mean_b, squares, product = _blurred(_blurred(maps, -2), -1)
+    mean_a, mean_b, squares, product = _Blurred.apply(_Blurred.apply(maps, -2), -1)
     both = mean_a * mean_b
     energy = mean_a * mean_a + mean_b * mean_b
     value = (2 * (product - both) + _C2) / (squares - energy + _C2)
@@ -48,18 +51,43 @@ def _similarity(a: Tensor, b: Tensor, *, whole: bool) -> Tensor:
     return mean
 
 
-def _blurred(x: Tensor, axis: int) -> Tensor:
+class _Blurred(Function):
     """The Gaussian window along an axis, -2 or -1, wherever it fits: 10 shorter.
 
     A product with a matrix that holds the window at `_STRIP` places is many times as fast as a
-    convolution of one channel, forward and back.
+    convolution of one channel. Its gradient is added up in place, where torch's own would fill
+    an array of x's size for each strip.
     """
-    places, strips = x.shape[axis] - _TAPS + 1, []
-    for start in range(0, places, _STRIP):
-        here = min(_STRIP, places - start)
-        window, strip = _window(here, x.device), x.narrow(axis, start, here + _TAPS - 1)
-        strips.append(window @ strip if axis == -2 else strip @ window.T)
-    return torch.cat(strips, axis)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axis: int) -> Tensor:
+        ctx.shape, ctx.axis = x.shape, axis
+        return torch.cat(
+            [_along(x.narrow(axis, start, count + _TAPS - 1), _window(count, x.device), axis)
+             for start, count in _strips(x.shape[axis] - _TAPS + 1)],
+            axis,
+        )  # fmt: skip
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (given,) = gradients
+        whole = given.new_zeros(ctx.shape)
+        for start, count in _strips(given.shape[ctx.axis]):
+            own = _along(
+                given.narrow(ctx.axis, start, count), _window(count, given.device).T, ctx.axis
+            )
+            whole.narrow(ctx.axis, start, count + _TAPS - 1).add_(own)
+        return whole, None
+
+
+def _strips(places: int) -> list[tuple[int, int]]:
+    """First place and number of places of each strip."""
+    return [(start, min(_STRIP, places - start)) for start in range(0, places, _STRIP)]
+
+
+def _along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """A matrix (M, N) times x along an axis of length N."""
+    return matrix @ x if axis == -2 else x @ matrix.T
 
 
 def _window(places: int, device: torch.device) -> Tensor:
