@@ -16,13 +16,14 @@ def sic() -> Recipe[SicConfig, Joint]:
     tuning for structural similarity leaves the squared error a quarter of D.
 
     Crops of 256 pixels and more: at 128 nearly every position sees a border, which costs 1 to 3 %
-    of rate on whole images. Some small ones stay, since users have small images.
+    of rate on whole images. Some small ones stay, since users have small images. At a third of
+    these batches the last of its gains, 0.05 dB, don't come.
     """
     crops = (
-        CropSize(side=128, batch=8, share=0.1),
-        CropSize(side=256, batch=2, share=0.45),
-        CropSize(side=320, batch=1, share=0.2),
-        CropSize(side=384, batch=1, share=0.25),
+        CropSize(side=128, batch=16, share=0.1),
+        CropSize(side=256, batch=6, share=0.45),
+        CropSize(side=320, batch=4, share=0.2),
+        CropSize(side=384, batch=3, share=0.25),
     )
     return Recipe(
         name="sic",
@@ -32,15 +33,15 @@ def sic() -> Recipe[SicConfig, Joint]:
             ssim_share=0.5, ssim_distortion=DistortionMix(pixel=0.25, structure=1800.0)
         ),
         stages=(
-            Stage(steps=10_500, learning_rate=4e-4, floor=0.1, integer=True),
+            Stage(steps=7_500, learning_rate=4e-4, floor=0.03, integer=True),
             Stage(
-                steps=2_500, learning_rate=1e-4, floor=0.01, integer=True,
+                steps=1_200, learning_rate=1e-4, floor=0.01, integer=True,
                 frozen=("g_a.", "h_a."),
             ),
         ),
         crops=crops,
         optimiser=Optimiser(ema=0.9995),
-        start=("sic-3",),
+        start=("sic-4",),
         data=("cid22", "gb82", "photos", "bsds500", "imagenette/train"),
         by_area=True,
         bf16=False,

@@ -37,8 +37,8 @@ from deepsic.models.sic.int8.planes import OFFSET
 from deepsic.models.sic.layout import F32
 from deepsic.models.sic.model_file.trainable import from_model_file
 from deepsic.models.sic.wavelet import bands
-from deepsic.models.tiles.tiling import Latents, pad
-from deepsic.refiner.kept import check_size
+from deepsic.models.tiles import tiling
+from deepsic.models.tiles.tiling import Latents
 
 __all__ = ["Feedback"]
 
@@ -92,7 +92,7 @@ class Feedback:
         self.net.to(memory_format=torch.channels_last)
 
     def latents(self, rgb: NDArray[np.uint8], quality: int, tuning: int = 0) -> tuple[F32, F32]:
-        """Latents of an image; by `bpp + lambda D` never worse than the analysis transform's.
+        """Latents of an image, of no tile worse by `bpp + lambda D` than the analysis gives them.
 
         Args:
             rgb: (H, W, 3).
@@ -102,13 +102,23 @@ class Feedback:
         Returns:
             v8 (H/8, W/8, 189), v16 (H/16, W/16, 12) in quantisation steps, H and W rounded up to
             multiples of 32.
-
-        Raises:
-            LimitError: more than `kept.MAX_PIXELS`.
         """
-        check_size(rgb)
+        height, width = rgb.shape[:2]
         engine = registry.tuned(self.engine, registry.coder_of(self.engine, tuning, streams=1))
-        v8, v16, _ = engine.analyse(pad(rgb), quality)
+        grid = tiling.tiles(height, width, tiling.side_of(tiling.log2_of(height, width)))
+        found = {}
+        for number, tile in enumerate(grid):
+            top, left, bottom, right = tile.window(tiling.HALO, height, width)
+            window = self._window(engine, rgb[top:bottom, left:right], quality, tuning)
+            found[number] = tiling.crop_latents(*window, tile, top, left, engine.strides)
+        whole = tiling.assemble_latents((0, 0, height, width), grid, found, engine.strides)
+        return whole[0], whole[1]
+
+    def _window(
+        self, engine: SicEngine, rgb: NDArray[np.uint8], quality: int, tuning: int
+    ) -> tuple[F32, F32]:
+        """As `latents`, of as much as is seen at once."""
+        v8, v16, _ = engine.analyse(tiling.pad(rgb), quality)
         v = found = v8, v16
         least, (first, last) = math.inf, SHARES
         # A caller may be in inference mode; gradients are needed whatever it does.
