@@ -125,7 +125,7 @@ def encode_options(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--effort", type=int, choices=EFFORTS, metavar="1-9", default=DEFAULT_EFFORT,
-        help="1: fastest; 9: smallest, hundreds of times slower; from 6 on it needs torch [5]",
+        help="1: fastest; 9: smallest, some hundred times slower; from 6 on it needs torch [5]",
     )  # fmt: skip
     verb.add_argument(
         "--streams", type=int, choices=(1, 2),
