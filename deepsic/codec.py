@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -180,11 +181,13 @@ class Codec:
         if target is None:
             return refined(50 if quality is None else int(quality), 1.0)
         found = smallest_loss(plain, target)
-        if fitting is None:
-            return found
-        # Refined files have about the size of plain ones, which are found in no time.
-        near = Layout.of(found, self.limits).prefix.header.quality
-        return smallest_loss(refined, target, near=near)
+        if fitting is not None:
+            # Refined files have about the size of plain ones, which are found in no time; but the
+            # smallest may not fit where a plain one does.
+            near = Layout.of(found, self.limits).prefix.header.quality
+            with suppress(UsageError):
+                found = smallest_loss(refined, target, near=near)
+        return found
 
     def encode_batch(
         self,
@@ -198,15 +201,16 @@ class Codec:
         refiner: Refiner | Look | None = None,
         metadata: bool = True,
     ) -> list[bytes]:
-        """Return the files of several images, in order; as many at once as there are threads, with
-        a labeler or a refiner one after the other. Arguments and errors as `encode`."""
+        """Return the files of several images, in order; as many at once as there are threads, one
+        by one with a labeler, a refiner, or efforts from 6 on. Arguments and errors as `encode`."""
         Goal(quality=quality, bpp=bpp, max_bytes=max_bytes)
         images = several(images, "images")
         one = partial(
             self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, metadata=metadata,
             labels=labels, labeler=labeler, refiner=refiner,
         )  # fmt: skip
-        return [*map(one, images)] if labeler or refiner else each(one, images)
+        alone = labeler or refiner or efforts.rounds_of(self.effort)
+        return [*map(one, images)] if alone else each(one, images)
 
     def decode(
         self, blob: SicFile, *, region: Region | None = None, scale: float = 1
@@ -328,9 +332,8 @@ class Codec:
         """What fits latents to an image at the higher efforts."""
         if not (rounds := efforts.rounds_of(self.effort)):
             return None
-        loaded = registry.load("deepsic.refiner.feedback:Feedback")
-        model = weights.read(self.path)
-        found: Feedback = loaded(self.engine, model, rounds=rounds, device=self.device)
+        made = registry.load("deepsic.refiner.feedback:Feedback")
+        found: Feedback = made(self.engine, self.path, rounds=rounds, device=self.device)
         return found
 
     def _seen(

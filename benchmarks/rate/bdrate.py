@@ -36,7 +36,7 @@ def measure(blob: bytes, decoded: Image.Image, rgb: NDArray[np.uint8]) -> tuple[
 def main(
     folder: options.Images,
     model: options.Model = "sic",
-    effort: Annotated[int, typer.Option(help="1 to 9.")] = DEFAULT_EFFORT,
+    effort: Annotated[int, typer.Option(min=1, max=9)] = DEFAULT_EFFORT,
     published: Annotated[bool, typer.Option(help="Published curves of Kodak, too.")] = False,
 ) -> None:
     """Print the model's curve and its BD-rate against each baseline."""

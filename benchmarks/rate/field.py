@@ -45,8 +45,13 @@ KNOBS = {
 
 
 EFFORTS = (1, 6, 7, 8, 9)
-ASKED = "sic effort 6", "sic effort 7", "sic effort 8", "sic effort 1 tune"
+ASKED = "sic effort 6", "sic effort 7", "sic effort 8", "sic effort 9", "sic effort 1 tune"
 """First words of what is measured only if `--only` names it."""
+
+
+def family(name: str) -> str:
+    """What sort a codec is of, by its name."""
+    return "sic" if name.startswith("sic") else name.partition(" ")[0]
 
 
 def pillow(format: str, **settings: Any) -> Encode:
@@ -74,6 +79,11 @@ def ours(model: str = "sic", **settings: Any) -> Encode:
     return lambda rgb, knob: codec.encode(rgb, quality=int(knob), labels=False)
 
 
+def named(model: str) -> str:
+    """A codec's name for another model of ours."""
+    return model if model.startswith("sic") else f"sic {model}"
+
+
 def avif(speed: int, **settings: Any) -> Encode:
     """libaom through libavif."""
     return pillow("AVIF", speed=speed, max_threads=1, **settings)
@@ -89,8 +99,8 @@ def codecs(models: Sequence[str]) -> dict[str, Encode]:
         "sic tune psnr": ours(tune="psnr"),
         **{f"sic effort {n}": ours(effort=n) for n in EFFORTS},
         **{f"sic effort {n} tune psnr": ours(effort=n, tune="psnr") for n in EFFORTS},
-        **{f"sic {model}": ours(model) for model in models},
-        **{f"sic {model} tune psnr": ours(model, tune="psnr") for model in models},
+        **{named(model): ours(model) for model in models},
+        **{f"{named(model)} tune psnr": ours(model, tune="psnr") for model in models},
         "jpeg": pillow("JPEG", optimize=True),
         "webp method 4": pillow("WEBP", method=4),
         "jpeg2000": jpeg2000,
@@ -196,7 +206,7 @@ def main(
         for path in options.images_in(folder)[::every]:
             rgb = np.asarray(Image.open(path).convert("RGB"))
             for name, encode in made.items():
-                for knob in KNOBS[name.partition(" ")[0]]:
+                for knob in KNOBS[family(name)]:
                     if (name, knob, path.name) not in done:
                         row = row_of(name, encode, knob, rgb, models) | {"image": path.name}
                         rows.append(row)

@@ -24,9 +24,14 @@ def structure_errors(x_hat: Tensor, x: Tensor) -> Tensor:
     Window and weights are those of `deepsic.evaluation.metrics.structure`. Images of less than 176
     pixels a side have as many scales as the window fits on; its weights then sum to 1 again.
     """
-    a, b = x_hat.float(), x.float()
+    # Variances are differences of squares: half precision has none of them.
+    with torch.autocast(x.device.type, enabled=False):
+        return _errors(x_hat.float(), x.float())
+
+
+def _errors(a: Tensor, b: Tensor) -> Tensor:
     scales = next(
-        n for n in range(len(_WEIGHTS), 0, -1) if min(x.shape[2:]) >> (n - 1) >= _TAPS or n == 1
+        n for n in range(len(_WEIGHTS), 0, -1) if min(b.shape[2:]) >> (n - 1) >= _TAPS or n == 1
     )
     value = torch.ones(a.shape[:2], device=a.device)
     for scale, weight in enumerate(_WEIGHTS[:scales], start=1):

@@ -110,7 +110,7 @@ class Refiner:
     ) -> None:
         check_steps(steps)
         if not networks:
-            raise UsageError("refinement needs a network to refine for; efforts fit pixels alone")
+            raise UsageError("refinement needs a network to refine for; efforts serve people")
         self.identity, self.steps, self.seconds = identity, steps, seconds
         self.device = torch.device(device)
         net.context.set_quantised(True)

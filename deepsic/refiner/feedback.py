@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ __all__ = ["Feedback"]
 SHARES = 0.4, 0.05
 """Of the way that latents go, in the first round and after the last."""
 MIXES = TDIC, DistortionMix(pixel=3.0, structure=1800.0)
-"""What is kept of an image, by tuning."""
+"""What is kept of an image, by tuning. For structure, squared errors count for more than in
+training: with 1 in place of 3, files are 4 % larger at equal PSNR, 1 % smaller at equal MS-SSIM."""
 NEAR = 5
 """Blocks a side over which a distortion's weight of squared errors is averaged."""
 LEAST = 0.1
@@ -73,9 +75,9 @@ class Feedback:
 
     Args:
         engine: of the model that encodes.
-        model: its file, as `deepsic.weights.read` gives it.
-        rounds: of encoding and decoding; each takes some five times a plain encode's time, or ten
-            where structure counts.
+        model: its file.
+        rounds: of encoding and decoding, after the first of each; a round takes three to five
+            times a plain encode's time, twice that where structure counts.
         device: where gradients are made.
     """
 
@@ -84,15 +86,17 @@ class Feedback:
     structure counts."""
 
     def __init__(
-        self, engine: SicEngine, model: weights.ModelFile, *, rounds: int,
-        device: str = "auto",
+        self, engine: SicEngine, model: Path, *, rounds: int, device: str = "auto"
     ) -> None:  # fmt: skip
         self.engine, self.rounds, self.device = engine, rounds, torch.device(device_named(device))
-        self.net = from_model_file(model).requires_grad_(False).to(self.device)
-        self.net.to(memory_format=torch.channels_last)
+        # A caller may be in inference mode; gradients go through the net whatever it does.
+        with torch.inference_mode(False):
+            self.net = from_model_file(weights.read(model)).requires_grad_(False).to(self.device)
+            self.net.to(memory_format=torch.channels_last)
 
     def latents(self, rgb: NDArray[np.uint8], quality: int, tuning: int = 0) -> tuple[F32, F32]:
-        """Latents of an image, of no tile worse by `bpp + lambda D` than the analysis gives them.
+        """Latents of an image. Of a tile's rounds the one is kept whose `bpp + lambda D` is least,
+        by what is seen around the tile; it may be none, which the analysis gave.
 
         Args:
             rgb: (H, W, 3).
@@ -106,7 +110,7 @@ class Feedback:
         height, width = rgb.shape[:2]
         engine = registry.tuned(self.engine, registry.coder_of(self.engine, tuning, streams=1))
         grid = tiling.tiles(height, width, tiling.side_of(tiling.log2_of(height, width)))
-        found = {}
+        found: dict[int, Latents] = {}
         for number, tile in enumerate(grid):
             top, left, bottom, right = tile.window(tiling.HALO, height, width)
             window = self._window(engine, rgb[top:bottom, left:right], quality, tuning)
@@ -121,7 +125,6 @@ class Feedback:
         v8, v16, _ = engine.analyse(tiling.pad(rgb), quality)
         v = found = v8, v16
         least, (first, last) = math.inf, SHARES
-        # A caller may be in inference mode; gradients are needed whatever it does.
         with torch.inference_mode(False), torch.enable_grad():
             image = self._image(engine, rgb, quality, tuning)
             for done in range(self.rounds + 1):

@@ -84,6 +84,27 @@ def test_feedback_of_anything(name: str, tune: str) -> None:
     assert cost(fed, rgb, 50) <= 1.002 * cost(plain, rgb, 50)
 
 
+def test_a_caller_in_inference_mode_changes_nothing() -> None:
+    import torch
+
+    rgb = photograph(64, 64)
+    codec = Codec.load("sic", device="cpu", effort=6)
+    with torch.inference_mode():
+        inside = codec.encode(rgb, quality=40)
+    assert inside == codec.encode(rgb, quality=40)
+    assert codec.encode_batch([rgb, rgb], quality=40) == [inside, inside]
+
+
+def test_the_smallest_size_stays_in_reach() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    plain, fed = (Codec.load("sic", device="cpu", effort=level) for level in (5, 6))
+    with pytest.raises(UsageError, match="the smallest file of this image has") as error:
+        plain.encode(rgb, max_bytes=1, labels=False)
+    smallest = int(str(error.value).split(" has ")[1].split(" byte")[0].replace(",", ""))
+    for size in range(smallest, smallest + 12, 3):
+        assert len(fed.encode(rgb, max_bytes=size, labels=False)) <= size
+
+
 def test_feedback_meets_targets() -> None:
     rgb = photograph(128, 192)
     for effort in (5, 6):

@@ -43,3 +43,14 @@ def test_it_is_a_term_of_a_mix() -> None:
     terms = Distortion(DistortionMix(pixel=0.5, structure=10.0))(x_hat, x)
     expected = 0.5 * terms["pixel"] + 10 * structure_errors(x_hat, x)
     torch.testing.assert_close(terms["total"], expected)
+
+
+def test_half_precision_around_it_changes_nothing() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 64, 200)
+    x_hat = (x + 0.1 * torch.randn_like(x)).clamp(0, 1).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = structure_errors(x_hat, x)
+    (inside,) = torch.autograd.grad(half.sum(), x_hat)
+    (outside,) = torch.autograd.grad(structure_errors(x_hat, x).sum(), x_hat)
+    assert torch.equal(inside, outside)
