@@ -86,8 +86,9 @@ def test_what_a_network_sees_moves_towards_the_original(
         a, b = (np.diff(np.asarray(image, float), axis=1) for image in (photo, codec.decode(blob)))
         return float(np.square(a - b).mean())
 
-    plain, looked = (codec.encode(photo, bpp=0.3, refiner=r) for r in (None, look))
-    assert lost(looked) < 0.99 * lost(plain)
+    # At low rates what fitted latents do without, dead zones of the lowest band, weighs as much.
+    plain, looked = (codec.encode(photo, bpp=0.7, refiner=r) for r in (None, look))
+    assert lost(looked) < 0.97 * lost(plain)
 
 
 def test_latents_move_a_little_and_not_where_nothing_is_lost(model_path: Path) -> None:
