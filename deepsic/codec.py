@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -177,17 +176,19 @@ class Codec:
             own = zone if fitting is None else zone * fitting.zone
             return self._encode_at(picture, quality, own, semantics, coder, latents(quality))
 
-        target = goal.target(pixels)
-        if target is None:
+        if (target := goal.target(pixels)) is None:
             return refined(50 if quality is None else int(quality), 1.0)
         found = smallest_loss(plain, target)
-        if fitting is not None:
-            # Refined files have about the size of plain ones, which are found in no time; but the
-            # smallest may not fit where a plain one does.
-            near = Layout.of(found, self.limits).prefix.header.quality
-            with suppress(UsageError):
-                found = smallest_loss(refined, target, near=near)
-        return found
+        if fitting is None:
+            return found
+        # Refined files have about the size of plain ones, which are found in no time.
+        near = Layout.of(found, self.limits).prefix.header.quality
+        try:
+            return smallest_loss(refined, target, near=near)
+        except UsageError:  # the smallest doesn't fit, where the smallest plain one does
+            if fitted:  # that one isn't what was asked for
+                raise
+            return found
 
     def encode_batch(
         self,
@@ -209,8 +210,7 @@ class Codec:
             self.encode, quality=quality, bpp=bpp, max_bytes=max_bytes, metadata=metadata,
             labels=labels, labeler=labeler, refiner=refiner,
         )  # fmt: skip
-        alone = labeler or refiner or efforts.rounds_of(self.effort)
-        return [*map(one, images)] if alone else each(one, images)
+        return [*map(one, images)] if labeler or refiner or self._feedback else each(one, images)
 
     def decode(
         self, blob: SicFile, *, region: Region | None = None, scale: float = 1

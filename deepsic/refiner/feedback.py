@@ -98,14 +98,7 @@ class Feedback:
         """Latents of an image. Of a tile's rounds the one is kept whose `bpp + lambda D` is least,
         by what is seen around the tile; it may be none, which the analysis gave.
 
-        Args:
-            rgb: (H, W, 3).
-            quality: 1 .. 100.
-            tuning: number in `deepsic.models.quality.TUNINGS`.
-
-        Returns:
-            v8 (H/8, W/8, 189), v16 (H/16, W/16, 12) in quantisation steps, H and W rounded up to
-            multiples of 32.
+        Arguments and returns as `Refiner.latents`; images of any size.
         """
         height, width = rgb.shape[:2]
         engine = registry.tuned(self.engine, registry.coder_of(self.engine, tuning, streams=1))

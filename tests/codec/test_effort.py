@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -103,6 +104,24 @@ def test_the_smallest_size_stays_in_reach() -> None:
     smallest = int(str(error.value).split(" has ")[1].split(" byte")[0].replace(",", ""))
     for size in range(smallest, smallest + 12, 3):
         assert len(fed.encode(rgb, max_bytes=size, labels=False)) <= size
+
+
+def test_a_refiner_that_was_asked_for_is_never_left_out() -> None:
+    class Wide:
+        """Latents of noise, which no size holds."""
+
+        zone = 1.0
+        identity = Codec.load("sic", device="cpu").identity
+
+        def latents(self, rgb: np.ndarray, quality: int, tuning: int) -> tuple[Any, Any]:
+            rng = np.random.default_rng(0)
+            v8, v16 = rng.normal(0, 99, (12, 12, 189)), rng.normal(0, 99, (6, 6, 12))
+            return v8.astype(np.float32), v16.astype(np.float32)
+
+    rgb, codec = photograph(96, 96), Codec.load("sic", device="cpu")
+    assert len(codec.encode(rgb, max_bytes=900, labels=False)) <= 900
+    with pytest.raises(UsageError, match="the smallest file of this image has"):
+        codec.encode(rgb, max_bytes=900, labels=False, refiner=cast("Any", Wide()))
 
 
 def test_feedback_meets_targets() -> None:
