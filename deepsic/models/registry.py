@@ -256,7 +256,7 @@ def load(reference: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError("this model needs torch; pip install 'deepsic[torch]'") from error
+        raise UsageError("this needs torch; pip install 'deepsic[torch]'") from error
 
 
 def tuned(part: Any, coder: int) -> Any:

@@ -49,13 +49,14 @@ def test_images_are_encoded_read_and_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["deepsic-pre", "deepsic-post"])
 def test_what_needs_torch_says_so(model: str) -> None:
     done = run(f"import deepsic; deepsic.Codec.load({model!r}, device='cpu')")
-    assert "UsageError: this model needs torch; pip install 'deepsic[torch]'" in done.stderr
+    assert "UsageError: this needs torch; pip install 'deepsic[torch]'" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["encode", "IMAGE", "--device", "cuda"], "needs torch; pip install 'deepsic[torch]'"),
+        (["encode", "IMAGE", "--effort", "6"], "this needs torch; pip install 'deepsic[torch]'"),
         (["encode", "IMAGE", "--refine-for", "squeezenet"], "pip install 'deepsic["),
         (["encode", "IMAGE", "--labeler", "squeezenet"], "pip install 'deepsic["),
     ],
