@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import llvmlite.binding
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,17 @@ from deepsic.models.sic.tile_coder.decoder import TileDecoder
 from deepsic.models.sic.wavelet import bands
 from tests.reference.decoder import StreamDecoder
 from tests.support.small_model import photograph, small_net
+
+SMALL_STACK = """
+import ctypes
+class Stack(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+room = ctypes.create_string_buffer(4096)
+assert ctypes.CDLL(None).sigaltstack(
+    ctypes.byref(Stack(ctypes.addressof(room), 0, 4096)), None
+) == 0
+"""
+"""On which a signal's handler would have no room for tiles, so that Linux refuses them."""
 
 
 @pytest.mark.parametrize("quality", [20, 75])
@@ -82,21 +94,35 @@ def test_pixels_do_not_depend_on_threads(any_revision: Path, threads: int, strea
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", ["generic", "haswell", "native"])
+@pytest.mark.parametrize("machine", ["generic", "haswell", "vectors", "refused", "native"])
 def test_pixels_do_not_depend_on_the_machine(tmp_path: Path, machine: str) -> None:
-    """Vectors of 128, 256 and 512 bits, with an instruction for bytes and without."""
+    """Vectors of 128, 256 and 512 bits, with an instruction for bytes and without; a matrix unit
+    that isn't there, that Linux refuses to a process with a small stack for signals, and that is.
+    """
+    host = llvmlite.binding.get_host_cpu_features()
+    if machine in ("vectors", "refused") and not host.get("amx-int8"):
+        pytest.skip("this CPU has no matrix unit")
     blob = Codec.load("sic", device="cpu").encode(photograph(96, 160), quality=70, labels=False)
     (tmp_path / "image.sic").write_bytes(blob)
-    asks = (
+    asks = SMALL_STACK * (machine == "refused") + (
         "import hashlib, deepsic, numpy as np\n"
         "codec = deepsic.Codec.load('sic', device='cpu')\n"
         f"image = codec.decode({str(tmp_path / 'image.sic')!r})\n"
+        "from deepsic.models.sic.int8 import matrix_unit as unit\n"
+        f"assert unit.AVAILABLE == {machine == 'native' and bool(host.get('amx-int8'))}\n"
+        f"assert unit.REFUSED == {machine == 'refused'}\n"
         "print(hashlib.sha256(np.asarray(image).tobytes()).hexdigest())"
     )
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / machine)}
-    if machine != "native":
+    environment = dict(os.environ)  # "refused" finds what others compiled for this CPU
+    if machine != "refused":
+        environment |= {"NUMBA_CACHE_DIR": str(tmp_path / machine)}
+    if machine in ("generic", "haswell"):
         features = {"generic": "", "haswell": "+avx,+avx2,+fma"}[machine]
         environment |= {"NUMBA_CPU_NAME": machine, "NUMBA_CPU_FEATURES": features}
+    elif machine == "vectors":
+        features = host.flatten().replace("+amx", "-amx")
+        name = llvmlite.binding.get_host_cpu_name()
+        environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     told = subprocess.run(
         [sys.executable, "-c", asks], env=environment, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -2,12 +2,15 @@
 
 `scaled_products` computes some positions of a convolution at once, a block of M positions times
 16 V outputs that stay in registers until each is what it is worth. CPUs with AVX-512 VNNI have an
-instruction for four products and their sum; elsewhere they are 16-bit products, which every vector
-unit has. Sums are 32-bit integers: exact, and so the same, everywhere.
+instruction for four products and their sum, some a matrix unit (`matrix_unit`); elsewhere they are
+16-bit products, which every vector unit has. Sums are 32-bit integers: exact, and so the same,
+everywhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import llvmlite.binding
@@ -30,11 +33,15 @@ from deepsic.coding.vectors import (
     number,
     variable,
 )
+from deepsic.models.sic.int8 import matrix_unit
 
 __all__ = [
+    "BEHIND",
     "MOST",
+    "QUADS",
     "Source",
     "UncountedSource",
+    "jit",
     "pack",
     "positions_of",
     "scaled_products",
@@ -49,8 +56,20 @@ if _VNNI:
     llvmlite.binding.initialize_native_asmparser()
 _POSITIONS = {3: 8, 4: 6} if _VNNI else {3: 2, 4: 2}
 """M by V: as many sums as there are registers for."""
+QUADS = 1
+"""Of how many times four bytes a row of a window is a multiple, see `Source`."""
+if matrix_unit.AVAILABLE:
+    QUADS = matrix_unit.QUADS
+    _POSITIONS = dict.fromkeys(_POSITIONS, matrix_unit.POSITIONS)
 MOST = max(_POSITIONS.values())
 """The most positions that `scaled_products` computes at once."""
+_LINE = 64
+"""Bytes of a line of the cache, at the start of which weights begin."""
+BEHIND = 4 * (QUADS - 1)
+"""Bytes behind a window that are read, and multiplied by 0."""
+
+
+Use = Callable[[Any, Sequence[Any]], None]
 
 
 class Source(NamedTuple):
@@ -67,7 +86,7 @@ class Source(NamedTuple):
     segments: int
     """Rows of a window, 0 where there is no such input."""
     quads: int
-    """Four bytes each: how much of a row a window holds."""
+    """Four bytes each: how much of a row a window holds, rounded up to a multiple of QUADS."""
     weights: NDArray[np.int8]
     """Flat, see `pack`."""
     correction: NDArray[np.int32]
@@ -103,15 +122,21 @@ def width_of(outputs: int) -> int:
 def pack(weight: NDArray[np.int8], vectors: int) -> NDArray[np.int8]:
     """Weights (D, C, k, k) in the order that `scaled_products` reads them: flat.
 
-    Channels are padded with zeros to a multiple of 4, outputs to one of 16 V.
+    Channels are padded with zeros to a multiple of 4, a window's rows to one of `QUADS` times
+    four bytes, outputs to one of 16 V.
     """
     outputs, channels, kernel, _ = weight.shape
     block = LANES * vectors
     padded = np.pad(weight, ((0, -outputs % block), (0, -channels % 4), (0, 0), (0, 0)))
     # (rows of the window, columns and channels by fours, outputs, 4)
     order = padded.transpose(2, 3, 1, 0).reshape(kernel, -1, 4, len(padded)).swapaxes(2, 3)
+    order = np.pad(order, ((0, 0), (0, -order.shape[1] % QUADS), (0, 0), (0, 0)))
     blocks = order.reshape(*order.shape[:2], -1, block, 4).transpose(2, 0, 1, 3, 4)
-    return np.ascontiguousarray(blocks).ravel()
+    room = np.empty(blocks.size + _LINE, np.int8)
+    start = -room.ctypes.data % _LINE
+    packed = room[start : start + blocks.size]
+    packed.reshape(blocks.shape)[...] = blocks
+    return packed
 
 
 def _add_products(builder: Any, total: Any, a: Any, w: Any) -> Any:
@@ -133,10 +158,54 @@ def _add_products(builder: Any, total: Any, a: Any, w: Any) -> Any:
     return total
 
 
+def _sums(
+    builder: Any, vectors: int, first: Any, pixel: Any, segments: Any, row: Any, quads: Any,
+    weights: Any,
+) -> Callable[[Use], None]:  # fmt: skip
+    """Code that adds up M positions' products with 16 V outputs' weights.
+
+    Args:
+        vectors: V.
+        first: address of the first position's window; rows lie `row` bytes apart, those of the
+            next position `pixel`.
+        weights: address.
+
+    Returns:
+        What has code made for each position, given its number and V vectors of sums.
+    """
+    count = _POSITIONS[vectors]
+    cells = [(m, v) for m in range(count) for v in range(vectors)]
+    totals = {cell: variable(builder, ir.Constant(INTEGERS, [0] * LANES)) for cell in cells}
+    weight = variable(builder, builder.bitcast(weights, INTEGERS.as_pointer()))
+    with cgutils.for_range(builder, segments) as outer:
+        line = builder.gep(first, [builder.mul(outer.index, row)])
+        at = [builder.gep(line, [builder.mul(pixel, number(m))]) for m in range(count)]
+        with cgutils.for_range(builder, quads) as inner:
+            four = builder.mul(inner.index, number(4))
+            here = builder.load(weight)
+            held = [builder.load(builder.gep(here, [number(v)])) for v in range(vectors)]
+            for load in held:
+                load.align = 1
+            builder.store(builder.gep(here, [number(vectors)]), weight)
+            for m in range(count):
+                word = builder.bitcast(builder.gep(at[m], [four]), _I32.as_pointer())
+                four_bytes = builder.load(word)
+                four_bytes.align = 1
+                a = everywhere(builder, four_bytes)
+                for v in range(vectors):
+                    total = _add_products(builder, builder.load(totals[m, v]), a, held[v])
+                    builder.store(total, totals[m, v])
+
+    def each(use: Use) -> None:
+        for m in range(count):
+            use(number(m), [builder.load(totals[m, v]) for v in range(vectors)])
+
+    return each
+
+
 def _block_of(vectors: int) -> Any:
     """The kernel of one V, for numba: see `scaled_products`. All numbers are int64."""
-    positions = _POSITIONS[vectors]
-    cells = [(m, v) for m in range(positions) for v in range(vectors)]
+    sums = matrix_unit.sums if matrix_unit.AVAILABLE else _sums
 
     @intrinsic
     def block(
@@ -152,53 +221,33 @@ def _block_of(vectors: int) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             data, start, pixel, segments, row, quads, weights, weight_start = args[:8]
             correction, scale, values, place, outputs, more = args[8:]
+            every = range(vectors)
 
             def vector(array: Any, from_number: Any, v: int, kind: Any = FLOATS) -> Any:
                 start = builder.add(from_number, number(LANES * v))
                 return address_of(builder, array, start, kind)
 
-            totals = {cell: variable(builder, ir.Constant(INTEGERS, [0] * LANES)) for cell in cells}
             first = builder.gep(builder.bitcast(data, _I8.as_pointer()), [start])
             plain = builder.gep(builder.bitcast(weights, _I8.as_pointer()), [weight_start])
-            weight = variable(builder, builder.bitcast(plain, INTEGERS.as_pointer()))
-            with cgutils.for_range(builder, segments) as outer:
-                line = builder.gep(first, [builder.mul(outer.index, row)])
-                at = [builder.gep(line, [builder.mul(pixel, number(m))]) for m in range(positions)]
-                with cgutils.for_range(builder, quads) as inner:
-                    four = builder.mul(inner.index, number(4))
-                    here = builder.load(weight)
-                    held = [builder.load(builder.gep(here, [number(v)])) for v in range(vectors)]
-                    for load in held:
-                        load.align = 1
-                    builder.store(builder.gep(here, [number(vectors)]), weight)
-                    for m in range(positions):
-                        word = builder.bitcast(builder.gep(at[m], [four]), _I32.as_pointer())
-                        four_bytes = builder.load(word)
-                        four_bytes.align = 1
-                        a = everywhere(builder, four_bytes)
-                        for v in range(vectors):
-                            total = builder.load(totals[m, v])
-                            total = _add_products(builder, total, a, held[v])
-                            builder.store(total, totals[m, v])
-            every = range(vectors)
+            each = sums(builder, vectors, first, pixel, segments, row, quads, plain)
             offsets = [loaded(builder, vector(correction, place, v, INTEGERS)) for v in every]
             factors = [loaded(builder, vector(scale, place, v)) for v in every]
-            worth = {}
-            for m, v in cells:
-                whole = builder.sub(builder.load(totals[m, v]), offsets[v])
-                worth[m, v] = builder.fmul(builder.sitofp(whole, FLOATS), factors[v])
-            targets = {
-                (m, v): vector(values, builder.add(place, builder.mul(outputs, number(m))), v)
-                for m, v in cells
-            }
+
+            def store(position: Any, totals: Sequence[Any], *, add: bool) -> None:
+                own = builder.add(place, builder.mul(outputs, position))
+                for v in every:
+                    target = vector(values, own, v)
+                    whole = builder.sub(totals[v], offsets[v])
+                    worth = builder.fmul(builder.sitofp(whole, FLOATS), factors[v])
+                    if add:
+                        worth = builder.fadd(loaded(builder, target), worth)
+                    builder.store(worth, target).align = 4
+
             with builder.if_else(more) as (after_another, alone):
                 with after_another:
-                    for cell, target in targets.items():
-                        total = builder.fadd(loaded(builder, target), worth[cell])
-                        builder.store(total, target).align = 4
+                    each(partial(store, add=True))
                 with alone:
-                    for cell, target in targets.items():
-                        builder.store(worth[cell], target).align = 4
+                    each(partial(store, add=False))
             return context.get_dummy_value()
 
         return signature, generate
@@ -208,10 +257,11 @@ def _block_of(vectors: int) -> Any:
 
 _block3, _block4 = _block_of(3), _block_of(4)
 _M3, _M4 = _POSITIONS[3], _POSITIONS[4]
-_jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+jit: Any = numba.njit(cache=not matrix_unit.REFUSED, nogil=True, boundscheck=False)
+"""For these sums and all that has them within."""
 
 
-@_jit
+@jit
 def scaled_products(source: Any, y: int, x: int, values: Any, more: bool) -> None:
     """`(sums - correction) * scale` at M positions of row y, from x on, see `positions_of`.
 
@@ -237,9 +287,10 @@ def scaled_products(source: Any, y: int, x: int, values: Any, more: bool) -> Non
             )  # fmt: skip
 
 
-@_jit
+@jit
 def uncounted_source(source: Any) -> Any:
-    """A `Source` by pointers; it must not outlive what it points to."""
+    """A `Source` by pointers, before the first sums; it must not outlive what it points to."""
+    matrix_unit.ready()
     return UncountedSource(
         pointer(source.data), source.base, source.row, source.pixel, source.segments, source.quads,
         pointer(source.weights), pointer(source.correction), pointer(source.scale),
@@ -247,7 +298,7 @@ def uncounted_source(source: Any) -> Any:
     )  # fmt: skip
 
 
-@_jit
+@jit
 def positions_of(vectors: int) -> int:
     """M of a V."""
     return _M4 if vectors == 4 else _M3

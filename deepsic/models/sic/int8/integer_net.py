@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from deepsic.coding.context_kernels import MeanGrid
 from deepsic.coding.raw_pointers import keep, pointer
-from deepsic.models.sic.int8.dot_product import positions_of, uncounted_source
-from deepsic.models.sic.int8.layer import HALF, Conv, Layer, jit, layer_values
+from deepsic.models.sic.int8.dot_product import BEHIND, jit, positions_of, uncounted_source
+from deepsic.models.sic.int8.layer import HALF, Conv, Layer, layer_values
 from deepsic.models.sic.int8.planes import OFFSET, Plane
 
 __all__ = ["IntegerLayer", "Predict", "known", "predictor"]
@@ -99,7 +99,7 @@ def predictor(
         means = np.empty(((bottom - top) * state.width, count), np.int16)
         classes = np.empty(means.shape, np.uint8)
         # Both inner layers read what the sweep has at hand.
-        inside = np.empty(positions_of(_WIDE) * channels, np.uint8)
+        inside = np.empty(positions_of(_WIDE) * channels + BEHIND, np.uint8)
         room = Plane(inside, 1, 1, channels)
         inner = [each.conv.on(room)._replace(base=0, row=0) for each in (hidden, out)]
         _run_pass(

@@ -16,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.coding.raw_pointers import bits_of, keep, pointer
 from deepsic.models.sic.int8.dot_product import (
+    QUADS,
     Source,
+    jit,
     pack,
     positions_of,
     scaled_products,
@@ -35,7 +36,6 @@ from deepsic.threads import strips
 __all__ = ["Conv", "Layer", "layer_values"]
 
 F32 = NDArray[np.float32]
-jit: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
 HALF = np.float32(0.5)
 """With it, flooring rounds."""
 
@@ -104,7 +104,8 @@ class Conv:
         columns = self.channels if self.kernel == 1 else self.kernel * plane.channels
         return Source(
             data=plane.data, base=plane.first - reach * (plane.row + plane.channels),
-            row=plane.row, pixel=plane.channels, segments=self.kernel, quads=columns // 4,
+            row=plane.row, pixel=plane.channels, segments=self.kernel,
+            quads=-(-columns // (4 * QUADS)) * QUADS,
             weights=self.weights, correction=self.correction, scale=self.scale,
             vectors=self.vectors,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsic.coding import scratch
-from deepsic.models.sic.int8.dot_product import MOST
+from deepsic.models.sic.int8.dot_product import BEHIND, MOST
 
 __all__ = ["OFFSET", "Plane"]
 
@@ -32,7 +32,7 @@ class Plane:
         """With a border that stands for zero: OFFSET for signed numbers, 0 for others."""
         channels += -channels % 4
         size = (height + 2) * (width + 2) * channels
-        data = scratch.empty((size + (MOST + 3) * channels,), np.uint8)
+        data = scratch.empty((size + (MOST + 3) * channels + BEHIND,), np.uint8)
         plane = cls(data, height, width, channels)
         whole = data[:size].reshape(height + 2, width + 2, channels)
         whole[0] = whole[-1] = border

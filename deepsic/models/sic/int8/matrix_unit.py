@@ -1,0 +1,102 @@
+"""Sums of products of bytes by the matrix unit of Intel's servers (AMX), for intrinsics.
+
+It multiplies tiles, registers of 16 rows of 64 bytes: 16 positions times 64 bytes each, and as many
+bytes times 16 outputs, in the time in which the vector unit takes an eighth of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from deepsic.coding.vectors import INTEGERS, loaded, number, variable
+
+__all__ = ["AVAILABLE", "POSITIONS", "QUADS", "REFUSED", "ready", "sums"]
+
+POSITIONS, QUADS = 16, 16
+"""Rows of a tile; bytes of one of its rows, by fours."""
+_ROW = 64
+_SHAPES = bytes([1, 0]) + bytes(14) + bytes([_ROW, 0]) * 8 + bytes(16) + bytes([POSITIONS]) * 8
+"""Palette, bytes of a row and rows, of eight tiles, as the unit reads them."""
+
+
+def _granted() -> bool:
+    """Whether Linux lets this process, and what it forks, use the unit's registers."""
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
+
+
+_THERE = sys.platform == "linux" and "+amx-int8" in str(
+    cpu_target.target_context.codegen().magic_tuple()[2]
+)
+"""Whether the CPU that numba compiles for has the unit."""
+AVAILABLE = _THERE and _granted()
+"""Whether sums are made here."""
+REFUSED = _THERE and not AVAILABLE
+"""Whether what other processes compiled for this CPU would fail in this one."""
+
+
+def _asm(builder: Any, code: str, *operands: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+    constraints = ",".join(["r"] * len(operands) + ["~{memory}"])
+    builder.asm(kind, code, constraints, operands, True)
+
+
+def _make_ready(typing_context: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if AVAILABLE:
+            kind = ir.ArrayType(ir.IntType(8), len(_SHAPES))
+            shapes = variable(builder, ir.Constant(kind, bytearray(_SHAPES)))
+            _asm(builder, "ldtilecfg ($0)", shapes)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+ready: Any = intrinsic(_make_ready)
+"""Give this thread's tiles their shapes: before the first sums of a kernel."""
+
+
+def sums(
+    builder: Any, vectors: int, first: Any, pixel: Any, segments: Any, row: Any, quads: Any,
+    weights: Any,
+) -> Callable[[Callable[[Any, Sequence[Any]], None]], None]:  # fmt: skip
+    """As `dot_product`'s own, with 64 bytes a step; each position's code is a loop's."""
+    stride = number(_ROW * vectors)
+    for v in range(vectors):
+        _asm(builder, f"tilezero %tmm{v}")
+    weight = variable(builder, weights)
+    steps = builder.udiv(quads, number(QUADS))
+    with cgutils.for_range(builder, segments) as outer:
+        line = builder.gep(first, [builder.mul(outer.index, row)])
+        with cgutils.for_range(builder, steps) as inner:
+            at = builder.gep(line, [builder.mul(inner.index, number(_ROW))])
+            _asm(builder, "tileloadd ($0,$1), %tmm4", at, pixel)
+            here = builder.load(weight)
+            for v in range(vectors):
+                tile = 5 + v % 3
+                own = builder.gep(here, [number(_ROW * v)])
+                _asm(builder, f"tileloadd ($0,$1), %tmm{tile}", own, stride)
+                _asm(builder, f"tdpbusd %tmm{tile}, %tmm4, %tmm{v}")
+            builder.store(builder.gep(here, [number(QUADS * _ROW * vectors)]), weight)
+    many = ir.ArrayType(INTEGERS, POSITIONS * vectors)
+    made = builder.bitcast(
+        variable(builder, ir.Constant(many, ir.Undefined)), INTEGERS.as_pointer()
+    )
+    for v in range(vectors):
+        _asm(builder, f"tilestored %tmm{v}, ($0,$1)", builder.gep(made, [number(v)]), stride)
+
+    def each(use: Callable[[Any, Sequence[Any]], None]) -> None:
+        with cgutils.for_range(builder, number(POSITIONS)) as loop:
+            start = builder.mul(loop.index, number(vectors))
+            at = [builder.add(start, number(v)) for v in range(vectors)]
+            use(loop.index, [loaded(builder, builder.gep(made, [place])) for place in at])
+
+    return each
