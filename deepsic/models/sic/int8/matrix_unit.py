@@ -7,6 +7,7 @@ bytes times 16 outputs, in the time in which the vector unit takes an eighth of 
 from __future__ import annotations
 
 import ctypes
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,8 +24,8 @@ __all__ = ["AVAILABLE", "POSITIONS", "QUADS", "REFUSED", "ready", "sums"]
 POSITIONS, QUADS = 16, 16
 """Rows of a tile; bytes of one of its rows, by fours."""
 _ROW = 64
-_SHAPES = bytes([1, 0]) + bytes(14) + bytes([_ROW, 0]) * 8 + bytes(16) + bytes([POSITIONS]) * 8
-"""Palette, bytes of a row and rows, of eight tiles, as the unit reads them."""
+_SHAPES = struct.pack("B15x 8H16x 8B8x", 1, *[_ROW] * 8, *[POSITIONS] * 8)
+"""Palette; bytes of a row and rows of eight tiles: 64 bytes, as the unit reads them."""
 
 
 def _granted() -> bool:
