@@ -156,8 +156,9 @@ def row_of(
 
 
 def table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
-    """BD-rates against the anchor, and times over ours."""
+    """BD-rates against the anchor, and times over ours, or the anchor's where ours isn't there."""
     names = list(dict.fromkeys(row["codec"] for row in rows))
+    unit = "sic" if "sic" in names else anchor
 
     def means(name: str, key: str) -> NDArray[np.float64]:
         knobs = sorted({row["knob"] for row in rows if row["codec"] == name})
@@ -179,7 +180,7 @@ def table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
                 *curves, method="pchip", require_matching_points=False, min_overlap=0
             )
             cells.append(f"{rate:+.1f}")
-        cells += [f"{seconds(name, k) / seconds('sic', k):.2f}" for k in ("encode", "decode")]
+        cells += [f"{seconds(name, k) / seconds(unit, k):.2f}" for k in ("encode", "decode")]
         lines.append(" | ".join((name, *cells)))
     return "\n".join(lines)
 
