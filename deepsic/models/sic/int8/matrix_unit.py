@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,13 @@ AVAILABLE = _THERE and _granted()
 """Whether sums are made here."""
 REFUSED = _THERE and not AVAILABLE
 """Whether what other processes compiled for this CPU would fail in this one."""
+if REFUSED:
+    warnings.warn(
+        "Linux refuses this process the CPU's matrix unit (AMX), so that kernels are compiled "
+        "anew at each start, a minute long: set NUMBA_CPU_NAME and NUMBA_CPU_FEATURES to a CPU "
+        "without it, such as icelake-server and +avx512vnni",
+        stacklevel=2,
+    )
 
 
 def _asm(builder: Any, code: str, *operands: Any) -> None:
