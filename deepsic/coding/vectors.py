@@ -10,8 +10,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 
 __all__ = [
+    "FEATURES",
     "FLOATS",
     "INTEGERS",
     "LANES",
@@ -22,6 +24,8 @@ __all__ = [
     "variable",
 ]
 
+FEATURES = str(cpu_target.target_context.codegen().magic_tuple()[2])
+"""Of the CPU that numba compiles for: "+avx2,-amx-int8,...", as LLVM names them."""
 LANES = 16
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 FLOATS = ir.VectorType(ir.FloatType(), LANES)

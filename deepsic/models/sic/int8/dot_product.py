@@ -18,12 +18,12 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from deepsic.coding.raw_pointers import pointer
 from deepsic.coding.vectors import (
+    FEATURES,
     FLOATS,
     INTEGERS,
     LANES,
@@ -34,6 +34,7 @@ from deepsic.coding.vectors import (
     variable,
 )
 from deepsic.models.sic.int8 import matrix_unit
+from deepsic.models.sic.int8.matrix_unit import Use
 
 __all__ = [
     "BEHIND",
@@ -50,9 +51,9 @@ __all__ = [
 ]
 
 _I8, _I16, _I32 = (ir.IntType(bits) for bits in (8, 16, 32))
-_VNNI = "+avx512vnni" in str(cpu_target.target_context.codegen().magic_tuple()[2])
+_VNNI = "+avx512vnni" in FEATURES
 """Whether the CPU that numba compiles for multiplies and adds bytes in one instruction."""
-if _VNNI:
+if _VNNI or matrix_unit.AVAILABLE:
     llvmlite.binding.initialize_native_asmparser()
 _POSITIONS = {3: 8, 4: 6} if _VNNI else {3: 2, 4: 2}
 """M by V: as many sums as there are registers for."""
@@ -67,9 +68,6 @@ _LINE = 64
 """Bytes of a line of the cache, at the start of which weights begin."""
 BEHIND = 4 * (QUADS - 1)
 """Bytes behind a window that are read, and multiplied by 0."""
-
-
-Use = Callable[[Any, Sequence[Any]], None]
 
 
 class Source(NamedTuple):

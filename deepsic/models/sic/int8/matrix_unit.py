@@ -15,13 +15,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from deepsic.coding.vectors import INTEGERS, loaded, number, variable
+from deepsic.coding.vectors import FEATURES, INTEGERS, loaded, number, variable
 
-__all__ = ["AVAILABLE", "POSITIONS", "QUADS", "REFUSED", "ready", "sums"]
+__all__ = ["AVAILABLE", "POSITIONS", "QUADS", "REFUSED", "Use", "ready", "sums"]
 
+Use = Callable[[Any, Sequence[Any]], None]
+"""Makes code for a position's number and its sums, V vectors of 16 x 32 bits."""
 POSITIONS, QUADS = 16, 16
 """Rows of a tile; bytes of one of its rows, by fours."""
 _ROW = 64
@@ -35,9 +36,7 @@ def _granted() -> bool:
     return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
 
 
-_THERE = sys.platform == "linux" and "+amx-int8" in str(
-    cpu_target.target_context.codegen().magic_tuple()[2]
-)
+_THERE = sys.platform == "linux" and "+amx-int8" in FEATURES
 """Whether the CPU that numba compiles for has the unit."""
 AVAILABLE = _THERE and _granted()
 """Whether sums are made here."""
@@ -46,8 +45,8 @@ REFUSED = _THERE and not AVAILABLE
 if REFUSED:
     warnings.warn(
         "Linux refuses this process the CPU's matrix unit (AMX), so that kernels are compiled "
-        "anew at each start, a minute long: set NUMBA_CPU_NAME and NUMBA_CPU_FEATURES to a CPU "
-        "without it, such as icelake-server and +avx512vnni",
+        "anew at each start, which takes up to a minute: set NUMBA_CPU_NAME and "
+        "NUMBA_CPU_FEATURES to a CPU without it, such as icelake-server and +avx512vnni",
         stacklevel=2,
     )
 
@@ -70,14 +69,25 @@ def _make_ready(typing_context: Any) -> Any:
 
 
 ready: Any = intrinsic(_make_ready)
-"""Give this thread's tiles their shapes: before the first sums of a kernel."""
+"""Give this thread's tiles their shapes: before a kernel's first sums; nothing elsewhere."""
 
 
 def sums(
     builder: Any, vectors: int, first: Any, pixel: Any, segments: Any, row: Any, quads: Any,
     weights: Any,
-) -> Callable[[Callable[[Any, Sequence[Any]], None]], None]:  # fmt: skip
-    """As `dot_product`'s own, with 64 bytes a step; each position's code is a loop's."""
+) -> Callable[[Use], None]:  # fmt: skip
+    """Code that adds up 16 positions' products with 16 V outputs' weights, 64 bytes at a time.
+
+    Args:
+        vectors: V, 3 or 4.
+        first: address of the first position's window; rows lie `row` bytes apart, those of the
+            next position `pixel`.
+        quads: four bytes each, a multiple of `QUADS`: how much of a row a window holds.
+        weights: address; `dot_product.pack` orders them.
+
+    Returns:
+        What makes a loop over the positions, with code for their numbers and V vectors of sums.
+    """
     stride = number(_ROW * vectors)
     for v in range(vectors):
         _asm(builder, f"tilezero %tmm{v}")
@@ -102,7 +112,7 @@ def sums(
     for v in range(vectors):
         _asm(builder, f"tilestored %tmm{v}, ($0,$1)", builder.gep(made, [number(v)]), stride)
 
-    def each(use: Callable[[Any, Sequence[Any]], None]) -> None:
+    def each(use: Use) -> None:
         with cgutils.for_range(builder, number(POSITIONS)) as loop:
             start = builder.mul(loop.index, number(vectors))
             at = [builder.add(start, number(v)) for v in range(vectors)]
